@@ -1,0 +1,293 @@
+//! The one error type of the suite. Every failure that a caller can see has a [`Reason`], which is documented in
+//! `portreeve.common.v1.ErrorReason` and never changes its meaning.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// The result of everything that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal => $class:ident),* $(,)?) => {
+        /// Why a call failed: the values of `portreeve.common.v1.ErrorReason`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $variant),* }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The reason as `google.rpc.ErrorInfo` carries it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            /// What the caller can make of it.
+            pub const fn class(self) -> Class {
+                match self { $(Self::$variant => Class::$class),* }
+            }
+        }
+    };
+}
+
+/// Classes of failure; each is one gRPC status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The request is wrong whatever the state.
+    InvalidArgument,
+    /// The request asks for something beyond the valid range.
+    OutOfRange,
+    /// Who calls is not known.
+    Unauthenticated,
+    /// Who calls may not do this.
+    PermissionDenied,
+    /// What the request names does not exist.
+    NotFound,
+    /// What the request would make exists.
+    AlreadyExists,
+    /// The state does not allow it.
+    FailedPrecondition,
+    /// Somebody else was first: read again and decide again.
+    Aborted,
+    /// Too much at once.
+    ResourceExhausted,
+    /// Not now; the same call may succeed later.
+    Unavailable,
+    /// The caller's deadline passed.
+    DeadlineExceeded,
+    /// A fault of ours.
+    Internal,
+}
+
+reasons! {
+    /// One or more fields are wrong; each is named.
+    RequestInvalid = "REQUEST_INVALID" => InvalidArgument,
+    /// The request id was used before with another content.
+    RequestIdReused = "REQUEST_ID_REUSED" => InvalidArgument,
+    /// The page token is not one of ours, or belongs to another query.
+    PageTokenInvalid = "PAGE_TOKEN_INVALID" => InvalidArgument,
+    /// The resume token cannot be read.
+    ResumeTokenInvalid = "RESUME_TOKEN_INVALID" => InvalidArgument,
+    /// The resume token is of another log or another server.
+    ResumeTokenForeign = "RESUME_TOKEN_FOREIGN" => InvalidArgument,
+    /// The resume token is ahead of the log.
+    ResumeTokenFuture = "RESUME_TOKEN_FUTURE" => OutOfRange,
+    /// The resume token is below the oldest position kept.
+    ResumeTokenExpired = "RESUME_TOKEN_EXPIRED" => OutOfRange,
+    /// The resume token was issued for another filter.
+    ResumeFilterChanged = "RESUME_FILTER_CHANGED" => InvalidArgument,
+    /// A revision in `at_least` cannot be read, or is of a log that this service does not follow.
+    RevisionInvalid = "REVISION_INVALID" => InvalidArgument,
+    /// The service has not caught up with `at_least` in time.
+    NotCaughtUp = "NOT_CAUGHT_UP" => Unavailable,
+    /// The acting organisation is missing or unreadable.
+    Unauthenticated = "UNAUTHENTICATED" => Unauthenticated,
+    /// The acting organisation may not do this.
+    PermissionDenied = "PERMISSION_DENIED" => PermissionDenied,
+    /// No such organisation.
+    OrganisationNotFound = "ORGANISATION_NOT_FOUND" => NotFound,
+    /// No such referral.
+    ReferralNotFound = "REFERRAL_NOT_FOUND" => NotFound,
+    /// No such case.
+    CaseNotFound = "CASE_NOT_FOUND" => NotFound,
+    /// No such clause, or no such version of it.
+    ClauseNotFound = "CLAUSE_NOT_FOUND" => NotFound,
+    /// No such decision.
+    DecisionNotFound = "DECISION_NOT_FOUND" => NotFound,
+    /// The organisation exists.
+    OrganisationExists = "ORGANISATION_EXISTS" => AlreadyExists,
+    /// The clause, or that version of it, exists.
+    ClauseExists = "CLAUSE_EXISTS" => AlreadyExists,
+    /// A host routes to another platform already.
+    HostTaken = "HOST_TAKEN" => AlreadyExists,
+    /// The target's host does not route to the platform that the referral names.
+    UrlOfAnotherPlatform = "URL_OF_ANOTHER_PLATFORM" => InvalidArgument,
+    /// The state machine has no such transition.
+    InvalidTransition = "INVALID_TRANSITION" => FailedPrecondition,
+    /// The referral was withdrawn, so that its case takes no decision.
+    CaseWithdrawn = "CASE_WITHDRAWN" => FailedPrecondition,
+    /// The resource has moved on from the version that the caller knew.
+    StaleVersion = "STALE_VERSION" => Aborted,
+    /// The cited clause version was not in force when the decision was made.
+    ClauseNotInForce = "CLAUSE_NOT_IN_FORCE" => FailedPrecondition,
+    /// `occurred_at` is older than allowed without the import role.
+    BackdatingNotPermitted = "BACKDATING_NOT_PERMITTED" => PermissionDenied,
+    /// More work is waiting than the server holds.
+    Overloaded = "OVERLOADED" => ResourceExhausted,
+    /// A documented limit was exceeded.
+    LimitExceeded = "LIMIT_EXCEEDED" => ResourceExhausted,
+    /// The server is shutting down.
+    ServerDraining = "SERVER_DRAINING" => Unavailable,
+    /// The caller's deadline passed before the work began.
+    DeadlineExceeded = "DEADLINE_EXCEEDED" => DeadlineExceeded,
+    /// The database did not answer; whether the write happened is unknown.
+    StorageUnavailable = "STORAGE_UNAVAILABLE" => Unavailable,
+    /// A fault of ours.
+    Internal = "INTERNAL" => Internal,
+}
+
+/// One wrong field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field's path in the request, as `target.url` or `items[3].request_id`.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub description: String,
+}
+
+/// Collects every wrong field of a request before it is refused.
+#[derive(Clone, Debug, Default)]
+pub struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// Nothing wrong yet.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Notes a wrong field.
+    pub fn add(&mut self, field: impl Into<String>, description: impl fmt::Display) {
+        self.0.push(Violation { field: field.into(), description: description.to_string() });
+    }
+
+    /// Keeps a good value; notes a bad one against its field.
+    pub fn check<T, E: fmt::Display>(&mut self, field: &str, value: std::result::Result<T, E>) -> Option<T> {
+        value.map_err(|e| self.add(field, e)).ok()
+    }
+
+    /// Whether nothing was noted.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The refusal, if anything was noted.
+    pub fn into_result(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::invalid(self.0)) }
+    }
+
+    /// The value, if nothing was noted and the value could be made.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T> {
+        self.into_result()?;
+        value.ok_or_else(|| Error::internal("a conversion failed without naming a field"))
+    }
+}
+
+/// A failure: its reason, a sentence for a person, and its details for a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inner {
+    reason: Reason,
+    message: Cow<'static, str>,
+    metadata: Vec<(&'static str, String)>,
+    violations: Vec<Violation>,
+    retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// A failure with a sentence that tells the caller what happened and what to do next.
+    pub fn new(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            reason,
+            message: message.into(),
+            metadata: Vec::new(),
+            violations: Vec::new(),
+            retry_after: None,
+        }))
+    }
+
+    /// A request with wrong fields.
+    pub fn invalid(violations: Vec<Violation>) -> Self {
+        let named = violations.iter().map(|v| v.field.as_str()).collect::<Vec<_>>().join(", ");
+        let mut error = Self::new(Reason::RequestInvalid, format!("the request has wrong fields: {named}"));
+        error.0.violations = violations;
+        error
+    }
+
+    /// A fault of ours. The text is logged where the fault is mapped to a status and never leaves the process.
+    pub fn internal(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Reason::Internal, detail)
+    }
+
+    /// Adds a value that the message depends on (AIP-193: dynamic parts are in the metadata too).
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.metadata.push((key, value.to_string()));
+        self
+    }
+
+    /// Names a field that the failure is about.
+    #[must_use]
+    pub fn at(mut self, field: impl Into<String>, description: impl fmt::Display) -> Self {
+        self.0.violations.push(Violation { field: field.into(), description: description.to_string() });
+        self
+    }
+
+    /// Tells the caller when the same call is worth repeating.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.0.retry_after = Some(delay);
+        self
+    }
+
+    /// The documented reason.
+    pub fn reason(&self) -> Reason {
+        self.0.reason
+    }
+
+    /// The sentence for a person.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The values that the message depends on.
+    pub fn metadata(&self) -> &[(&'static str, String)] {
+        &self.0.metadata
+    }
+
+    /// The wrong fields.
+    pub fn violations(&self) -> &[Violation] {
+        &self.0.violations
+    }
+
+    /// When the same call is worth repeating.
+    pub fn retry_delay(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason().as_str(), self.message())
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn violations_come_all_at_once() {
+        let mut violations = Violations::new();
+        assert_eq!(violations.check("a", Ok::<_, String>(1)), Some(1));
+        assert_eq!(violations.check::<u8, _>("b", Err("must be set")), None);
+        violations.add("c.d", "must be positive");
+        let error = violations.into_result().err();
+        let fields = error.iter().flat_map(Error::violations).map(|v| v.field.as_str()).collect::<Vec<_>>();
+        assert_eq!(fields, ["b", "c.d"]);
+    }
+
+    #[test]
+    fn reasons_are_well_formed_and_distinct() {
+        let mut seen = std::collections::HashSet::new();
+        for reason in Reason::ALL {
+            let text = reason.as_str();
+            assert!(text.len() <= 63 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{text}");
+            assert!(seen.insert(text), "{text} twice");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Identifiers that the server mints.
+
+use std::sync::Mutex;
+
+use crate::Timestamp;
+pub use uuid::Uuid;
+
+/// Where identifiers come from. Passed in, so that tests are repeatable.
+pub trait IdSource: Send + Sync + 'static {
+    /// A UUIDv7 (RFC 9562) that carries the given instant, so that keys grow with time.
+    fn uuid(&self, now: Timestamp) -> Uuid;
+}
+
+/// Identifiers from the operating system's random source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RandomIds;
+
+impl IdSource for RandomIds {
+    #[expect(clippy::disallowed_methods, reason = "the one place that mints random identifiers")]
+    fn uuid(&self, now: Timestamp) -> Uuid {
+        let random = *Uuid::new_v4().as_bytes();
+        let mut tail = [0; 10];
+        tail.copy_from_slice(&random[..10]);
+        v7(now, tail)
+    }
+}
+
+/// Identifiers that count, for tests.
+#[derive(Debug, Default)]
+pub struct CountingIds(Mutex<u64>);
+
+impl IdSource for CountingIds {
+    fn uuid(&self, now: Timestamp) -> Uuid {
+        let mut count = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *count += 1;
+        let mut tail = [0; 10];
+        tail[2..].copy_from_slice(&count.to_be_bytes());
+        v7(now, tail)
+    }
+}
+
+fn v7(now: Timestamp, tail: [u8; 10]) -> Uuid {
+    let millis = u64::try_from(now.micros() / 1_000).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minted_identifiers_are_version_7_and_grow() {
+        let early = RandomIds.uuid(Timestamp::from_micros(1_000_000));
+        let late = RandomIds.uuid(Timestamp::from_micros(2_000_000));
+        assert_eq!(early.get_version_num(), 7);
+        assert!(early < late);
+        let counting = CountingIds::default();
+        assert!(counting.uuid(Timestamp::default()) < counting.uuid(Timestamp::default()));
+    }
+}

@@ -1,0 +1,21 @@
+//! What every service shares and nothing performs: time, names, identifiers, tokens, errors and their reasons, limits,
+//! and the shape of a ledger.
+//!
+//! Architecture invariant: this crate does no IO and names neither a runtime, nor a transport, nor a database.
+
+pub mod error;
+pub mod id;
+pub mod ledger;
+pub mod limits;
+pub mod location;
+pub mod name;
+pub mod principal;
+pub mod time;
+pub mod token;
+pub mod vocabulary;
+
+pub use error::{Error, Reason, Result, Violations};
+pub use id::IdSource;
+pub use ledger::{Ledger, Recorded};
+pub use principal::Principal;
+pub use time::{Clock, Date, Timestamp};

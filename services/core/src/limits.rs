@@ -1,0 +1,48 @@
+//! Every limit of the suite, in one table. Each is tested from both sides, and each error that it causes names it.
+
+/// Characters of an organisation's or clause's identifier.
+pub const SLUG_CHARS_MAX: usize = 32;
+/// Bytes of one gRPC message that a server accepts.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one gRPC message that a server sends; a batch on a stream stays below half of it.
+pub const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of events that one stream message carries.
+pub const STREAM_BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Events that one stream message carries.
+pub const STREAM_BATCH_EVENTS_MAX: usize = 500;
+/// Referrals in one atomic batch.
+pub const BATCH_REFERRALS_MAX: usize = 1_000;
+/// Items in one message of an import.
+pub const IMPORT_ITEMS_MAX: usize = 500;
+/// Cases acknowledged, or decisions recorded, in one call.
+pub const BATCH_DECISIONS_MAX: usize = 500;
+/// Hosts that route to one platform.
+pub const PLATFORM_HOSTS_MAX: usize = 64;
+/// Characters of a target's URL.
+pub const URL_CHARS_MAX: usize = 2_048;
+/// Rows of a page when the caller names no size.
+pub const PAGE_ROWS_DEFAULT: usize = 50;
+/// Rows of a page at most; a larger size is taken as this one (AIP-158).
+pub const PAGE_ROWS_MAX: usize = 1_000;
+/// Values of one filter field.
+pub const FILTER_VALUES_MAX: usize = 100;
+/// Dimensions of one report.
+pub const REPORT_DIMENSIONS_MAX: usize = 4;
+/// Rows of one report.
+pub const REPORT_ROWS_MAX: usize = 100_000;
+/// Submissions that one commit takes up.
+pub const COMMIT_SUBMISSIONS_MAX: usize = 512;
+/// Commands that one commit takes up; a submission may carry many.
+pub const COMMIT_COMMANDS_MAX: usize = 4_096;
+/// Submissions that wait for the writer before a caller is told to come back.
+pub const WRITER_QUEUE_MAX: usize = 4_096;
+/// How long a read waits for the revisions that it names, in milliseconds.
+pub const CATCH_UP_WAIT_MS: u64 = 5_000;
+/// How far in the future a caller's clock may seem to be, in microseconds: clocks differ.
+pub const CLOCK_SKEW_MICROS: i64 = 2_000_000;
+/// Streams open at once.
+pub const STREAMS_MAX: usize = 4_096;
+/// Unary calls under way at once.
+pub const UNARY_CALLS_MAX: usize = 2_048;
+/// How long an idle stream waits before it sends a checkpoint, in milliseconds.
+pub const CHECKPOINT_INTERVAL_MS: u64 = 10_000;

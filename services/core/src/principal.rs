@@ -1,0 +1,196 @@
+//! Who acts. A [`Principal`] is a required argument of everything that touches an organisation's data.
+
+use std::fmt;
+
+use crate::name::{OrganisationKind, OrganisationName};
+use crate::{Error, Reason, Result};
+
+/// What a member of an organisation may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Refers on behalf of an agency.
+    Officer,
+    /// Brings in facts of long ago with their own dates. Never granted unasked.
+    Import,
+    /// Receives and decides on behalf of a platform.
+    Reviewer,
+    /// Keeps a platform's policy catalogue.
+    PolicyEditor,
+    /// Reads figures on behalf of an oversight body.
+    Analyst,
+    /// Runs the exchange: registers organisations.
+    Operator,
+    /// A service of the suite.
+    Service,
+}
+
+impl Role {
+    /// Every role with its name, the kind of organisation that can hold it, and whether it is held without being asked for.
+    pub const ALL: [(Self, &'static str, Option<OrganisationKind>, bool); 7] = [
+        (Self::Officer, "officer", Some(OrganisationKind::Agency), true),
+        (Self::Import, "import", None, false),
+        (Self::Reviewer, "reviewer", Some(OrganisationKind::Platform), true),
+        (Self::PolicyEditor, "policy-editor", Some(OrganisationKind::Platform), true),
+        (Self::Analyst, "analyst", Some(OrganisationKind::Oversight), true),
+        (Self::Operator, "operator", Some(OrganisationKind::Operator), true),
+        (Self::Service, "service", Some(OrganisationKind::Service), true),
+    ];
+}
+
+/// The acting organisation, the member who acts for it, and what that member may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    organisation: OrganisationName,
+    member: String,
+    roles: Vec<Role>,
+}
+
+impl Principal {
+    /// A principal with the roles named, or with the ordinary roles of its kind if none is named.
+    /// Refuses a role that the kind of organisation cannot hold.
+    pub fn new(organisation: OrganisationName, member: &str, roles: &[&str]) -> Result<Self> {
+        let kind = organisation.kind();
+        let possible = |of: Option<OrganisationKind>| of.is_none_or(|of| of == kind);
+        let mut held = Vec::new();
+        for name in roles {
+            let role = Role::ALL.iter().find(|(_, text, of, _)| text == name && possible(*of));
+            let (role, ..) = role.ok_or_else(|| {
+                Error::new(Reason::Unauthenticated, format!("{organisation} cannot hold the role {name:?}"))
+                    .with("role", name)
+            })?;
+            held.push(*role);
+        }
+        if roles.is_empty() {
+            held = Role::ALL.iter().filter(|(.., of, own)| *own && possible(*of)).map(|(role, ..)| *role).collect();
+        }
+        Ok(Self { organisation, member: member.to_owned(), roles: held })
+    }
+
+    /// A service of the suite.
+    pub fn service(id: &str) -> Result<Self> {
+        let name = OrganisationName::new(OrganisationKind::Service, id).map_err(|e| Error::internal(e.to_string()))?;
+        Self::new(name, "", &[])
+    }
+
+    /// The acting organisation.
+    pub const fn organisation(&self) -> &OrganisationName {
+        &self.organisation
+    }
+
+    /// What kind of organisation acts.
+    pub const fn kind(&self) -> OrganisationKind {
+        self.organisation.kind()
+    }
+
+    /// The acting organisation's identifier, without its collection.
+    pub fn id(&self) -> &str {
+        self.organisation.id()
+    }
+
+    /// The person or system that acts; empty if not told.
+    pub fn member(&self) -> &str {
+        &self.member
+    }
+
+    /// Whether the role is held.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Refuses unless the role is held.
+    pub fn require(&self, role: Role) -> Result<()> {
+        if self.has(role) { Ok(()) } else { Err(self.denied()) }
+    }
+
+    /// Refuses unless the role is held and the acting organisation is the owner.
+    pub fn require_as(&self, role: Role, kind: OrganisationKind, owner: &str) -> Result<()> {
+        self.require(role)?;
+        if self.kind() == kind && self.id() == owner { Ok(()) } else { Err(self.denied()) }
+    }
+
+    /// What rows of an agency-and-platform ledger this principal may read.
+    pub fn scope(&self) -> Scope {
+        match self.kind() {
+            OrganisationKind::Agency => Scope::Agency(self.id().to_owned()),
+            OrganisationKind::Platform => Scope::Platform(self.id().to_owned()),
+            OrganisationKind::Service => Scope::All,
+            // Oversight sees figures, not rows; the operator runs the exchange and reads nobody's referrals.
+            OrganisationKind::Oversight | OrganisationKind::Operator => Scope::Nothing,
+        }
+    }
+
+    /// The refusal that says no more than that.
+    pub fn denied(&self) -> Error {
+        Error::new(Reason::PermissionDenied, format!("{} may not do this", self.organisation))
+            .with("organisation", &self.organisation)
+    }
+}
+
+impl fmt::Display for Principal {
+    /// `agencies/nca` or `agencies/nca:j.doe`, as events and audit lines have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.member.is_empty() {
+            self.organisation.fmt(f)
+        } else {
+            write!(f, "{}:{}", self.organisation, self.member)
+        }
+    }
+}
+
+/// The rows that a principal may read: the one choke point of tenancy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything: the suite's own services.
+    All,
+    /// What one agency referred.
+    Agency(String),
+    /// What was submitted to one platform.
+    Platform(String),
+    /// No row at all.
+    Nothing,
+}
+
+impl Scope {
+    /// Whether a row of this agency and platform is in the scope. Rows that belong to nobody (empty strings) are public.
+    pub fn allows(&self, agency: &str, platform: &str) -> bool {
+        let public = agency.is_empty() && platform.is_empty();
+        public
+            || match self {
+                Self::All => true,
+                Self::Agency(id) => agency == id,
+                Self::Platform(id) => platform == id,
+                Self::Nothing => false,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(name: &str, roles: &[&str]) -> Result<Principal> {
+        Principal::new(name.parse().unwrap(), "", roles)
+    }
+
+    #[test]
+    fn roles_follow_the_kind_and_import_is_never_held_unasked() {
+        let officer = principal("agencies/nca", &[]).unwrap();
+        assert!(officer.has(Role::Officer) && !officer.has(Role::Import) && !officer.has(Role::Reviewer));
+        assert!(principal("agencies/nca", &["import"]).unwrap().has(Role::Import));
+        assert_eq!(principal("agencies/nca", &["reviewer"]).unwrap_err().reason(), Reason::Unauthenticated);
+        assert_eq!(principal("agencies/nca", &["wizard"]).unwrap_err().reason(), Reason::Unauthenticated);
+        assert!(officer.require_as(Role::Officer, OrganisationKind::Agency, "bka").is_err());
+        assert!(officer.require_as(Role::Officer, OrganisationKind::Agency, "nca").is_ok());
+    }
+
+    #[test]
+    fn scopes_keep_tenants_apart() {
+        let agency = principal("agencies/nca", &[]).unwrap().scope();
+        assert!(agency.allows("nca", "hb") && !agency.allows("bka", "hb"));
+        let platform = principal("platforms/hb", &[]).unwrap().scope();
+        assert!(platform.allows("nca", "hb") && !platform.allows("nca", "ch"));
+        let operator = principal("operators/op", &[]).unwrap().scope();
+        assert!(!operator.allows("nca", "hb"));
+        assert!(Scope::All.allows("nca", "hb"));
+    }
+}
