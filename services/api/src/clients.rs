@@ -1,0 +1,162 @@
+//! Clients with the limits of the contract, that say in every call who is acting.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use portreeve_api::clients::{self, Acting};
+//!
+//! let channel = clients::endpoint("http://127.0.0.1:8443")?.connect().await?;
+//! let mut referrals = clients::referral(channel, Acting::new("agencies/nca")?.member("j.doe")?);
+//! # Ok(()) }
+//! ```
+
+use std::time::Duration;
+
+use portreeve_core::limits;
+use tonic::metadata::errors::InvalidMetadataValue;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use crate::decision::v1::decision_service_client::DecisionServiceClient;
+use crate::decision::v1::policy_service_client::PolicyServiceClient;
+use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
+use crate::referral::v1::referral_service_client::ReferralServiceClient;
+use crate::reporting::v1::reporting_service_client::ReportingServiceClient;
+
+/// The metadata key of the acting organisation: `agencies/nca`.
+pub const ORGANISATION_KEY: &str = "portreeve-organisation";
+/// The metadata key of the person or system that acts for it: `j.doe`. Optional.
+pub const MEMBER_KEY: &str = "portreeve-member";
+/// The metadata key of the roles that are asked for, separated by commas: `import,officer`. Optional; without it every
+/// ordinary role of the kind of organisation is held.
+pub const ROLES_KEY: &str = "portreeve-roles";
+
+/// Bytes of one message that a client takes: as many as a server sends.
+pub const DECODE_BYTES_MAX: usize = limits::REPLY_BYTES_MAX;
+/// Bytes of one message that a client sends: as many as a server takes.
+pub const ENCODE_BYTES_MAX: usize = limits::MESSAGE_BYTES_MAX;
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a connection is asked whether it still lives.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long the answer to that may take.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Who acts, told to the server in the metadata of every call.
+#[derive(Clone, Debug)]
+pub struct Acting {
+    organisation: MetadataValue<Ascii>,
+    member: Option<MetadataValue<Ascii>>,
+    roles: Option<MetadataValue<Ascii>>,
+}
+
+impl Acting {
+    /// Acts for an organisation, by its name. Fails on characters that cannot stand in a header.
+    pub fn new(organisation: &str) -> Result<Self, InvalidMetadataValue> {
+        Ok(Self { organisation: organisation.parse()?, member: None, roles: None })
+    }
+
+    /// Names the person or system that acts for the organisation.
+    pub fn member(mut self, member: &str) -> Result<Self, InvalidMetadataValue> {
+        self.member = Some(member.parse()?);
+        Ok(self)
+    }
+
+    /// Asks for these roles instead of the ordinary ones.
+    pub fn roles(mut self, roles: &[&str]) -> Result<Self, InvalidMetadataValue> {
+        self.roles = Some(roles.join(",").parse()?);
+        Ok(self)
+    }
+}
+
+impl Interceptor for Acting {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert(ORGANISATION_KEY, self.organisation.clone());
+        if let Some(member) = &self.member {
+            metadata.insert(MEMBER_KEY, member.clone());
+        }
+        if let Some(roles) = &self.roles {
+            metadata.insert(ROLES_KEY, roles.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A connection on which every call says who acts.
+pub type Transport = InterceptedService<Channel, Acting>;
+/// A client of the organisation service.
+pub type OrganisationClient = OrganisationServiceClient<Transport>;
+/// A client of the referral service.
+pub type ReferralClient = ReferralServiceClient<Transport>;
+/// A client of the decision service.
+pub type DecisionClient = DecisionServiceClient<Transport>;
+/// A client of the policy service.
+pub type PolicyClient = PolicyServiceClient<Transport>;
+/// A client of the reporting service.
+pub type ReportingClient = ReportingServiceClient<Transport>;
+
+/// Where a server is, with the settings that suit it: connections that died are noticed, streams do not starve calls.
+/// Connect it with `connect` or `connect_lazy`. Fails when the address is not a URI.
+pub fn endpoint(uri: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(uri.to_owned())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .http2_adaptive_window(true))
+}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident: $client:ident as $alias:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(channel: Channel, acting: Acting) -> $alias {
+            $client::with_interceptor(channel, acting)
+                .max_decoding_message_size(DECODE_BYTES_MAX)
+                .max_encoding_message_size(ENCODE_BYTES_MAX)
+        }
+    )*};
+}
+
+constructors! {
+    /// A client of the organisation service.
+    organisation: OrganisationServiceClient as OrganisationClient;
+    /// A client of the referral service.
+    referral: ReferralServiceClient as ReferralClient;
+    /// A client of the decision service.
+    decision: DecisionServiceClient as DecisionClient;
+    /// A client of the policy service.
+    policy: PolicyServiceClient as PolicyClient;
+    /// A client of the reporting service.
+    reporting: ReportingServiceClient as ReportingClient;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_says_who_acts() {
+        let mut acting =
+            Acting::new("agencies/nca").unwrap().member("j.doe").unwrap().roles(&["import", "officer"]).unwrap();
+        let request = acting.call(Request::new(())).unwrap();
+        let metadata = request.metadata();
+        assert_eq!(metadata.get(ORGANISATION_KEY).unwrap(), "agencies/nca");
+        assert_eq!(metadata.get(MEMBER_KEY).unwrap(), "j.doe");
+        assert_eq!(metadata.get(ROLES_KEY).unwrap(), "import,officer");
+
+        let request = Acting::new("platforms/chirrup").unwrap().call(Request::new(())).unwrap();
+        assert_eq!(request.metadata().len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_stand_in_a_header_is_refused() {
+        assert!(Acting::new("agencies/nca\r\nportreeve-roles: operator").is_err());
+        assert!(Acting::new("agencies/nca").unwrap().member("\u{7}").is_err());
+        assert!(endpoint("not a uri").is_err());
+    }
+}
