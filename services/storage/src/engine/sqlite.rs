@@ -1,0 +1,119 @@
+//! SQLite: a folder with one file per service, one writing connection, N reading ones, write-ahead log.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use portreeve_core::{Error, Reason, Result};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Pool, Transaction};
+
+/// The engine.
+pub type Db = sqlx::Sqlite;
+/// A connection to it.
+pub type Conn = sqlx::SqliteConnection;
+
+#[path = "../sql/mod.rs"]
+pub mod sql;
+
+/// Identifies our files (`file` and SQLite's own tools show it): "PRTV".
+const APPLICATION_ID: &str = "1347572822";
+const READERS: u32 = 4;
+
+/// Reads and locks the head. SQLite's write transaction is the lock.
+pub const LOCK_HEAD: &str = "SELECT epoch, last, compacted, recorded_us FROM event_head WHERE id = 1";
+/// The columns of every table, for comparing the engines' schemas.
+pub const COLUMNS: &str = "SELECT m.name, c.name, c.type, c.\"notnull\" <> 0 FROM sqlite_master m, pragma_table_info(m.name) c \
+     WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%' ORDER BY m.name, c.cid";
+
+/// An open file.
+pub struct Engine {
+    /// The one writing connection.
+    pub writers: Pool<Db>,
+    /// The reading connections.
+    pub readers: Pool<Db>,
+    // Held for as long as the file is open: two processes on one file would each believe that they are the only writer.
+    _lock: File,
+}
+
+/// Opens a service's file, making it if it does not exist.
+pub async fn open(folder: &Path, service: &'static str) -> Result<Engine> {
+    let lock = lock(folder, service)?;
+    let options = SqliteConnectOptions::new()
+        .filename(folder.join(format!("{service}.db")))
+        .busy_timeout(Duration::from_secs(5))
+        .pragma("temp_store", "MEMORY");
+    // A large checkpoint interval lets pages that many commits touch be written back once.
+    let writing = options
+        .clone()
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .optimize_on_close(true, None)
+        .pragma("application_id", APPLICATION_ID)
+        .pragma("cache_size", "-65536")
+        .pragma("wal_autocheckpoint", "16000")
+        .pragma("journal_size_limit", "67108864");
+    let reading = options.read_only(true).pragma("cache_size", "-4096");
+    let writers = SqlitePoolOptions::new()
+        .min_connections(1)
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(writing)
+        .await
+        .map_err(|e| crate::unavailable(&e))?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(reading);
+    Ok(Engine { writers, readers, _lock: lock })
+}
+
+fn lock(folder: &Path, service: &str) -> Result<File> {
+    let failed = |what: &str, error: &std::io::Error| {
+        Error::new(
+            Reason::StorageUnavailable,
+            format!("cannot {what} in the data folder {}: {error}", folder.display()),
+        )
+    };
+    std::fs::create_dir_all(folder).map_err(|e| failed("write", &e))?;
+    let path = folder.join(format!("{service}.lock"));
+    let file = File::options().create(true).append(true).open(path).map_err(|e| failed("write", &e))?;
+    file.try_lock().map_err(|_| {
+        Error::new(
+            Reason::StorageUnavailable,
+            format!("another process has {service}'s data in {} open; stop it first", folder.display()),
+        )
+    })?;
+    Ok(file)
+}
+
+/// Begins the write transaction. Taken as a write from the start: one that turned from reading to writing could fail.
+pub async fn begin_write(pool: &Pool<Db>) -> sqlx::Result<Transaction<'static, Db>> {
+    pool.begin_with("BEGIN IMMEDIATE").await
+}
+
+/// Begins a read of one snapshot.
+pub async fn begin_read(pool: &Pool<Db>) -> sqlx::Result<Transaction<'static, Db>> {
+    pool.begin().await
+}
+
+/// Other processes cannot write to the file, so there is nobody to hear from.
+pub async fn hear_of_commits(_pool: Pool<Db>, _service: &'static str, _changed: tokio::sync::watch::Sender<i64>) {}
+
+/// Nobody else to tell.
+pub async fn tell_of_commit(_pool: &Pool<Db>, _service: &'static str) {}
+
+/// The log's own migrations.
+pub fn migrations() -> sqlx::migrate::Migrator {
+    sqlx::migrate!("migrations/sqlite")
+}
+
+/// A column's value as text: bytes in hexadecimal, truth as 1 and 0.
+pub fn as_text(column: &str) -> String {
+    format!("CASE typeof({column}) WHEN 'blob' THEN lower(hex({column})) ELSE CAST({column} AS TEXT) END")
+}

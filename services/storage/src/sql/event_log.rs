@@ -1,0 +1,132 @@
+//! The event log: append under the head row's lock, read in one snapshot.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portreeve_core::token::{Epoch, Revision};
+use portreeve_core::{Error, Result, Timestamp};
+use sqlx::Pool;
+use tokio::sync::watch;
+
+use super::super::{LOCK_HEAD, begin_read};
+use super::{Conn, Db, Insert, followed};
+use crate::{EventLog, LogPage, LogState, StoredEvent};
+
+pub(super) const HEAD: &str = "SELECT epoch, last, compacted, recorded_us FROM event_head WHERE id = 1";
+pub(super) const MAKE_HEAD: &str = "INSERT INTO event_head (id, epoch, last, compacted, recorded_us) VALUES (1, $1, 0, 0, 0) ON CONFLICT (id) DO NOTHING";
+pub(super) const MOVE_HEAD: &str = "UPDATE event_head SET last = $1, recorded_us = $2 WHERE id = 1";
+pub(super) const PAGE: &str =
+    "SELECT seq, recorded_us, agency, platform, actor, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
+pub(super) const WHOLE: &str = "SELECT seq, recorded_us, agency, platform, actor, body FROM event_archive WHERE seq > $1 \
+     UNION ALL SELECT seq, recorded_us, agency, platform, actor, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
+pub(super) static INSERT: Insert =
+    Insert::new("event", &["seq", "recorded_us", "agency", "platform", "actor", "body"], "");
+
+pub(super) type EventRow = (i64, i64, String, String, String, Vec<u8>);
+type HeadRow = (Vec<u8>, i64, i64, i64);
+
+/// The head of the log while it is held.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// Where the log stands.
+    pub state: LogState,
+    /// When the newest event was recorded.
+    pub recorded_at: Timestamp,
+}
+
+fn head((epoch, last, compacted, recorded_us): HeadRow) -> sqlx::Result<Head> {
+    let epoch = Epoch::try_from(epoch).map_err(|_| sqlx::Error::Decode("an epoch has 8 bytes".into()))?;
+    Ok(Head { state: LogState { epoch, head: last, compacted }, recorded_at: Timestamp::from_micros(recorded_us) })
+}
+
+/// Reads the head and holds it until the transaction ends.
+pub async fn lock(conn: &mut Conn) -> sqlx::Result<Head> {
+    head(sqlx::query_as(LOCK_HEAD).fetch_one(conn).await?)
+}
+
+/// Makes the head of a new log; an existing one stays.
+pub async fn make_head(pool: &Pool<Db>, epoch: Epoch) -> sqlx::Result<LogState> {
+    sqlx::query(MAKE_HEAD).bind(epoch.to_vec()).execute(pool).await?;
+    head(sqlx::query_as(HEAD).fetch_one(pool).await?).map(|head| head.state)
+}
+
+/// Appends events that follow the head, and moves the head to the last of them.
+pub async fn append(conn: &mut Conn, events: &[StoredEvent]) -> sqlx::Result<()> {
+    let Some(last) = events.last() else { return Ok(()) };
+    INSERT
+        .run(conn, events, |event, binds| {
+            binds
+                .add(event.position)
+                .add(event.recorded_at.micros())
+                .add(event.agency.clone())
+                .add(event.platform.clone())
+                .add(event.actor.clone())
+                .add(event.body.to_vec());
+        })
+        .await?;
+    sqlx::query(MOVE_HEAD).bind(last.position).bind(last.recorded_at.micros()).execute(conn).await?;
+    Ok(())
+}
+
+/// Events after a position, those below the compaction floor included.
+pub async fn whole(conn: &mut Conn, after: i64, limit: i64) -> sqlx::Result<Vec<StoredEvent>> {
+    let rows: Vec<EventRow> = sqlx::query_as(WHOLE).bind(after).bind(limit).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(stored).collect())
+}
+
+fn stored((position, recorded_us, agency, platform, actor, body): EventRow) -> StoredEvent {
+    let recorded_at = Timestamp::from_micros(recorded_us);
+    StoredEvent { position, recorded_at, agency, platform, actor, body: body.into() }
+}
+
+/// A service's log on this engine.
+pub struct Log {
+    name: &'static str,
+    readers: Pool<Db>,
+    changed: watch::Receiver<i64>,
+}
+
+impl Log {
+    pub(super) fn new(name: &'static str, readers: Pool<Db>, changed: watch::Receiver<i64>) -> Arc<Self> {
+        Arc::new(Self { name, readers, changed })
+    }
+
+    async fn read(&self, after: i64, limit: i64) -> sqlx::Result<LogPage> {
+        let mut snapshot = begin_read(&self.readers).await?;
+        let state = head(sqlx::query_as(HEAD).fetch_one(&mut *snapshot).await?)?.state;
+        let followed = followed::all(&mut snapshot).await?;
+        let mut events = Vec::new();
+        if limit > 0 && after >= state.compacted && after < state.head {
+            let rows: Vec<EventRow> = sqlx::query_as(PAGE).bind(after).bind(limit).fetch_all(&mut *snapshot).await?;
+            events = rows.into_iter().map(stored).collect();
+        }
+        snapshot.commit().await?;
+        Ok(LogPage { events, state, followed })
+    }
+}
+
+#[async_trait]
+impl EventLog for Log {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn page(&self, after: i64, limit: usize) -> Result<LogPage> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let page = self.read(after, limit).await.map_err(|e| crate::unavailable(&e))?;
+        // The promise that everything rests on is checked where it is relied on.
+        if page.events.iter().zip(after + 1..).any(|(event, expected)| event.position != expected) {
+            return Err(Error::internal(format!("the {} log has a gap after {after}", self.name)));
+        }
+        Ok(page)
+    }
+
+    async fn standing(&self) -> Result<(LogState, Vec<Revision>)> {
+        let page = self.read(0, 0).await.map_err(|e| crate::unavailable(&e))?;
+        Ok((page.state, page.followed))
+    }
+
+    fn changed(&self) -> watch::Receiver<i64> {
+        self.changed.clone()
+    }
+}

@@ -1,0 +1,30 @@
+//! How far the service has followed other logs.
+
+use portreeve_core::token::{Epoch, Revision};
+
+use super::{Conn, Insert};
+
+pub(super) const ALL: &str = "SELECT source, epoch, seq FROM followed ORDER BY source";
+pub(super) static UPSERT: Insert = Insert::new(
+    "followed",
+    &["source", "epoch", "seq"],
+    "ON CONFLICT (source) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq",
+);
+
+/// Every log followed and the newest event of it that is reflected.
+pub async fn all(conn: &mut Conn) -> sqlx::Result<Vec<Revision>> {
+    let rows: Vec<(String, Vec<u8>, i64)> = sqlx::query_as(ALL).fetch_all(conn).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(log, epoch, position)| Some(Revision { log, epoch: Epoch::try_from(epoch).ok()?, position }))
+        .collect())
+}
+
+/// Notes how far logs were followed.
+pub async fn upsert(conn: &mut Conn, followed: &[Revision]) -> sqlx::Result<()> {
+    UPSERT
+        .run(conn, followed, |revision, binds| {
+            binds.add(revision.log.clone()).add(revision.epoch.to_vec()).add(revision.position);
+        })
+        .await
+}

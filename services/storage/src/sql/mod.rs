@@ -1,0 +1,13 @@
+//! The statements of every service, written once and compiled for each engine.
+
+pub mod bulk;
+pub mod commit;
+pub mod event_log;
+pub mod followed;
+pub mod maintenance;
+pub mod request_log;
+
+pub use bulk::{Binds, Insert, Lookup};
+pub use commit::{Store, Tables};
+
+use super::{Conn, Db};
