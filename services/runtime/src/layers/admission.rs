@@ -1,0 +1,202 @@
+//! How much the server takes on at once, and that it takes on nothing more once it is draining.
+//!
+//! Unary calls and streams have a limit each, so that many watchers cannot keep a write out. A stream holds its place
+//! until its body is gone: limits that end with the response's headers do not bound streams.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use portreeve_core::{Error, Reason, limits};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
+use tonic::body::Body;
+
+use super::errors::trailers;
+use super::methods::Methods;
+use super::{Around, Inner, Next};
+use crate::lifecycle::Lifecycle;
+use crate::status::status;
+
+/// How much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Unary calls under way.
+    pub unary_calls: usize,
+    /// Streams open.
+    pub streams: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { unary_calls: limits::UNARY_CALLS_MAX, streams: limits::STREAMS_MAX }
+    }
+}
+
+/// The layer.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    methods: Methods,
+    limits: Limits,
+    unary_calls: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    soft: CancellationToken,
+    hard: CancellationToken,
+}
+
+impl Admission {
+    /// Follows the process's life: drains with it, and cuts what is left at its hard deadline.
+    pub fn new(methods: Methods, limits: Limits, lifecycle: &Lifecycle) -> Self {
+        Self {
+            methods,
+            limits,
+            unary_calls: Arc::new(Semaphore::new(limits.unary_calls)),
+            streams: Arc::new(Semaphore::new(limits.streams)),
+            soft: lifecycle.soft(),
+            hard: lifecycle.hard(),
+        }
+    }
+}
+
+impl Around for Admission {
+    async fn around<S: Inner>(self, request: Request<Body>, next: Next<S>) -> Response<Body> {
+        let method = Arc::clone(self.methods.at(request.uri().path()));
+        // While the server drains, health still answers: it says that the server is not serving.
+        let asks_for_health = method.infrastructure && !method.streaming;
+        if self.soft.is_cancelled() && !asks_for_health {
+            return status(&draining()).into_http();
+        }
+        let (places, limit, what) = if method.streaming {
+            (self.streams, self.limits.streams, "streams are open")
+        } else {
+            (self.unary_calls, self.limits.unary_calls, "calls are under way")
+        };
+        let Ok(permit) = places.try_acquire_owned() else {
+            let full = Error::new(Reason::Overloaded, format!("{limit} {what}; repeat the call after the retry delay"))
+                .with("limit", limit)
+                .retry_after(Duration::from_millis(100));
+            return status(&full).into_http();
+        };
+        let response = tokio::select! {
+            biased;
+            response = next.run(request) => response,
+            () = self.hard.cancelled() => return status(&draining()).into_http(),
+        };
+        if !method.streaming {
+            return response;
+        }
+        // A stream of ours hears of the drain by itself and ends with where to resume; the others are ended here.
+        let cut = if method.infrastructure { self.soft } else { self.hard };
+        let cut = Box::pin(cut.cancelled_owned());
+        response.map(|inner| Body::new(Admitted { inner, place: Some(permit), cut }))
+    }
+}
+
+/// What a caller is told who comes, or still is here, when the server goes.
+pub fn draining() -> Error {
+    Error::new(
+        Reason::ServerDraining,
+        "this server is shutting down; repeat the call with the same request_id, or resume the stream from its last token",
+    )
+    .retry_after(Duration::from_millis(500))
+}
+
+struct Admitted {
+    inner: Body,
+    place: Option<OwnedSemaphorePermit>,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl http_body::Body for Admitted {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.place.is_none() {
+            return Poll::Ready(None);
+        }
+        let frame = if self.cut.as_mut().poll(cx).is_ready() {
+            Some(Ok(trailers(&status(&draining()))))
+        } else {
+            ready!(Pin::new(&mut self.inner).poll_frame(cx))
+        };
+        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+            self.place = None;
+            self.inner = Body::empty();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.place.is_none() || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tonic::Code;
+    use tonic_types::StatusExt as _;
+    use tower::{Layer as _, ServiceExt as _};
+
+    use super::*;
+    use crate::layers::Wrap;
+
+    const CALL: &str = "/portreeve.referral.v1.ReferralService/GetReferral";
+    const STREAM: &str = "/portreeve.referral.v1.ReferralService/WatchReferrals";
+    const HEALTH: &str = "/grpc.health.v1.Health/Check";
+    const HEALTH_STREAM: &str = "/grpc.health.v1.Health/Watch";
+
+    /// Calls a method whose service never answers, or answers at once.
+    async fn call(life: &Lifecycle, path: &'static str, answers: bool) -> Option<(Code, String)> {
+        let methods =
+            Methods::read(&[portreeve_api::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
+        let service = tower::service_fn(move |_| async move {
+            if !answers {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        });
+        let admitted = Wrap(Admission::new(methods, Limits::default(), life)).layer(service);
+        let response = admitted.oneshot(Request::builder().uri(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = Status::from_header_map(response.headers())?;
+        let details = status.get_error_details();
+        assert!(details.retry_info().is_some(), "{status:?}");
+        Some((status.code(), details.error_info().unwrap().reason.clone()))
+    }
+
+    #[tokio::test]
+    async fn a_draining_server_takes_nothing_more_but_says_how_it_is() {
+        let life = Lifecycle::new();
+        for path in [CALL, STREAM, HEALTH, HEALTH_STREAM] {
+            assert_eq!(call(&life, path, true).await, None, "{path}");
+        }
+        life.drain();
+        for path in [CALL, STREAM, HEALTH_STREAM] {
+            let refused = Some((Code::Unavailable, "SERVER_DRAINING".into()));
+            assert_eq!(call(&life, path, true).await, refused, "{path}");
+        }
+        assert_eq!(call(&life, HEALTH, true).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_does_not_end_is_cut_at_the_hard_deadline() {
+        let life = Lifecycle::new();
+        let (answer, ()) = tokio::join!(call(&life, CALL, false), async {
+            tokio::task::yield_now().await;
+            life.hard().cancel();
+        });
+        assert_eq!(answer, Some((Code::Unavailable, "SERVER_DRAINING".into())));
+    }
+}

@@ -1,0 +1,81 @@
+//! Gives up on a unary call once its caller has.
+//!
+//! A stream's deadline is its caller's to keep: the caller resets the stream, and its loop ends with it.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response};
+use portreeve_core::{Error, Reason};
+use tonic::body::Body;
+
+use super::methods::Methods;
+use super::{Around, Inner, Next};
+use crate::status::status;
+
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+
+/// The layer.
+#[derive(Clone, Debug)]
+pub struct Deadline {
+    methods: Methods,
+}
+
+impl Deadline {
+    /// Knows from the contract which methods are unary.
+    pub fn new(methods: Methods) -> Self {
+        Self { methods }
+    }
+}
+
+impl Around for Deadline {
+    async fn around<S: Inner>(self, request: Request<Body>, next: Next<S>) -> Response<Body> {
+        let streaming = self.methods.at(request.uri().path()).streaming;
+        let Some(patience) = patience(request.headers()).filter(|_| !streaming) else {
+            return next.run(request).await;
+        };
+        tokio::time::timeout(patience, next.run(request)).await.unwrap_or_else(|_| {
+            let error = Error::new(
+                Reason::DeadlineExceeded,
+                "the deadline passed before the answer was ready; a write may still have happened: repeat it with the \
+                 same request_id",
+            );
+            status(&error).into_http()
+        })
+    }
+}
+
+/// How long the caller waits: up to eight digits and a unit. What does not read as that is no deadline.
+fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let count = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_hours(count)),
+        "M" => Some(Duration::from_mins(count)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read_as_grpc_writes_them() {
+        let read = |text: &str| {
+            patience(&HeaderMap::from_iter([(http::HeaderName::from_static(GRPC_TIMEOUT), text.parse().unwrap())]))
+        };
+        assert_eq!(read("1500m"), Some(Duration::from_millis(1_500)));
+        assert_eq!(read("99999999H"), Some(Duration::from_hours(99_999_999)));
+        for text in ["", "S", "1", "1x", "-1S", "+1S", "999999999S", "1.5S"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What every server of the suite has: one port, the layers around each call, the watch loop, configuration, telemetry
+//! and an orderly end.
+
+pub mod barrier;
+pub mod caller;
+pub mod channel;
+pub mod config;
+pub mod follow;
+pub mod layers;
+pub mod lifecycle;
+pub mod server;
+pub mod status;
+pub mod telemetry;
+pub mod watch;
+pub mod wire;

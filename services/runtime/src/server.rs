@@ -1,0 +1,412 @@
+//! One port for everything: gRPC, gRPC-Web, health, reflection and plain HTTP.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method as HttpMethod, Request, Response, StatusCode, header};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use portreeve_core::{Clock, IdSource};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::Channel;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceBuilder, ServiceExt as _};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::layers::Wrap;
+use crate::layers::admission::{Admission, Limits};
+use crate::layers::caller::Caller;
+use crate::layers::deadline::Deadline;
+use crate::layers::errors::Errors;
+use crate::layers::methods::Methods;
+use crate::layers::observe::Observe;
+use crate::layers::request_id::{REQUEST_ID, RequestId};
+use crate::lifecycle::Lifecycle;
+use crate::{caller, channel};
+
+/// Connections open at once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 4_096;
+/// Calls under way on one connection. Above what the whole server takes on: a client's library queues what is more in
+/// silence, and a refusal tells more.
+const CONNECTION_CALLS_MAX: u32 = 8_192;
+/// Bytes that a caller may send on one call, and on one connection, before they are read.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Bytes of a call's metadata.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Calls that one connection may reset before they were taken up. Well above what an honest client does.
+const PENDING_RESETS_MAX: usize = 1_024;
+/// How often a connection is asked whether its peer is still there, and how long the answer may take.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long a plain HTTP request's headers may take.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection has to send its last words once time is up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long to wait before accepting again when the system has no connection to give.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It would be reachable from elsewhere although it trusts whoever calls.
+    #[error(
+        "{0} can be reached from other machines, but this server is open: it believes callers who they are. \
+         Listen on a loopback address, such as 127.0.0.1:{port}", port = .0.port()
+    )]
+    Open(SocketAddr),
+    /// The address is taken or not this machine's.
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, #[source] std::io::Error),
+    /// The contract's descriptors cannot be read.
+    #[error("the contract's descriptors cannot be read: {0}")]
+    Contract(String),
+}
+
+/// Collects what a server offers.
+pub struct Builder {
+    lifecycle: Lifecycle,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    limits: Limits,
+    routes: Routes,
+    names: Vec<&'static str>,
+    http: axum::Router,
+    local: (Channel, mpsc::Receiver<DuplexStream>),
+}
+
+/// A server that is up. It lives as long as its [`Lifecycle`].
+#[derive(Clone, Debug)]
+pub struct Running {
+    local_addr: SocketAddr,
+    health: Health,
+}
+
+impl Running {
+    /// Where it listens; tells the port that the system chose for port 0.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// What it says of its health.
+    pub const fn health(&self) -> &Health {
+        &self.health
+    }
+}
+
+/// What a server says of its health, as a whole and per service.
+#[derive(Clone, Debug)]
+pub struct Health {
+    reporter: HealthReporter,
+    names: Arc<[&'static str]>,
+}
+
+impl Health {
+    /// Says whether the whole server, with each of its services, takes calls.
+    pub async fn set_serving(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in self.names.iter().copied().chain([""]) {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+}
+
+impl Builder {
+    /// A server that offers nothing yet but health, reflection and a word of greeting.
+    pub fn new(lifecycle: Lifecycle, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
+        Self {
+            lifecycle,
+            clock,
+            ids,
+            limits: Limits::default(),
+            routes: Routes::default(),
+            names: Vec::new(),
+            http: axum::Router::new(),
+            local: channel::local(),
+        }
+    }
+
+    /// Other limits than the documented ones.
+    #[must_use]
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Adds a service of the contract: its routes, its health, its place in reflection.
+    pub fn add<S>(&mut self, service: S) -> &mut Self
+    where
+        S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.routes = std::mem::take(&mut self.routes).add_service(service);
+        self.names.push(S::NAME);
+        self
+    }
+
+    /// Adds pages for plain HTTP.
+    pub fn http(&mut self, pages: axum::Router) -> &mut Self {
+        self.http = std::mem::take(&mut self.http).merge(pages);
+        self
+    }
+
+    /// A channel to this very server, through all of its layers. Calls wait until the server has started.
+    pub fn local_channel(&self) -> Channel {
+        self.local.0.clone()
+    }
+
+    /// Listens and serves, until the process's life ends. Refuses an address that other machines can reach: the server
+    /// is open.
+    pub async fn start(self, listen: SocketAddr) -> Result<Running, StartError> {
+        if !listen.ip().is_loopback() {
+            return Err(StartError::Open(listen));
+        }
+        let contract = |error: &dyn std::fmt::Display| StartError::Contract(error.to_string());
+        let methods = Methods::read(&[
+            portreeve_api::FILE_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ])
+        .map_err(|error| contract(&error))?;
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let reflection = || {
+            let builder = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(portreeve_api::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .with_service_name("grpc.health.v1.Health");
+            self.names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
+        };
+        let v1 = reflection().with_service_name("grpc.reflection.v1.ServerReflection").build_v1();
+        let v1alpha = reflection().with_service_name("grpc.reflection.v1alpha.ServerReflection").build_v1alpha();
+        let routes = self
+            .routes
+            .add_service(health_service)
+            .add_service(v1.map_err(|error| contract(&error))?)
+            .add_service(v1alpha.map_err(|error| contract(&error))?)
+            .prepare()
+            .into_axum_router();
+        let layers = ServiceBuilder::new()
+            .layer(cors())
+            .layer(tonic_web::GrpcWebLayer::new())
+            .layer(Wrap(RequestId::new(self.clock, self.ids)))
+            .layer(Wrap(Observe::new(methods.clone())))
+            .layer(Wrap(Errors))
+            .layer(Wrap(Caller::new(methods.clone())))
+            .layer(Wrap(Admission::new(methods.clone(), self.limits, &self.lifecycle)))
+            .layer(Wrap(Deadline::new(methods)))
+            .map_response(|response: Response<axum::body::Body>| response.map(Body::new));
+        let front = Front { grpc: BoxCloneSyncService::new(layers.service(routes)), pages: pages(self.http) };
+
+        let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Bind(listen, error))?;
+        let local_addr = listener.local_addr().map_err(|error| StartError::Bind(listen, error))?;
+        let health = Health { reporter, names: self.names.into() };
+        health.set_serving(true).await;
+        tracing::warn!(
+            address = %local_addr,
+            "listening; this server is open: it believes callers who they are, so it is reachable from this machine only"
+        );
+        let (life, connections) = (self.lifecycle.clone(), self.lifecycle.connections().clone());
+        connections.spawn(accept(listener, front.clone(), life.clone()));
+        connections.spawn(accept_local(self.local.1, front, life.clone()));
+        life.spawn("the health of the server", {
+            let (soft, health) = (life.soft(), health.clone());
+            async move {
+                soft.cancelled().await;
+                health.set_serving(false).await;
+                Ok::<_, Infallible>(())
+            }
+        });
+        Ok(Running { local_addr, health })
+    }
+}
+
+/// What a request meets first: gRPC goes one way, plain HTTP another.
+#[derive(Clone)]
+struct Front {
+    grpc: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
+    pages: axum::Router,
+}
+
+impl<B> Service<Request<B>> for Front
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<tonic::codegen::StdError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = futures_util::future::BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Both ways are always open: who is too many is told so, not kept waiting.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let request = request.map(Body::new);
+        let headers = request.headers();
+        // A page elsewhere must not act through a visitor's browser on a server that believes whoever calls; not even if
+        // it has its own name lead to this machine.
+        if headers.get(header::ORIGIN).is_some_and(|origin| !is_loopback_origin(origin)) {
+            let refused = (StatusCode::FORBIDDEN, "this server is open and takes no calls from pages of other sites\n");
+            return Box::pin(async move { Ok(refused.into_response().map(Body::new)) });
+        }
+        let is_grpc = headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+            || (request.method() == HttpMethod::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD));
+        if is_grpc {
+            Box::pin(self.grpc.clone().oneshot(request))
+        } else {
+            let answer = self.pages.clone().oneshot(request);
+            Box::pin(async move { answer.await.map(|response| response.map(Body::new)) })
+        }
+    }
+}
+
+fn pages(more: axum::Router) -> axum::Router {
+    const GREETING: &str = "Portreeve: an exchange for referrals of online content between public authorities and platforms.\n\
+        \n\
+        This port speaks gRPC and gRPC-Web. Health and reflection are on: a client that reads reflection can list the\n\
+        services. Without identity built in, callers name the acting organisation in the metadata portreeve-organisation.\n";
+    let nothing = (StatusCode::NOT_FOUND, "nothing here; gRPC calls come with content-type application/grpc\n");
+    axum::Router::new()
+        .route("/", axum::routing::get(|| async { GREETING }))
+        .merge(more)
+        .fallback(move || async move { nothing })
+}
+
+/// Whether a browser's page was loaded from this machine.
+fn is_loopback_origin(origin: &HeaderValue) -> bool {
+    let host = || {
+        let (scheme, authority) = origin.to_str().ok()?.split_once("://")?;
+        let authority = authority.parse::<http::uri::Authority>().ok()?;
+        matches!(scheme, "http" | "https").then(|| authority.host().trim_matches(['[', ']']).to_owned())
+    };
+    host().is_some_and(|host| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()))
+}
+
+fn cors() -> CorsLayer {
+    const DAY: Duration = Duration::from_hours(24);
+    let accepted = [
+        header::CONTENT_TYPE,
+        REQUEST_ID,
+        HeaderName::from_static("grpc-timeout"),
+        HeaderName::from_static("x-grpc-web"),
+        HeaderName::from_static("x-user-agent"),
+        HeaderName::from_static(caller::ORGANISATION),
+        HeaderName::from_static(caller::MEMBER),
+        HeaderName::from_static(caller::ROLES),
+    ];
+    let exposed = [
+        REQUEST_ID,
+        HeaderName::from_static("grpc-status"),
+        HeaderName::from_static("grpc-message"),
+        HeaderName::from_static("grpc-status-details-bin"),
+    ];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(|origin, _| is_loopback_origin(origin)))
+        .allow_methods([HttpMethod::POST])
+        .allow_headers(accepted)
+        .expose_headers(exposed)
+        .max_age(DAY)
+}
+
+async fn accept(listener: TcpListener, front: Front, life: Lifecycle) {
+    let soft = life.soft();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let open = metrics::gauge!("portreeve_connections");
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = soft.cancelled() => return,
+            accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                listener.accept().await.map(|(stream, _)| (stream, place))
+            } => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                // Without it, small replies wait for the peer's acknowledgements.
+                let _ = stream.set_nodelay(true);
+                let open = open.clone();
+                let connection = serve(stream, front.clone(), life.clone());
+                life.connections().spawn(async move {
+                    open.increment(1);
+                    connection.await;
+                    open.decrement(1);
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+async fn accept_local(mut pipes: mpsc::Receiver<DuplexStream>, front: Front, life: Lifecycle) {
+    let soft = life.soft();
+    loop {
+        let pipe = tokio::select! {
+            biased;
+            () = soft.cancelled() => return,
+            pipe = pipes.recv() => pipe,
+        };
+        let Some(pipe) = pipe else { return };
+        life.connections().spawn(serve(pipe, front.clone(), life.clone()));
+    }
+}
+
+/// Serves one connection to its end, or to the server's.
+async fn serve<I>(io: I, front: Front, life: Lifecycle)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .max_concurrent_streams(CONNECTION_CALLS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    let (soft, hard) = (life.soft(), life.hard());
+    let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(front));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = soft.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = hard.cancelled() => match tokio::time::timeout(LAST_WORDS, connection).await {
+                    Ok(ended) => ended,
+                    Err(_) => Ok(()),
+                },
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // Peers vanish; that is no fault of the server.
+        tracing::debug!(error, "a connection ended early");
+    }
+}

@@ -1,0 +1,361 @@
+//! Streams of changes: one pull loop per stream over the log.
+//!
+//! Nothing is queued for a reader. The loop reads a page, sends what the reader may see of it, and reads on when the
+//! reader has taken it; a slow reader falls behind and catches up, and costs no memory meanwhile. The head wakes the
+//! loop when it has reached the end. A checkpoint comes out of the same loop, after everything before it was examined,
+//! so that it can never run ahead of the events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{Stream, stream};
+use portreeve_api::common::v1::{WatchStart, watch_start};
+use portreeve_core::token::{Resume, Revision, fingerprint};
+use portreeve_core::{Error, Reason, Result, Violations, limits};
+use portreeve_storage::{EventLog, LogPage, LogState, StoredEvent};
+use prost::Message;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::barrier::reflected;
+use crate::status::status;
+
+/// What a stream shows, and to whom: the part that differs from service to service.
+#[async_trait]
+pub trait Feed: Send + Sync + 'static {
+    /// A change as the contract writes it.
+    type Change: Send;
+
+    /// The change behind an event, if the filter selects it and the reader may see it at this moment.
+    fn change(&self, event: &StoredEvent, state: &LogState) -> Result<Option<Self::Change>>;
+
+    /// Up to `limit` rows of the state after a key, with their keys, in key order; none if there are no more.
+    ///
+    /// Only rows that have not changed since the position `at`: the changes after it bring the others whole.
+    async fn snapshot(&self, at: i64, after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Self::Change)>>;
+}
+
+/// What one message of a stream carries.
+#[derive(Debug)]
+pub struct Batch<C> {
+    /// The changes, in the order of the log.
+    pub changes: Vec<C>,
+    /// Where to go on after this message.
+    pub resume_token: String,
+    /// Whether this message only says how far everything was examined.
+    pub checkpoint: bool,
+    /// Whether this message ends the snapshot.
+    pub snapshot_complete: bool,
+    /// The revisions that the reader has now been told of.
+    pub revisions: Vec<String>,
+    /// Whether the end of the log was reached.
+    pub caught_up: bool,
+}
+
+/// Where a stream begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest event kept.
+    Earliest,
+    /// With the first event after this moment.
+    Now,
+    /// With the present state, then the changes after it.
+    Snapshot,
+    /// After the message that carried this token.
+    Token(String),
+}
+
+impl Start {
+    /// Reads the contract's message.
+    pub fn read(start: Option<&WatchStart>) -> Result<Self> {
+        use watch_start::Start as Wire;
+        let mut violations = Violations::new();
+        match start.and_then(|start| start.start.as_ref()) {
+            Some(Wire::Earliest(true)) => return Ok(Self::Earliest),
+            Some(Wire::Now(true)) => return Ok(Self::Now),
+            Some(Wire::Snapshot(true)) => return Ok(Self::Snapshot),
+            Some(Wire::ResumeToken(token)) => return Ok(Self::Token(token.clone())),
+            Some(Wire::Earliest(false)) => violations.add("start.earliest", "must be true where it is chosen"),
+            Some(Wire::Now(false)) => violations.add("start.now", "must be true where it is chosen"),
+            Some(Wire::Snapshot(false)) => violations.add("start.snapshot", "must be true where it is chosen"),
+            None => violations.add("start", "must name one of earliest, now, snapshot and resume_token"),
+        }
+        violations.finish(None)
+    }
+}
+
+/// The hash that binds a resume token to what was asked for.
+pub fn filter_hash<M: Message>(method: &str, parent: &str, filter: &M) -> u64 {
+    fingerprint(&[method.as_bytes(), parent.as_bytes(), &filter.encode_to_vec()])
+}
+
+/// How streams behave on this server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long an idle stream waits before it sends a checkpoint.
+    pub checkpoint_interval: Duration,
+    /// Cancelled when the server drains: streams then end and tell their readers to go elsewhere.
+    pub drain: CancellationToken,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            checkpoint_interval: Duration::from_millis(limits::CHECKPOINT_INTERVAL_MS),
+            drain: CancellationToken::new(),
+        }
+    }
+}
+
+/// Where a stream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    revision: Revision,
+    /// The key of the last row sent, while the snapshot is being sent.
+    snapshot_after: Option<Vec<u8>>,
+}
+
+/// A log with where to read it and what to show of it.
+struct Reader<F> {
+    log: Arc<dyn EventLog>,
+    feed: F,
+    filter: u64,
+}
+
+impl<F: Feed> Reader<F> {
+    async fn begin(&self, start: &Start) -> Result<Place> {
+        let (state, _) = self.log.standing().await?;
+        let at = |position| Revision { log: self.log.name().to_owned(), epoch: state.epoch, position };
+        Ok(match start {
+            Start::Earliest => Place { revision: at(state.compacted), snapshot_after: None },
+            Start::Now => Place { revision: at(state.head), snapshot_after: None },
+            Start::Snapshot => Place { revision: at(state.head), snapshot_after: Some(Vec::new()) },
+            Start::Token(token) => {
+                let resume = Resume::decode(token)?;
+                self.check(&resume, &state)?;
+                Place { revision: resume.revision, snapshot_after: resume.snapshot_after }
+            }
+        })
+    }
+
+    fn check(&self, resume: &Resume, state: &LogState) -> Result<()> {
+        let at = &resume.revision;
+        if at.log != self.log.name() || at.epoch != state.epoch {
+            return Err(Error::new(
+                Reason::ResumeTokenForeign,
+                "the resume token is of another stream or of another life of this server; begin with a snapshot",
+            ));
+        }
+        if resume.filter != self.filter {
+            return Err(Error::new(
+                Reason::ResumeFilterChanged,
+                "the resume token was issued for another filter; begin with a snapshot for the new one",
+            ));
+        }
+        if at.position > state.head {
+            return Err(Error::new(Reason::ResumeTokenFuture, "the resume token is ahead of the log")
+                .with("position", at.position)
+                .with("head", state.head));
+        }
+        self.check_kept(at.position, state)
+    }
+
+    fn check_kept(&self, position: i64, state: &LogState) -> Result<()> {
+        if position >= state.compacted {
+            return Ok(());
+        }
+        let oldest = Place {
+            revision: Revision { log: self.log.name().to_owned(), epoch: state.epoch, position: state.compacted },
+            snapshot_after: None,
+        };
+        Err(Error::new(
+            Reason::ResumeTokenExpired,
+            "the events after this token are no longer kept for streams; begin with a snapshot, or at the oldest token",
+        )
+        .with("oldest", self.token(&oldest))
+        .with("oldest_position", state.compacted))
+    }
+
+    fn token(&self, place: &Place) -> String {
+        let Place { revision, snapshot_after } = place.clone();
+        Resume { revision, filter: self.filter, snapshot_after }.encode()
+    }
+
+    /// The next rows of the snapshot, or its end.
+    async fn rows(&self, place: &mut Place, after: &[u8], limit: usize) -> Result<Batch<F::Change>> {
+        let rows = self.feed.snapshot(place.revision.position, after, limit).await?;
+        place.snapshot_after = rows.last().map(|(key, _)| key.clone());
+        Ok(Batch {
+            snapshot_complete: place.snapshot_after.is_none(),
+            resume_token: self.token(place),
+            changes: rows.into_iter().map(|(_, row)| row).collect(),
+            checkpoint: false,
+            revisions: Vec::new(),
+            caught_up: false,
+        })
+    }
+
+    /// The next page of the log, checked against where the stream is.
+    async fn page(&self, place: &Place) -> Result<LogPage> {
+        let page = self.log.page(place.revision.position, limits::STREAM_BATCH_EVENTS_MAX).await?;
+        if page.state.epoch != place.revision.epoch {
+            return Err(Error::new(
+                Reason::ResumeTokenForeign,
+                "the log was restored and began a new life; begin with a snapshot",
+            ));
+        }
+        self.check_kept(place.revision.position, &page.state)?;
+        Ok(page)
+    }
+
+    /// Takes changes from a page until `limit` or the byte limit is reached, and moves the place to the last event
+    /// examined.
+    fn examine(&self, page: &LogPage, place: &mut Place, changes: &mut Vec<F::Change>, limit: usize) -> Result<()> {
+        let mut bytes = 0;
+        for event in &page.events {
+            bytes += event.body.len();
+            if changes.len() >= limit || (bytes > limits::STREAM_BATCH_BYTES_MAX && !changes.is_empty()) {
+                break;
+            }
+            changes.extend(self.feed.change(event, &page.state)?);
+            place.revision.position = event.position;
+        }
+        Ok(())
+    }
+
+    /// What the reader has been told of, once it has been sent everything up to its place.
+    fn revisions(place: &Place, page: &LogPage) -> Vec<String> {
+        let mut revisions = vec![place.revision.encode()];
+        if place.revision.position == page.state.head {
+            revisions.extend(reflected(&page.followed).iter().map(Revision::encode));
+        }
+        revisions
+    }
+}
+
+/// Opens a stream. An error in where to begin is the call's; one that comes later ends the stream.
+pub async fn open<F: Feed>(
+    log: Arc<dyn EventLog>,
+    feed: F,
+    filter: u64,
+    start: Start,
+    settings: Settings,
+) -> Result<impl Stream<Item = Result<Batch<F::Change>, Status>> + Send + 'static> {
+    let changed = log.changed();
+    let reader = Reader { log, feed, filter };
+    let place = reader.begin(&start).await?;
+    let due = Instant::now() + settings.checkpoint_interval;
+    // Nothing told yet: the first message, with a token, leaves at once, so that a break before it leaves no gap.
+    let told = (-1, Vec::new());
+    let state = Watch { reader, place, told, changed, settings, due };
+    Ok(stream::unfold(Some(state), |state| async move {
+        let mut state = state?;
+        match state.next().await {
+            Ok(batch) => Some((Ok(batch), Some(state))),
+            Err(error) => Some((Err(status(&error)), None)),
+        }
+    }))
+}
+
+struct Watch<F> {
+    reader: Reader<F>,
+    place: Place,
+    /// The position and the followed revisions of the last message.
+    told: (i64, Vec<Revision>),
+    changed: watch::Receiver<i64>,
+    settings: Settings,
+    due: Instant,
+}
+
+impl<F: Feed> Watch<F> {
+    async fn next(&mut self) -> Result<Batch<F::Change>> {
+        loop {
+            if self.settings.drain.is_cancelled() {
+                return Err(draining());
+            }
+            if let Some(after) = self.place.snapshot_after.take() {
+                return self.reader.rows(&mut self.place, &after, limits::STREAM_BATCH_EVENTS_MAX).await;
+            }
+            // Seen before the page is read: a commit after this wakes the loop again.
+            self.changed.borrow_and_update();
+            let page = self.reader.page(&self.place).await?;
+            let mut changes = Vec::new();
+            self.reader.examine(&page, &mut self.place, &mut changes, usize::MAX)?;
+            let caught_up = self.place.revision.position == page.state.head;
+            let news = caught_up && self.told != (self.place.revision.position, page.followed.clone());
+            if !changes.is_empty() || news {
+                return Ok(self.send(changes, &page, caught_up));
+            }
+            if !caught_up {
+                continue;
+            }
+            tokio::select! {
+                woken = self.changed.changed() => if woken.is_err() { return Err(draining()) },
+                () = tokio::time::sleep_until(self.due) => return Ok(self.send(Vec::new(), &page, true)),
+                () = self.settings.drain.cancelled() => {}
+            }
+        }
+    }
+
+    fn send(&mut self, changes: Vec<F::Change>, page: &LogPage, caught_up: bool) -> Batch<F::Change> {
+        if caught_up {
+            self.told = (self.place.revision.position, page.followed.clone());
+        }
+        // Spread over a tenth of the interval by position, so that streams opened together do not all wake together.
+        let spread = u32::try_from(self.place.revision.position.rem_euclid(10)).unwrap_or_default();
+        self.due =
+            Instant::now() + self.settings.checkpoint_interval + self.settings.checkpoint_interval * spread / 100;
+        Batch {
+            checkpoint: changes.is_empty(),
+            resume_token: self.reader.token(&self.place),
+            revisions: Reader::<F>::revisions(&self.place, page),
+            changes,
+            snapshot_complete: false,
+            caught_up,
+        }
+    }
+}
+
+fn draining() -> Error {
+    Error::new(Reason::ServerDraining, "this server is shutting down; go on elsewhere with the last resume token")
+        .retry_after(Duration::from_millis(500))
+}
+
+/// Pages that one call of the unary twin reads at most: a filter that selects little must not make a call endless.
+const LIST_PAGES_MAX: usize = 20;
+
+/// The unary twin of a stream: the changes after a place, up to `limit`, and where to go on. It never waits.
+pub async fn list<F: Feed>(
+    log: Arc<dyn EventLog>,
+    feed: F,
+    filter: u64,
+    start: Start,
+    limit: usize,
+) -> Result<Batch<F::Change>> {
+    let reader = Reader { log, feed, filter };
+    let mut place = reader.begin(&start).await?;
+    if let Some(after) = place.snapshot_after.take() {
+        return reader.rows(&mut place, &after, limit).await;
+    }
+    let mut changes = Vec::new();
+    let mut pages = 0;
+    loop {
+        let page = reader.page(&place).await?;
+        reader.examine(&page, &mut place, &mut changes, limit)?;
+        pages += 1;
+        let caught_up = place.revision.position == page.state.head;
+        if caught_up || changes.len() >= limit || pages >= LIST_PAGES_MAX {
+            return Ok(Batch {
+                checkpoint: changes.is_empty(),
+                resume_token: reader.token(&place),
+                revisions: Reader::<F>::revisions(&place, &page),
+                changes,
+                snapshot_complete: false,
+                caught_up,
+            });
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What every `rpc.rs` needs between the wire and its domain.
+
+use portreeve_api::validate;
+use portreeve_core::id::Uuid;
+use portreeve_core::{Error, Principal, Reason, Result, Timestamp, Violations, limits};
+use portreeve_storage::{Envelope, Guard, Outcome};
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+/// Who calls: put into the request by the caller layer.
+pub fn principal<T>(request: &tonic::Request<T>) -> Result<Principal> {
+    let found = request.extensions().get::<Principal>().cloned();
+    found.ok_or_else(|| Error::new(Reason::Unauthenticated, "the acting organisation is missing"))
+}
+
+/// Everything about a message that breaks the contract's own rules, for adding what only the domain can tell.
+pub fn violations<M: validate::Request>(message: &M) -> Violations {
+    let mut violations = Violations::new();
+    for (field, description) in validate::violations(message) {
+        violations.add(field, description);
+    }
+    violations
+}
+
+/// The guard of a request: its identifier, and a hash of the method and of everything else in the message.
+/// `None` if the identifier is not a UUID, which the contract's rules have noted already.
+pub fn guard<M: Message>(method: &str, request_id: &str, content: &M) -> Option<Guard> {
+    let mut hasher = Sha256::new();
+    hasher.update(method.as_bytes());
+    hasher.update([0]);
+    hasher.update(content.encode_to_vec());
+    Some(Guard::Request { request_id: Uuid::try_parse(request_id).ok()?, hash: hasher.finalize().into() })
+}
+
+/// A command on its way to the writer.
+pub fn envelope<C>(principal: &Principal, guard: Guard, command: C) -> Envelope<C> {
+    Envelope { principal: principal.clone(), guard, command }
+}
+
+/// The revision that includes what a command did.
+pub fn revision<E>(log: &str, outcome: &Outcome<E>) -> String {
+    portreeve_storage::event::revision(log, outcome.epoch, outcome.position).encode()
+}
+
+/// A time from the wire.
+pub fn read_time(time: &prost_types::Timestamp) -> Result<Timestamp, &'static str> {
+    Timestamp::from_parts(time.seconds, time.nanos).ok_or("must be a time between the years 0001 and 9999")
+}
+
+/// An optional time from the wire; a wrong one is noted against its field.
+pub fn optional_time(
+    violations: &mut Violations,
+    field: &str,
+    time: Option<&prost_types::Timestamp>,
+) -> Option<Timestamp> {
+    time.and_then(|time| violations.check(field, read_time(time)))
+}
+
+/// When something happened, by the caller's account: never in the future of the server's clock.
+pub fn told_time(
+    violations: &mut Violations,
+    field: &str,
+    time: Option<&prost_types::Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let told = optional_time(violations, field, time)?;
+    if told > now.plus_micros(limits::CLOCK_SKEW_MICROS) {
+        violations.add(field, "must not be in the future of the server's clock");
+        return None;
+    }
+    // What clocks disagree about is not worth a fact that lies in the future.
+    Some(told.min(now))
+}
+
+/// Refuses a time further back than allowed, unless the caller brings in facts of long ago.
+pub fn check_backdating(principal: &Principal, told: Option<Timestamp>, now: Timestamp, days_max: u32) -> Result<()> {
+    let oldest = now.plus_micros(-i64::from(days_max) * 86_400_000_000);
+    if told.is_none_or(|told| told >= oldest) || principal.has(portreeve_core::principal::Role::Import) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Reason::BackdatingNotPermitted,
+        format!("occurred_at is more than {days_max} days ago; only the import role may tell facts of so long ago"),
+    )
+    .with("days_max", days_max))
+}
+
+/// A time for the wire.
+pub fn write_time(time: Timestamp) -> prost_types::Timestamp {
+    let (seconds, nanos) = time.to_parts();
+    prost_types::Timestamp { seconds, nanos }
+}
+
+/// A page's rows: 0 is the default, more than the maximum is the maximum (AIP-158).
+pub fn page_size(asked: i32) -> usize {
+    match usize::try_from(asked) {
+        Ok(0) | Err(_) => limits::PAGE_ROWS_DEFAULT,
+        Ok(rows) => rows.min(limits::PAGE_ROWS_MAX),
+    }
+}
+
+/// An error as an item of a batch carries it.
+pub fn item_status(error: &Error) -> tonic_types::pb::Status {
+    let status = crate::status::status(error);
+    let plain = || tonic_types::pb::Status {
+        code: status.code() as i32,
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    };
+    tonic_types::pb::Status::decode(status.details()).unwrap_or_else(|_| plain())
+}
