@@ -1,0 +1,329 @@
+//! What may happen to referrals and organisations.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use portreeve_core::id::Uuid;
+use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
+use portreeve_core::{Error, Reason, Recorded, Result, Timestamp};
+
+use super::organisation::Organisation;
+use super::referral::{NewReferral, Referral, Standing, target_key};
+
+/// Where in its request a draft stood, for naming its fields in an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DraftField {
+    /// `referral` of a single creation.
+    Referral,
+    /// `drafts[i]` of an atomic batch.
+    Drafts,
+    /// `draft` of an import's item.
+    Draft,
+}
+
+impl DraftField {
+    fn path(self, index: usize) -> String {
+        match self {
+            Self::Referral => "referral".into(),
+            Self::Drafts => format!("drafts[{index}]"),
+            Self::Draft => "draft".into(),
+        }
+    }
+}
+
+/// What a caller wants done.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Refer: all of them or none.
+    Create {
+        /// What is referred.
+        drafts: Vec<NewReferral>,
+        /// Where the drafts stood in the request.
+        field: DraftField,
+    },
+    /// Take a referral back.
+    Withdraw {
+        /// Which.
+        name: ReferralName,
+        /// Why.
+        reason: String,
+        /// When; the moment of recording if not told.
+        occurred_at: Option<Timestamp>,
+    },
+    /// Register an organisation.
+    CreateOrganisation {
+        /// Its name.
+        name: OrganisationName,
+        /// What people call it.
+        display_name: String,
+        /// The hosts that route to it.
+        hosts: Vec<String>,
+    },
+    /// Change an organisation.
+    UpdateOrganisation {
+        /// Which.
+        name: OrganisationName,
+        /// The new display name, if it changes.
+        display_name: Option<String>,
+        /// The new hosts, if they change.
+        hosts: Option<Vec<String>>,
+        /// The version that the caller knew, if it cares.
+        etag: Option<i64>,
+    },
+}
+
+/// What happened. Each carries the resource as it is afterwards; positions and recording times are the log's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A referral was sent.
+    Created(Box<Referral>),
+    /// A referral was taken back.
+    Withdrawn(Box<Referral>),
+    /// An organisation was registered.
+    OrganisationCreated(Organisation),
+    /// An organisation was changed.
+    OrganisationUpdated(Organisation),
+}
+
+/// The part of the state that a batch touches, and what has changed in it.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Organisations by name.
+    pub organisations: HashMap<OrganisationName, Organisation>,
+    /// The platform that each host routes to.
+    pub hosts: HashMap<String, String>,
+    /// Referrals by identifier.
+    pub referrals: HashMap<Uuid, Referral>,
+    /// What is to be persisted.
+    pub changes: Changes,
+}
+
+/// What has changed since the state was loaded.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Targets by key: platform, canonical address, position of the event that first named it.
+    pub targets: BTreeMap<[u8; 16], (String, String, i64)>,
+    /// New referrals, in the order of the log.
+    pub created: Vec<Referral>,
+    /// Referrals that were there before the batch and have changed.
+    pub updated: HashSet<Uuid>,
+    /// Organisations that are new or have changed.
+    pub organisations: HashSet<OrganisationName>,
+}
+
+/// The ledger of referrals and organisations.
+pub struct Ledger;
+
+impl portreeve_core::Ledger for Ledger {
+    type Command = Command;
+    type Event = Event;
+    type State = State;
+
+    fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
+        match command {
+            Command::Create { drafts, field } => {
+                let create = |(index, draft)| state.create(draft, &field.path(index), now);
+                drafts.iter().enumerate().map(create).collect()
+            }
+            Command::Withdraw { name, reason, occurred_at } => state.withdraw(name, reason, *occurred_at, now),
+            Command::CreateOrganisation { name, display_name, hosts } => {
+                state.create_organisation(name, display_name, hosts, now)
+            }
+            Command::UpdateOrganisation { name, display_name, hosts, etag } => {
+                state.update_organisation(name, display_name.as_ref(), hosts.as_ref(), *etag, now)
+            }
+        }
+    }
+
+    fn evolve(state: &mut State, recorded: &Recorded<Event>) {
+        let (position, recorded_at) = (recorded.position, recorded.recorded_at);
+        match &recorded.event {
+            Event::Created(referral) => {
+                let referral = Referral { recorded_at, created: position, updated: position, ..(**referral).clone() };
+                let location = &referral.target.location;
+                let target = (referral.platform.clone(), location.canonical().to_owned(), position);
+                state.changes.targets.entry(target_key(&referral.platform, location)).or_insert(target);
+                state.changes.created.push(referral);
+            }
+            Event::Withdrawn(referral) => {
+                let mut referral = Referral { updated: position, ..(**referral).clone() };
+                if let Standing::Withdrawn { recorded_at: learnt, .. } = &mut referral.standing {
+                    *learnt = recorded_at;
+                }
+                // A referral made and taken back in one batch is still to be inserted.
+                if let Some(fresh) = state.changes.created.iter_mut().rfind(|fresh| fresh.name == referral.name) {
+                    *fresh = Referral { created: fresh.created, ..referral };
+                } else {
+                    state.changes.updated.insert(referral.name.id);
+                    let created = state.referrals.get(&referral.name.id).map_or(0, |known| known.created);
+                    state.referrals.insert(referral.name.id, Referral { created, ..referral });
+                }
+            }
+            Event::OrganisationCreated(organisation) => {
+                let at = recorded_at;
+                let organisation = organisation.clone();
+                state.put(Organisation {
+                    created_at: at,
+                    updated_at: at,
+                    created: position,
+                    updated: position,
+                    ..organisation
+                });
+            }
+            Event::OrganisationUpdated(organisation) => {
+                let created = state.organisations.get(&organisation.name).map_or(0, |known| known.created);
+                let organisation = organisation.clone();
+                state.put(Organisation { updated_at: recorded_at, created, updated: position, ..organisation });
+            }
+        }
+    }
+}
+
+impl State {
+    fn create(&self, draft: &NewReferral, field: &str, now: Timestamp) -> Result<Event> {
+        self.organisation(OrganisationKind::Agency, &draft.agency)?;
+        self.organisation(OrganisationKind::Platform, &draft.platform)?;
+        let host = draft.target.location.host();
+        if draft.target.location.domains().find_map(|domain| self.hosts.get(domain)) != Some(&draft.platform) {
+            let message = format!(
+                "the host {host} does not route to platforms/{}; name the platform whose it is",
+                draft.platform
+            );
+            return Err(Error::new(Reason::UrlOfAnotherPlatform, message)
+                .with("host", host)
+                .with("platform", format!("platforms/{}", draft.platform))
+                .at(format!("{field}.target.url"), "must have a host that routes to the platform"));
+        }
+        Ok(Event::Created(Box::new(Referral {
+            name: ReferralName { agency: draft.agency.clone(), id: draft.id },
+            platform: draft.platform.clone(),
+            target: draft.target.clone(),
+            nature: draft.nature,
+            ground: draft.ground,
+            legal_basis: draft.legal_basis.clone(),
+            statement: draft.statement.clone(),
+            statement_language: draft.statement_language.clone(),
+            content_language: draft.content_language.clone(),
+            occurred_at: draft.occurred_at.unwrap_or(now).min(now),
+            recorded_at: now,
+            standing: Standing::Submitted,
+            created: 0,
+            updated: 0,
+        })))
+    }
+
+    fn withdraw(&self, name: &ReferralName, reason: &str, at: Option<Timestamp>, now: Timestamp) -> Result<Vec<Event>> {
+        let referral = self.referral(name).ok_or_else(|| {
+            Error::new(Reason::ReferralNotFound, format!("there is no referral {name}")).with("name", name)
+        })?;
+        let at = at.unwrap_or(now).min(now);
+        if let Standing::Withdrawn { reason: given, .. } = &referral.standing {
+            // Said again with the same content, it is done already; with another, the first stands.
+            return if given == reason {
+                Ok(Vec::new())
+            } else {
+                Err(Error::new(Reason::InvalidTransition, "the referral was withdrawn before, for another reason")
+                    .with("from", referral.standing.name())
+                    .with("to", "WITHDRAWN"))
+            };
+        }
+        if at < referral.occurred_at {
+            return Err(Error::new(Reason::RequestInvalid, "a referral cannot be withdrawn before it was made")
+                .at("occurred_at", format!("must not be before the referral's own {}", referral.occurred_at)));
+        }
+        let standing = Standing::Withdrawn { at, recorded_at: now, reason: reason.to_owned() };
+        Ok(vec![Event::Withdrawn(Box::new(Referral { standing, ..referral.clone() }))])
+    }
+
+    fn create_organisation(
+        &self,
+        name: &OrganisationName,
+        display_name: &str,
+        hosts: &[String],
+        now: Timestamp,
+    ) -> Result<Vec<Event>> {
+        if self.organisations.contains_key(name) {
+            return Err(
+                Error::new(Reason::OrganisationExists, format!("{name} is registered already")).with("name", name)
+            );
+        }
+        self.check_hosts(name, hosts)?;
+        Ok(vec![Event::OrganisationCreated(Organisation {
+            name: name.clone(),
+            display_name: display_name.to_owned(),
+            hosts: hosts.to_vec(),
+            created_at: now,
+            updated_at: now,
+            created: 0,
+            updated: 0,
+        })])
+    }
+
+    fn update_organisation(
+        &self,
+        name: &OrganisationName,
+        display_name: Option<&String>,
+        hosts: Option<&Vec<String>>,
+        etag: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Vec<Event>> {
+        let known = self.organisations.get(name).ok_or_else(|| not_registered(name))?;
+        if let Some(etag) = etag.filter(|etag| *etag != known.updated) {
+            return Err(Error::new(
+                Reason::StaleVersion,
+                format!("{name} has changed since it was read; read it again"),
+            )
+            .with("expected", etag)
+            .with("actual", known.updated));
+        }
+        let mut changed = known.clone();
+        if let Some(display_name) = display_name {
+            changed.display_name.clone_from(display_name);
+        }
+        if let Some(hosts) = hosts {
+            self.check_hosts(name, hosts)?;
+            changed.hosts.clone_from(hosts);
+        }
+        if changed == *known {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Event::OrganisationUpdated(Organisation { updated_at: now, ..changed })])
+    }
+
+    fn organisation(&self, kind: OrganisationKind, id: &str) -> Result<&Organisation> {
+        let name = OrganisationName::new(kind, id).map_err(|e| Error::internal(e.to_string()))?;
+        self.organisations.get(&name).ok_or_else(|| not_registered(&name))
+    }
+
+    fn referral(&self, name: &ReferralName) -> Option<&Referral> {
+        let fresh = self.changes.created.iter().rfind(|referral| referral.name == *name);
+        fresh.or_else(|| self.referrals.get(&name.id).filter(|referral| referral.name == *name))
+    }
+
+    fn check_hosts(&self, name: &OrganisationName, hosts: &[String]) -> Result<()> {
+        for (index, host) in hosts.iter().enumerate() {
+            if let Some(owner) = self.hosts.get(host).filter(|owner| *owner != name.id()) {
+                let message = format!("the host {host} routes to platforms/{owner} already");
+                return Err(Error::new(Reason::HostTaken, message)
+                    .with("host", host)
+                    .with("platform", format!("platforms/{owner}"))
+                    .at(format!("organisation.hosts[{index}]"), "must not route to another platform"));
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, organisation: Organisation) {
+        self.hosts.retain(|_, platform| platform != organisation.name.id());
+        if organisation.name.kind() == OrganisationKind::Platform {
+            let id = organisation.name.id();
+            self.hosts.extend(organisation.hosts.iter().map(|host| (host.clone(), id.to_owned())));
+        }
+        self.changes.organisations.insert(organisation.name.clone());
+        self.organisations.insert(organisation.name.clone(), organisation);
+    }
+}
+
+fn not_registered(name: &OrganisationName) -> Error {
+    Error::new(Reason::OrganisationNotFound, format!("there is no {name}; an operator registers it first"))
+        .with("name", name)
+}

@@ -1,0 +1,137 @@
+//! A referral, and what is referred.
+
+use portreeve_core::id::Uuid;
+use portreeve_core::location::Location;
+use portreeve_core::name::ReferralName;
+use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
+use portreeve_core::{Timestamp, limits};
+use sha2::{Digest, Sha256};
+
+/// What is referred.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What kind of thing it is.
+    pub kind: TargetKind,
+    /// Where it is.
+    pub location: Location,
+    /// The platform's own identifier of it; empty if not known.
+    pub native_id: String,
+}
+
+/// The law on which the agency relies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegalBasis {
+    /// The catalogue's code, such as `BSAIA_2025_S17`; empty if it has none.
+    pub code: String,
+    /// The statute's name.
+    pub statute: String,
+    /// The section or article; may be empty.
+    pub section: String,
+}
+
+/// What an agency says when it refers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewReferral {
+    /// The identifier minted for it.
+    pub id: Uuid,
+    /// The agency that refers.
+    pub agency: String,
+    /// The platform that is to decide.
+    pub platform: String,
+    /// What is referred.
+    pub target: Target,
+    /// What the referral is in law.
+    pub nature: Nature,
+    /// Why.
+    pub ground: Ground,
+    /// The law on which the agency relies.
+    pub legal_basis: LegalBasis,
+    /// The agency's reasons in its own words.
+    pub statement: String,
+    /// The language of the statement (BCP 47).
+    pub statement_language: String,
+    /// The language of the content (BCP 47); empty if not known.
+    pub content_language: String,
+    /// When it was referred; the moment of recording if not told.
+    pub occurred_at: Option<Timestamp>,
+}
+
+/// Where a referral stands with its agency. What the platform answers is another ledger's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Sent to the platform.
+    Submitted,
+    /// Taken back.
+    Withdrawn {
+        /// When, by the agency's account.
+        at: Timestamp,
+        /// When the server learnt it.
+        recorded_at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Standing {
+    /// The state's name in the contract.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Submitted => "SUBMITTED",
+            Self::Withdrawn { .. } => "WITHDRAWN",
+        }
+    }
+}
+
+/// A referral as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referral {
+    /// Its name.
+    pub name: ReferralName,
+    /// The platform that is to decide.
+    pub platform: String,
+    /// What is referred.
+    pub target: Target,
+    /// What the referral is in law.
+    pub nature: Nature,
+    /// Why.
+    pub ground: Ground,
+    /// The law on which the agency relies.
+    pub legal_basis: LegalBasis,
+    /// The agency's reasons in its own words.
+    pub statement: String,
+    /// The language of the statement (BCP 47).
+    pub statement_language: String,
+    /// The language of the content (BCP 47); empty if not known.
+    pub content_language: String,
+    /// When it was referred, by the agency's account.
+    pub occurred_at: Timestamp,
+    /// When the server learnt it.
+    pub recorded_at: Timestamp,
+    /// Where it stands.
+    pub standing: Standing,
+    /// The position of the event that created it.
+    pub created: i64,
+    /// The position of the last event that changed it.
+    pub updated: i64,
+}
+
+/// The key of a target: the same for every referral of one place on one platform.
+pub fn target_key(platform: &str, location: &Location) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    hasher.update(platform.as_bytes());
+    hasher.update([0]);
+    hasher.update(location.canonical().as_bytes());
+    let digest = hasher.finalize();
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest[..16]);
+    key
+}
+
+/// Why a time that a caller told cannot be taken.
+pub fn check_told(occurred_at: Timestamp, now: Timestamp) -> Result<Timestamp, &'static str> {
+    if occurred_at > now.plus_micros(limits::CLOCK_SKEW_MICROS) {
+        return Err("must not be in the future of the server's clock");
+    }
+    // What clocks disagree about is not worth a fact that lies in the future.
+    Ok(occurred_at.min(now))
+}

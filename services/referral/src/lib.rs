@@ -1,0 +1,98 @@
+//! The referral service: organisations, and what agencies refer to platforms.
+
+pub mod domain;
+pub mod rpc;
+pub mod store;
+
+use std::sync::Arc;
+
+use portreeve_api::referral::v1::organisation_service_server::OrganisationServiceServer;
+use portreeve_api::referral::v1::referral_service_server::ReferralServiceServer;
+use portreeve_core::{Clock, IdSource, Result, limits};
+use portreeve_runtime::watch;
+use portreeve_storage::{Database, EventLog, Parts, Writer};
+use tokio::task::JoinHandle;
+
+use domain::Ledger;
+use rpc::Rpc;
+use store::Reads;
+
+/// How the service behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Facts older than this many days are taken from the import role only.
+    pub backdating_days_max: u32,
+    /// How streams behave.
+    pub watch: watch::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { backdating_days_max: 30, watch: watch::Settings::default() }
+    }
+}
+
+/// The service with its store open.
+pub struct Service {
+    parts: Parts<Ledger, dyn Reads>,
+    rpc: Arc<Rpc>,
+    writer_task: JoinHandle<()>,
+}
+
+impl Service {
+    /// Opens the store and starts the writer.
+    pub async fn open(
+        database: &Database,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Result<Self> {
+        let new_log = ids.uuid(clock.now());
+        let (parts, writer_task) = store::open(database, Arc::clone(&clock), new_log).await?;
+        let rpc = Arc::new(Rpc { parts: parts.clone(), settings, clock, ids });
+        Ok(Self { parts, rpc, writer_task })
+    }
+
+    /// Adds the service's servers to one that is being built.
+    pub fn routes(&self, server: &mut portreeve_runtime::server::Builder) {
+        server.add(self.referrals());
+        server.add(self.organisations());
+    }
+
+    /// The server of `ReferralService`.
+    pub fn referrals(&self) -> ReferralServiceServer<Rpc> {
+        ReferralServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `OrganisationService`.
+    pub fn organisations(&self) -> OrganisationServiceServer<Rpc> {
+        OrganisationServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The writer.
+    pub fn writer(&self) -> &Writer<Ledger> {
+        &self.parts.writer
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.parts.log
+    }
+
+    /// The reads, and what an operator does to the store.
+    pub fn reads(&self) -> &Arc<dyn Reads> {
+        &self.parts.reads
+    }
+
+    /// Takes no more writes, and returns when all that had queued is committed and answered.
+    pub async fn stop(self) {
+        self.parts.writer.stop();
+        if self.writer_task.await.is_err() {
+            tracing::error!("the referral writer ended abnormally");
+        }
+    }
+}

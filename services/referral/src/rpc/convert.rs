@@ -1,0 +1,296 @@
+//! Between the contract's messages and the domain. The log's bodies are the contract's change messages, without what
+//! the log's own columns hold.
+
+use portreeve_api::referral::v1 as wire;
+use portreeve_core::id::Uuid;
+use portreeve_core::location::{self, Location};
+use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName, parse_owner};
+use portreeve_core::token::Epoch;
+use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
+use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
+use portreeve_runtime::wire::{optional_time, read_time, told_time, write_time};
+use portreeve_storage::{Codec, Encoded, StoredEvent};
+use prost::Message;
+use wire::referral_change::Change;
+
+use crate::domain::{Event, LegalBasis, NewReferral, Organisation, Referral, Standing, Target};
+use crate::store::Filter;
+
+/// The state's number in the contract and in the database.
+pub fn state_code(standing: &Standing) -> i32 {
+    match standing {
+        Standing::Submitted => wire::ReferralState::Submitted as i32,
+        Standing::Withdrawn { .. } => wire::ReferralState::Withdrawn as i32,
+    }
+}
+
+/// Reads a draft. Wrong fields are noted under `path`; the contract's own rules have been checked already.
+pub fn read_draft(
+    violations: &mut Violations,
+    path: &str,
+    agency: &str,
+    id: Uuid,
+    draft: &wire::ReferralDraft,
+    now: Timestamp,
+) -> Option<NewReferral> {
+    let field = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    // What the contract's rules refuse gives None here and needs no second word.
+    let platform = parse_owner(&draft.platform, OrganisationKind::Platform).ok();
+    let target = draft.target.as_ref().and_then(|target| {
+        let location = violations.check(&field("target.url"), Location::parse(&target.url));
+        Some(Target {
+            kind: TargetKind::from_code(target.kind)?,
+            location: location?,
+            native_id: target.native_id.clone(),
+        })
+    });
+    let told = told_time(violations, &field("occurred_at"), draft.occurred_at.as_ref(), now);
+    let legal_basis = draft.legal_basis.as_ref()?;
+    Some(NewReferral {
+        id,
+        agency: agency.to_owned(),
+        platform: platform?.to_owned(),
+        target: target?,
+        nature: Nature::from_code(draft.nature)?,
+        ground: Ground::from_code(draft.ground)?,
+        legal_basis: LegalBasis {
+            code: legal_basis.code.clone(),
+            statute: legal_basis.statute.clone(),
+            section: legal_basis.section.clone(),
+        },
+        statement: draft.statement_of_reasons.clone(),
+        statement_language: draft.statement_language.clone(),
+        content_language: draft.content_language.clone(),
+        occurred_at: told,
+    })
+}
+
+/// Reads a filter. The parent's agency is set by the caller.
+pub fn read_filter(violations: &mut Violations, filter: Option<&wire::ReferralFilter>) -> Filter {
+    let Some(filter) = filter else { return Filter::default() };
+    let platform = |name: &String| parse_owner(name, OrganisationKind::Platform).ok().map(str::to_owned);
+    let mut time = |field: &str, time| optional_time(violations, &format!("filter.{field}"), time);
+    Filter {
+        agency: None,
+        recorded_from: time("recorded_from", filter.recorded_from.as_ref()),
+        recorded_until: time("recorded_until", filter.recorded_until.as_ref()),
+        occurred_from: time("occurred_from", filter.occurred_from.as_ref()),
+        occurred_until: time("occurred_until", filter.occurred_until.as_ref()),
+        platforms: filter.platforms.iter().filter_map(platform).collect(),
+        grounds: filter.grounds.iter().filter_map(|code| Ground::from_code(*code)).collect(),
+        natures: filter.natures.iter().filter_map(|code| Nature::from_code(*code)).collect(),
+        states: filter.states.clone(),
+        target_kinds: filter.target_kinds.iter().filter_map(|code| TargetKind::from_code(*code)).collect(),
+    }
+}
+
+/// Reads the hosts of an organisation; only a platform has any.
+pub fn read_hosts(violations: &mut Violations, kind: OrganisationKind, hosts: &[String]) -> Vec<String> {
+    if kind != OrganisationKind::Platform && !hosts.is_empty() {
+        violations.add("organisation.hosts", "must be empty: only a platform has hosts");
+    }
+    for (index, host) in hosts.iter().enumerate() {
+        violations.check(&format!("organisation.hosts[{index}]"), location::parse_host(host));
+    }
+    hosts.to_vec()
+}
+
+/// The kind of organisation behind a number of the contract.
+pub fn read_kind(code: i32) -> Option<OrganisationKind> {
+    Some(match wire::OrganisationKind::try_from(code).ok()? {
+        wire::OrganisationKind::Unspecified => return None,
+        wire::OrganisationKind::Agency => OrganisationKind::Agency,
+        wire::OrganisationKind::Platform => OrganisationKind::Platform,
+        wire::OrganisationKind::OversightBody => OrganisationKind::Oversight,
+        wire::OrganisationKind::Operator => OrganisationKind::Operator,
+    })
+}
+
+fn write_kind(kind: OrganisationKind) -> i32 {
+    match kind {
+        OrganisationKind::Agency => wire::OrganisationKind::Agency as i32,
+        OrganisationKind::Platform => wire::OrganisationKind::Platform as i32,
+        OrganisationKind::Oversight => wire::OrganisationKind::OversightBody as i32,
+        OrganisationKind::Operator => wire::OrganisationKind::Operator as i32,
+        OrganisationKind::Service => wire::OrganisationKind::Unspecified as i32,
+    }
+}
+
+/// A referral for the wire.
+pub fn write_referral(referral: &Referral) -> wire::Referral {
+    let location = &referral.target.location;
+    let mut message = wire::Referral {
+        name: referral.name.to_string(),
+        agency: format!("agencies/{}", referral.name.agency),
+        platform: format!("platforms/{}", referral.platform),
+        target: Some(wire::Target {
+            kind: referral.target.kind.code(),
+            url: location.raw().to_owned(),
+            native_id: referral.target.native_id.clone(),
+            canonical_url: location.canonical().to_owned(),
+        }),
+        nature: referral.nature.code(),
+        ground: referral.ground.code(),
+        legal_basis: Some(wire::LegalBasis {
+            code: referral.legal_basis.code.clone(),
+            statute: referral.legal_basis.statute.clone(),
+            section: referral.legal_basis.section.clone(),
+        }),
+        statement_of_reasons: referral.statement.clone(),
+        statement_language: referral.statement_language.clone(),
+        content_language: referral.content_language.clone(),
+        occurred_at: Some(write_time(referral.occurred_at)),
+        recorded_at: Some(write_time(referral.recorded_at)),
+        state: state_code(&referral.standing),
+        ..wire::Referral::default()
+    };
+    if let Standing::Withdrawn { at, recorded_at, reason } = &referral.standing {
+        message.withdrawn_at = Some(write_time(*at));
+        message.withdrawal_recorded_at = Some(write_time(*recorded_at));
+        message.withdrawal_reason.clone_from(reason);
+    }
+    message
+}
+
+fn read_referral(message: &wire::Referral) -> Option<Referral> {
+    let time = |time: &Option<prost_types::Timestamp>| time.as_ref().and_then(|time| read_time(time).ok());
+    let target = message.target.as_ref()?;
+    let legal_basis = message.legal_basis.as_ref()?;
+    let standing = match time(&message.withdrawn_at) {
+        None => Standing::Submitted,
+        Some(at) => Standing::Withdrawn {
+            at,
+            recorded_at: time(&message.withdrawal_recorded_at)?,
+            reason: message.withdrawal_reason.clone(),
+        },
+    };
+    Some(Referral {
+        name: message.name.parse::<ReferralName>().ok()?,
+        platform: parse_owner(&message.platform, OrganisationKind::Platform).ok()?.to_owned(),
+        target: Target {
+            kind: TargetKind::from_code(target.kind)?,
+            location: Location::parse(&target.url).ok()?,
+            native_id: target.native_id.clone(),
+        },
+        nature: Nature::from_code(message.nature)?,
+        ground: Ground::from_code(message.ground)?,
+        legal_basis: LegalBasis {
+            code: legal_basis.code.clone(),
+            statute: legal_basis.statute.clone(),
+            section: legal_basis.section.clone(),
+        },
+        statement: message.statement_of_reasons.clone(),
+        statement_language: message.statement_language.clone(),
+        content_language: message.content_language.clone(),
+        occurred_at: time(&message.occurred_at)?,
+        recorded_at: time(&message.recorded_at)?,
+        standing,
+        created: 0,
+        updated: 0,
+    })
+}
+
+/// An organisation for the wire. Its etag is the position of its last change.
+pub fn write_organisation(organisation: &Organisation) -> wire::Organisation {
+    wire::Organisation {
+        name: organisation.name.to_string(),
+        display_name: organisation.display_name.clone(),
+        kind: write_kind(organisation.name.kind()),
+        hosts: organisation.hosts.clone(),
+        create_time: Some(write_time(organisation.created_at)),
+        update_time: Some(write_time(organisation.updated_at)),
+        etag: organisation.updated.to_string(),
+    }
+}
+
+fn read_organisation(message: &wire::Organisation) -> Option<Organisation> {
+    Some(Organisation {
+        name: message.name.parse::<OrganisationName>().ok()?,
+        display_name: message.display_name.clone(),
+        hosts: message.hosts.clone(),
+        created_at: read_time(message.create_time.as_ref()?).ok()?,
+        updated_at: read_time(message.update_time.as_ref()?).ok()?,
+        created: 0,
+        updated: message.etag.parse().ok()?,
+    })
+}
+
+/// How events are written into the log and read back.
+pub struct Log;
+
+impl Codec<Event> for Log {
+    fn encode(event: &Event) -> Encoded {
+        let (agency, platform, at, change) = match event {
+            Event::Created(referral) => (
+                referral.name.agency.as_str(),
+                referral.platform.as_str(),
+                referral.occurred_at,
+                Change::Created(write_referral(referral)),
+            ),
+            Event::Withdrawn(referral) => {
+                let at = match &referral.standing {
+                    Standing::Withdrawn { at, .. } => *at,
+                    Standing::Submitted => referral.occurred_at,
+                };
+                (
+                    referral.name.agency.as_str(),
+                    referral.platform.as_str(),
+                    at,
+                    Change::Withdrawn(write_referral(referral)),
+                )
+            }
+            Event::OrganisationCreated(organisation) => {
+                ("", "", organisation.created_at, Change::OrganisationCreated(write_organisation(organisation)))
+            }
+            Event::OrganisationUpdated(organisation) => {
+                ("", "", organisation.updated_at, Change::OrganisationUpdated(write_organisation(organisation)))
+            }
+        };
+        let body = wire::ReferralChange {
+            occurred_at: Some(write_time(at)),
+            change: Some(change),
+            ..wire::ReferralChange::default()
+        };
+        Encoded { agency: agency.to_owned(), platform: platform.to_owned(), body: body.encode_to_vec() }
+    }
+
+    fn decode(body: &[u8]) -> Result<Event> {
+        read_event(&wire::ReferralChange::decode(body).map_err(|_| unreadable())?)
+    }
+}
+
+fn read_event(message: &wire::ReferralChange) -> Result<Event> {
+    let event = match message.change.as_ref().ok_or_else(unreadable)? {
+        Change::Created(referral) => read_referral(referral).map(|referral| Event::Created(Box::new(referral))),
+        Change::Withdrawn(referral) => read_referral(referral).map(|referral| Event::Withdrawn(Box::new(referral))),
+        Change::OrganisationCreated(organisation) => read_organisation(organisation).map(Event::OrganisationCreated),
+        Change::OrganisationUpdated(organisation) => read_organisation(organisation).map(Event::OrganisationUpdated),
+        Change::Snapshot(_) | Change::OrganisationSnapshot(_) => None,
+    };
+    event.ok_or_else(unreadable)
+}
+
+fn unreadable() -> Error {
+    Error::internal("an event of the referral log cannot be read")
+}
+
+/// A stored event as a stream shows it to a reader, and the domain's view of it for filtering.
+pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> Result<(wire::ReferralChange, Event)> {
+    let mut message = wire::ReferralChange::decode(stored.body.clone()).map_err(|_| unreadable())?;
+    let event = read_event(&message)?;
+    message.position = u64::try_from(stored.position).unwrap_or_default();
+    message.revision = portreeve_storage::event::revision(crate::store::SERVICE, epoch, stored.position).encode();
+    message.recorded_at = Some(write_time(stored.recorded_at));
+    let (actor, member) = stored.actor.split_once(':').unwrap_or((&stored.actor, ""));
+    // Who in an organisation did it is that organisation's own business.
+    if reader.organisation().to_string() == actor {
+        member.clone_into(&mut message.member);
+    }
+    actor.clone_into(&mut message.actor);
+    if let Some(Change::OrganisationCreated(organisation) | Change::OrganisationUpdated(organisation)) =
+        &mut message.change
+    {
+        organisation.etag = stored.position.to_string();
+    }
+    Ok((message, event))
+}

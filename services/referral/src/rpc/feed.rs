@@ -1,0 +1,95 @@
+//! What a stream of referrals shows, and to whom.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portreeve_api::referral::v1 as wire;
+use portreeve_core::Error;
+use portreeve_core::principal::Scope;
+use portreeve_core::{Principal, Reason, Result};
+use portreeve_runtime::watch::Feed;
+use portreeve_runtime::wire::write_time;
+use portreeve_storage::{LogState, StoredEvent};
+use wire::referral_change::Change;
+
+use super::convert::{write_change, write_organisation, write_referral};
+use crate::domain::Event;
+use crate::store::{Filter, Query, Reads};
+
+/// The stream of one reader.
+pub(super) struct ReferralFeed {
+    reads: Arc<dyn Reads>,
+    reader: Principal,
+    scope: Scope,
+    filter: Filter,
+}
+
+impl ReferralFeed {
+    /// What the reader may see of what the filter selects.
+    pub(super) fn new(reads: Arc<dyn Reads>, reader: Principal, filter: Filter) -> Self {
+        let scope = reader.scope();
+        Self { reads, reader, scope, filter }
+    }
+}
+
+/// The snapshot's keys: organisations by name, then referrals by position. The first byte tells which.
+const ORGANISATION: u8 = 1;
+const REFERRAL: u8 = 2;
+
+#[async_trait]
+impl Feed for ReferralFeed {
+    type Change = wire::ReferralChange;
+
+    fn change(&self, event: &StoredEvent, state: &LogState) -> Result<Option<wire::ReferralChange>> {
+        if !self.scope.allows(&event.agency, &event.platform) {
+            return Ok(None);
+        }
+        let (message, of) = write_change(event, state.epoch, &self.reader)?;
+        let selected = match &of {
+            Event::Created(referral) | Event::Withdrawn(referral) => self.filter.selects(referral),
+            // Who takes part is everybody's to know, whatever the filter.
+            Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) => true,
+        };
+        Ok(selected.then_some(message))
+    }
+
+    async fn snapshot(&self, at: i64, after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, wire::ReferralChange)>> {
+        let row = |key: Vec<u8>, position: i64, change| {
+            let position = u64::try_from(position).unwrap_or_default();
+            (key, wire::ReferralChange { position, change: Some(change), ..wire::ReferralChange::default() })
+        };
+        let mut rows = Vec::new();
+        if after.first().is_none_or(|kind| *kind == ORGANISATION) {
+            let name = std::str::from_utf8(after.get(1..).unwrap_or_default()).map_err(|_| foreign())?;
+            for organisation in self.reads.organisations(&self.reader, &[], name, Some(at), limit).await? {
+                let key = [&[ORGANISATION], organisation.name.to_string().as_bytes()].concat();
+                rows.push(row(key, at, Change::OrganisationSnapshot(write_organisation(&organisation))));
+            }
+        }
+        if rows.len() < limit {
+            let position = match after.split_first() {
+                Some((&REFERRAL, position)) => i64::from_be_bytes(position.try_into().map_err(|_| foreign())?),
+                _ => 0,
+            };
+            let query = Query {
+                filter: self.filter.clone(),
+                scope: self.scope.clone(),
+                after: position,
+                limit: limit - rows.len(),
+                unchanged_since: Some(at),
+            };
+            for referral in self.reads.referrals(&query).await? {
+                let key = [&[REFERRAL], referral.created.to_be_bytes().as_slice()].concat();
+                let (_, mut change) = row(Vec::new(), at, Change::Snapshot(write_referral(&referral)));
+                change.occurred_at = Some(write_time(referral.occurred_at));
+                change.recorded_at = Some(write_time(referral.recorded_at));
+                rows.push((key, change));
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn foreign() -> Error {
+    Error::new(Reason::ResumeTokenInvalid, "the resume token is of another snapshot; begin again")
+}

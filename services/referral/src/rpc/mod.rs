@@ -1,0 +1,71 @@
+//! The service's RPCs: between the wire and the ledger, and nothing else.
+
+pub mod convert;
+mod feed;
+mod import;
+mod organisations;
+mod referrals;
+
+use std::sync::Arc;
+
+use portreeve_core::{Clock, IdSource, Principal, Reason, Result};
+use portreeve_core::{Error, token};
+use portreeve_runtime::barrier;
+use portreeve_storage::{Envelope, Guard, Outcome, Parts};
+
+use crate::Settings;
+use crate::domain::{Command, Event, Ledger};
+use crate::store::{Reads, SERVICE};
+
+/// The servers of `ReferralService` and `OrganisationService`.
+pub struct Rpc {
+    pub(crate) parts: Parts<Ledger, dyn Reads>,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+}
+
+impl Rpc {
+    /// Submits a command under its request's guard.
+    async fn submit(
+        &self,
+        principal: &Principal,
+        guard: Option<Guard>,
+        command: Option<Command>,
+    ) -> Result<Outcome<Event>> {
+        let (Some(guard), Some(command)) = (guard, command) else {
+            return Err(Error::internal("a request passed its checks but could not be read"));
+        };
+        self.parts.writer.submit(Envelope { principal: principal.clone(), guard, command }).await
+    }
+
+    /// Waits until the service reflects what the caller has seen; gives the revisions that it reflects.
+    async fn caught_up(&self, at_least: &[String]) -> Result<Vec<String>> {
+        barrier::caught_up(self.parts.log.as_ref(), &[], at_least).await
+    }
+
+    fn revision(outcome: &Outcome<Event>) -> String {
+        portreeve_runtime::wire::revision(SERVICE, outcome)
+    }
+}
+
+/// The key of a page that goes on after a position.
+fn position_key(position: i64) -> Vec<u8> {
+    position.to_be_bytes().to_vec()
+}
+
+/// The position that a page goes on after; 0 for the first page.
+fn read_position(key: Option<Vec<u8>>) -> Result<i64> {
+    let Some(key) = key else { return Ok(0) };
+    let bytes =
+        key.try_into().map_err(|_| Error::new(Reason::PageTokenInvalid, "the page token is of another list"))?;
+    Ok(i64::from_be_bytes(bytes))
+}
+
+/// The token of the next page, if the last one was full.
+fn next_page(query: u64, full: bool, last: Option<Vec<u8>>) -> String {
+    match last.filter(|_| full) {
+        Some(after) => token::Page { query, after }.encode(),
+        None => String::new(),
+    }
+}

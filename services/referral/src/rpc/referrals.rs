@@ -1,0 +1,301 @@
+//! `ReferralService`.
+
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt as _};
+use portreeve_api::common::v1::Progress;
+use portreeve_api::referral::v1 as wire;
+use portreeve_core::name::{OrganisationKind, ReferralName, parse_owner, parse_parent};
+use portreeve_core::principal::{Role, Scope};
+use portreeve_core::token::Page;
+use portreeve_core::{Error, Principal, Reason, Result};
+use portreeve_runtime::status::IntoStatus as _;
+use portreeve_runtime::watch::{self, Start, filter_hash};
+use portreeve_runtime::wire::{check_backdating, guard, page_size, principal, told_time, violations};
+use portreeve_storage::Outcome;
+use tonic::{Request, Response, Status, Streaming};
+use wire::referral_service_server::ReferralService;
+
+use super::convert::{read_draft, read_filter, write_referral};
+use super::feed::ReferralFeed;
+use super::{Rpc, next_page, position_key, read_position};
+use crate::domain::ledger::DraftField;
+use crate::domain::{Command, Event};
+use crate::store::{Filter, Query};
+
+type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl ReferralService for Rpc {
+    type ImportReferralsStream = Replies<wire::ImportReferralsResponse>;
+    type WatchReferralsStream = Replies<wire::WatchReferralsResponse>;
+
+    async fn create_referral(
+        &self,
+        request: Request<wire::CreateReferralRequest>,
+    ) -> Result<Response<wire::CreateReferralResponse>, Status> {
+        self.create(request).await.map(Response::new).or_status()
+    }
+
+    async fn batch_create_referrals(
+        &self,
+        request: Request<wire::BatchCreateReferralsRequest>,
+    ) -> Result<Response<wire::BatchCreateReferralsResponse>, Status> {
+        self.batch_create(request).await.map(Response::new).or_status()
+    }
+
+    async fn import_referrals(
+        &self,
+        request: Request<Streaming<wire::ImportReferralsRequest>>,
+    ) -> Result<Response<Self::ImportReferralsStream>, Status> {
+        self.import(request).or_status().map(Response::new)
+    }
+
+    async fn get_referral(
+        &self,
+        request: Request<wire::GetReferralRequest>,
+    ) -> Result<Response<wire::GetReferralResponse>, Status> {
+        self.get(request).await.map(Response::new).or_status()
+    }
+
+    async fn list_referrals(
+        &self,
+        request: Request<wire::ListReferralsRequest>,
+    ) -> Result<Response<wire::ListReferralsResponse>, Status> {
+        self.list(request).await.map(Response::new).or_status()
+    }
+
+    async fn withdraw_referral(
+        &self,
+        request: Request<wire::WithdrawReferralRequest>,
+    ) -> Result<Response<wire::WithdrawReferralResponse>, Status> {
+        self.withdraw(request).await.map(Response::new).or_status()
+    }
+
+    async fn watch_referrals(
+        &self,
+        request: Request<wire::WatchReferralsRequest>,
+    ) -> Result<Response<Self::WatchReferralsStream>, Status> {
+        self.watch(request).await.map(Response::new).or_status()
+    }
+
+    async fn list_referral_changes(
+        &self,
+        request: Request<wire::ListReferralChangesRequest>,
+    ) -> Result<Response<wire::ListReferralChangesResponse>, Status> {
+        self.list_changes(request).await.map(Response::new).or_status()
+    }
+}
+
+impl Rpc {
+    async fn create(&self, request: Request<wire::CreateReferralRequest>) -> Result<wire::CreateReferralResponse> {
+        let caller = principal(&request)?;
+        let mut message = request.into_inner();
+        let now = self.clock.now();
+        let mut violations = violations(&message);
+        let agency = parse_owner(&message.parent, OrganisationKind::Agency).unwrap_or_default().to_owned();
+        let id = self.ids.uuid(now);
+        let draft = message.referral.as_ref();
+        let draft = draft.and_then(|draft| read_draft(&mut violations, "referral", &agency, id, draft, now));
+        violations.into_result()?;
+        caller.require_as(Role::Officer, OrganisationKind::Agency, &agency)?;
+        check_backdating(
+            &caller,
+            draft.as_ref().and_then(|draft| draft.occurred_at),
+            now,
+            self.settings.backdating_days_max,
+        )?;
+        let request_id = std::mem::take(&mut message.request_id);
+        let guard = guard("CreateReferral", &request_id, &message);
+        let command = draft.map(|draft| Command::Create { drafts: vec![draft], field: DraftField::Referral });
+        let outcome = self.submit(&caller, guard, command).await?;
+        Ok(wire::CreateReferralResponse {
+            referral: written(&outcome).next(),
+            revision: Self::revision(&outcome),
+            replayed: outcome.replayed,
+        })
+    }
+
+    async fn batch_create(
+        &self,
+        request: Request<wire::BatchCreateReferralsRequest>,
+    ) -> Result<wire::BatchCreateReferralsResponse> {
+        let caller = principal(&request)?;
+        let mut message = request.into_inner();
+        let now = self.clock.now();
+        let mut violations = violations(&message);
+        let agency = parse_owner(&message.parent, OrganisationKind::Agency).unwrap_or_default().to_owned();
+        let mut drafts = Vec::with_capacity(message.drafts.len());
+        for (index, draft) in message.drafts.iter().enumerate() {
+            let path = format!("drafts[{index}]");
+            drafts.extend(read_draft(&mut violations, &path, &agency, self.ids.uuid(now), draft, now));
+        }
+        violations.into_result()?;
+        caller.require_as(Role::Officer, OrganisationKind::Agency, &agency)?;
+        for draft in &drafts {
+            check_backdating(&caller, draft.occurred_at, now, self.settings.backdating_days_max)?;
+        }
+        let request_id = std::mem::take(&mut message.request_id);
+        let guard = guard("BatchCreateReferrals", &request_id, &message);
+        let outcome = self.submit(&caller, guard, Some(Command::Create { drafts, field: DraftField::Drafts })).await?;
+        Ok(wire::BatchCreateReferralsResponse {
+            referrals: written(&outcome).collect(),
+            revision: Self::revision(&outcome),
+            replayed: outcome.replayed,
+        })
+    }
+
+    async fn withdraw(
+        &self,
+        request: Request<wire::WithdrawReferralRequest>,
+    ) -> Result<wire::WithdrawReferralResponse> {
+        let caller = principal(&request)?;
+        let mut message = request.into_inner();
+        let now = self.clock.now();
+        let mut violations = violations(&message);
+        let name = violations.check("name", message.name.parse::<ReferralName>());
+        let occurred_at = told_time(&mut violations, "occurred_at", message.occurred_at.as_ref(), now);
+        let name = violations.finish(name)?;
+        caller.require_as(Role::Officer, OrganisationKind::Agency, &name.agency)?;
+        check_backdating(&caller, occurred_at, now, self.settings.backdating_days_max)?;
+        let request_id = std::mem::take(&mut message.request_id);
+        let guard = guard("WithdrawReferral", &request_id, &message);
+        let command = Command::Withdraw { name: name.clone(), reason: message.reason, occurred_at };
+        let outcome = self.submit(&caller, guard, Some(command)).await?;
+        let referral = match written(&outcome).next() {
+            Some(referral) => Some(referral),
+            // It had been withdrawn already, for the same reason: the referral as it is.
+            None => self.parts.reads.referral(&caller, &name).await?.as_ref().map(write_referral),
+        };
+        Ok(wire::WithdrawReferralResponse { referral, revision: Self::revision(&outcome), replayed: outcome.replayed })
+    }
+
+    async fn get(&self, request: Request<wire::GetReferralRequest>) -> Result<wire::GetReferralResponse> {
+        let caller = principal(&request)?;
+        let message = request.into_inner();
+        let mut violations = violations(&message);
+        let name = violations.check("name", message.name.parse::<ReferralName>());
+        let name = violations.finish(name)?;
+        may_read(&caller, Some(&name.agency))?;
+        let revisions = self.caught_up(&message.at_least).await?;
+        let found = self.parts.reads.referral(&caller, &name).await?.ok_or_else(|| match caller.scope() {
+            // A platform must not learn which referrals to others exist.
+            Scope::Platform(_) => caller.denied(),
+            _ => Error::new(Reason::ReferralNotFound, format!("there is no referral {name}")).with("name", &name),
+        })?;
+        Ok(wire::GetReferralResponse { referral: Some(write_referral(&found)), revisions })
+    }
+
+    async fn list(&self, request: Request<wire::ListReferralsRequest>) -> Result<wire::ListReferralsResponse> {
+        let caller = principal(&request)?;
+        let message = request.into_inner();
+        let selected =
+            Selected::read("ListReferrals", &caller, &message.parent, message.filter.as_ref(), violations(&message))?;
+        let after = read_position(Page::decode(&message.page_token, selected.hash)?)?;
+        let revisions = self.caught_up(&message.at_least).await?;
+        let limit = page_size(message.page_size);
+        let query = Query { filter: selected.filter, scope: caller.scope(), after, limit, unchanged_since: None };
+        let found = self.parts.reads.referrals(&query).await?;
+        let last = found.last().map(|referral| position_key(referral.created));
+        Ok(wire::ListReferralsResponse {
+            next_page_token: next_page(selected.hash, found.len() == limit, last),
+            referrals: found.iter().map(write_referral).collect(),
+            revisions,
+        })
+    }
+
+    async fn watch(
+        &self,
+        request: Request<wire::WatchReferralsRequest>,
+    ) -> Result<Replies<wire::WatchReferralsResponse>> {
+        let caller = principal(&request)?;
+        let message = request.into_inner();
+        let selected =
+            Selected::read("WatchReferrals", &caller, &message.parent, message.filter.as_ref(), violations(&message))?;
+        let start = Start::read(message.start.as_ref())?;
+        self.caught_up(&message.at_least).await?;
+        let log = std::sync::Arc::clone(&self.parts.log);
+        let feed = ReferralFeed::new(std::sync::Arc::clone(&self.parts.reads), caller, selected.filter);
+        let batches = watch::open(log, feed, selected.hash, start, self.settings.watch.clone()).await?;
+        Ok(Box::pin(batches.map(|batch| {
+            batch.map(|batch| wire::WatchReferralsResponse {
+                changes: batch.changes,
+                resume_token: batch.resume_token,
+                checkpoint: batch.checkpoint,
+                progress: Some(Progress { revisions: batch.revisions }),
+                snapshot_complete: batch.snapshot_complete,
+            })
+        })))
+    }
+
+    async fn list_changes(
+        &self,
+        request: Request<wire::ListReferralChangesRequest>,
+    ) -> Result<wire::ListReferralChangesResponse> {
+        use wire::list_referral_changes_request::Start as From;
+        let caller = principal(&request)?;
+        let message = request.into_inner();
+        let mut violations = violations(&message);
+        let start = match &message.start {
+            Some(From::Earliest(true)) => Start::Earliest,
+            Some(From::ResumeToken(token)) => Start::Token(token.clone()),
+            Some(From::Earliest(false)) | None => {
+                violations.add("start", "must be earliest (true) or a resume_token");
+                Start::Earliest
+            }
+        };
+        // The twin shares its tokens with the stream.
+        let selected = Selected::read("WatchReferrals", &caller, &message.parent, message.filter.as_ref(), violations)?;
+        self.caught_up(&message.at_least).await?;
+        let log = std::sync::Arc::clone(&self.parts.log);
+        let feed = ReferralFeed::new(std::sync::Arc::clone(&self.parts.reads), caller, selected.filter);
+        let batch = watch::list(log, feed, selected.hash, start, page_size(message.page_size)).await?;
+        Ok(wire::ListReferralChangesResponse {
+            changes: batch.changes,
+            resume_token: batch.resume_token,
+            caught_up: batch.caught_up,
+            progress: Some(Progress { revisions: batch.revisions }),
+        })
+    }
+}
+
+/// What a list or a stream selects, and the hash that binds its tokens to it.
+struct Selected {
+    filter: Filter,
+    hash: u64,
+}
+
+impl Selected {
+    fn read(
+        method: &str,
+        caller: &Principal,
+        parent: &str,
+        filter: Option<&wire::ReferralFilter>,
+        mut violations: portreeve_core::Violations,
+    ) -> Result<Self> {
+        let agency = violations.check("parent", parse_parent(parent, OrganisationKind::Agency));
+        let read = read_filter(&mut violations, filter);
+        let agency = violations.finish(agency)?;
+        may_read(caller, agency)?;
+        let hash = filter_hash(method, parent, &filter.cloned().unwrap_or_default());
+        Ok(Self { filter: Filter { agency: agency.map(str::to_owned), ..read }, hash })
+    }
+}
+
+/// Whether the caller may ask for the referrals of an agency (of every agency that it may see, if none is named).
+/// Which rows it then gets is its scope's business.
+fn may_read(caller: &Principal, agency: Option<&str>) -> Result<()> {
+    match (caller.scope(), agency) {
+        (Scope::Agency(own), Some(agency)) if own != agency => Err(caller.denied()),
+        (Scope::Nothing, _) => Err(caller.denied()),
+        _ => Ok(()),
+    }
+}
+
+/// The referrals of a command's events, from the events alone, so that a replay gives the same.
+pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Referral> {
+    outcome.events.iter().filter_map(|recorded| match &recorded.event {
+        Event::Created(referral) | Event::Withdrawn(referral) => Some(write_referral(referral)),
+        Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) => None,
+    })
+}

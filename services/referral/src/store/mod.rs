@@ -1,0 +1,133 @@
+//! What the referral service keeps, on either engine.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portreeve_core::id::Uuid;
+use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
+use portreeve_core::principal::Scope;
+use portreeve_core::token::Epoch;
+use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
+use portreeve_core::{Clock, Principal, Result, Timestamp};
+use portreeve_storage::{Database, Parts};
+use tokio::task::JoinHandle;
+
+use crate::domain::{Ledger, Organisation, Referral};
+
+pub mod postgres;
+pub(crate) mod sql_row;
+pub mod sqlite;
+
+/// The service's name, its log's and its schema's.
+pub const SERVICE: &str = "referral";
+
+/// What a list or a stream of referrals selects. Empty lists select everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// One agency only.
+    pub agency: Option<String>,
+    /// Platforms.
+    pub platforms: Vec<String>,
+    /// Grounds.
+    pub grounds: Vec<Ground>,
+    /// Natures.
+    pub natures: Vec<Nature>,
+    /// States by their number in the contract.
+    pub states: Vec<i32>,
+    /// Kinds of target.
+    pub target_kinds: Vec<TargetKind>,
+    /// Recorded at or after.
+    pub recorded_from: Option<Timestamp>,
+    /// Recorded before.
+    pub recorded_until: Option<Timestamp>,
+    /// Occurred at or after.
+    pub occurred_from: Option<Timestamp>,
+    /// Occurred before.
+    pub occurred_until: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether a referral is selected: the same rule as the statement's, for streams.
+    pub fn selects(&self, referral: &Referral) -> bool {
+        fn any<T: PartialEq>(chosen: &[T], value: &T) -> bool {
+            chosen.is_empty() || chosen.contains(value)
+        }
+        self.agency.as_ref().is_none_or(|agency| *agency == referral.name.agency)
+            && any(&self.platforms, &referral.platform)
+            && any(&self.grounds, &referral.ground)
+            && any(&self.natures, &referral.nature)
+            && any(&self.states, &crate::rpc::convert::state_code(&referral.standing))
+            && any(&self.target_kinds, &referral.target.kind)
+            && self.recorded_from.is_none_or(|from| referral.recorded_at >= from)
+            && self.recorded_until.is_none_or(|until| referral.recorded_at < until)
+            && self.occurred_from.is_none_or(|from| referral.occurred_at >= from)
+            && self.occurred_until.is_none_or(|until| referral.occurred_at < until)
+    }
+}
+
+/// A stretch of referrals in the order in which they were created.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// What to select.
+    pub filter: Filter,
+    /// What the reader may see.
+    pub scope: Scope,
+    /// After the referral that this event created.
+    pub after: i64,
+    /// At most so many.
+    pub limit: usize,
+    /// Only those that no event after this one has changed.
+    pub unchanged_since: Option<i64>,
+}
+
+/// The service's reads, and what an operator does to its store.
+#[async_trait]
+pub trait Reads: Send + Sync + 'static {
+    /// A referral, if there is one and the principal may see it.
+    async fn referral(&self, principal: &Principal, name: &ReferralName) -> Result<Option<Referral>>;
+
+    /// Referrals that the query selects and its scope allows.
+    async fn referrals(&self, query: &Query) -> Result<Vec<Referral>>;
+
+    /// An organisation. Who takes part is public to everybody who takes part.
+    async fn organisation(&self, principal: &Principal, name: &OrganisationName) -> Result<Option<Organisation>>;
+
+    /// Organisations of the kinds (all, if none is named) after a name, in order of name.
+    async fn organisations(
+        &self,
+        principal: &Principal,
+        kinds: &[OrganisationKind],
+        after: &str,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Organisation>>;
+
+    /// Empties the state tables and fills them again from the log. Gives the number of events read.
+    async fn rebuild(&self) -> Result<i64>;
+
+    /// Raises the compaction floor. Gives it.
+    async fn compact(&self, through: i64) -> Result<i64>;
+
+    /// Every row of the state tables as text.
+    async fn dump(&self) -> Result<Vec<String>>;
+}
+
+/// An open store, and the task of its writer.
+pub type Opened = (Parts<Ledger, dyn Reads>, JoinHandle<()>);
+
+/// Opens the store.
+pub async fn open(database: &Database, clock: Arc<dyn Clock>, new_log: Uuid) -> Result<Opened> {
+    let mut epoch = Epoch::default();
+    // The random end of the identifier; its beginning is the time.
+    epoch.copy_from_slice(&new_log.as_bytes()[8..]);
+    match database {
+        Database::Sqlite { folder } => {
+            let engine = portreeve_storage::sqlite::open(folder, SERVICE).await?;
+            sqlite::sql::open(engine, clock, epoch).await
+        }
+        Database::Postgres { url } => {
+            let engine = portreeve_storage::postgres::open(url, SERVICE).await?;
+            postgres::sql::open(engine, clock, epoch).await
+        }
+    }
+}

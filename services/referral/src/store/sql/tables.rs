@@ -1,0 +1,271 @@
+//! How the writer loads and persists the ledger's state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portreeve_core::Timestamp;
+use portreeve_core::id::Uuid;
+use portreeve_core::name::{OrganisationKind, OrganisationName};
+
+use super::{Conn, Insert, Lookup};
+use crate::domain::{Command, Event, Ledger, Organisation, Referral, Standing, State};
+use crate::rpc::convert::{Log, state_code};
+use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
+
+static ORGANISATIONS: Lookup = Lookup::new(
+    "SELECT name, display_name, created_us, updated_us, created_seq, updated_seq FROM organisation WHERE name IN",
+);
+static HOSTS: Lookup = Lookup::new("SELECT host, platform, place FROM platform_host WHERE host IN");
+static HOSTS_OF: Lookup = Lookup::new("SELECT host, platform, place FROM platform_host WHERE platform IN");
+static REFERRALS: Lookup = Lookup::new(REFERRAL_COLUMNS!("r.referral_id IN"));
+static INSERT_TARGET: Insert = Insert::new(
+    "target",
+    &["target_key", "platform", "canonical_url", "first_seq"],
+    "ON CONFLICT (target_key) DO NOTHING",
+);
+static INSERT_REFERRAL: Insert = Insert::new(
+    "referral",
+    &[
+        "seq",
+        "updated_seq",
+        "referral_id",
+        "agency",
+        "platform",
+        "target_key",
+        "target_kind",
+        "url",
+        "native_id",
+        "nature",
+        "ground",
+        "legal_code",
+        "legal_statute",
+        "legal_section",
+        "statement",
+        "statement_language",
+        "content_language",
+        "occurred_us",
+        "recorded_us",
+        "state",
+        "withdrawn_us",
+        "withdrawal_recorded_us",
+        "withdrawal_reason",
+    ],
+    "",
+);
+static UPSERT_ORGANISATION: Insert = Insert::new(
+    "organisation",
+    &["name", "display_name", "created_us", "updated_us", "created_seq", "updated_seq"],
+    "ON CONFLICT (name) DO UPDATE SET display_name = excluded.display_name, updated_us = excluded.updated_us, \
+     updated_seq = excluded.updated_seq",
+);
+static INSERT_HOST: Insert = Insert::new("platform_host", &["host", "platform", "place"], "");
+const UPDATE_REFERRAL: &str = "UPDATE referral SET updated_seq = $2, state = $3, withdrawn_us = $4, \
+     withdrawal_recorded_us = $5, withdrawal_reason = $6 WHERE seq = $1";
+const FORGET_HOSTS: &str = "DELETE FROM platform_host WHERE platform = $1";
+
+pub(super) fn statements() -> Vec<(&'static str, String)> {
+    let mut all = vec![("update_referral", UPDATE_REFERRAL.to_owned()), ("forget_hosts", FORGET_HOSTS.to_owned())];
+    for (name, texts) in [
+        ("organisations", ORGANISATIONS.texts()),
+        ("hosts", HOSTS.texts()),
+        ("hosts_of", HOSTS_OF.texts()),
+        ("referrals", REFERRALS.texts()),
+        ("insert_target", INSERT_TARGET.texts()),
+        ("insert_referral", INSERT_REFERRAL.texts()),
+        ("upsert_organisation", UPSERT_ORGANISATION.texts()),
+        ("insert_host", INSERT_HOST.texts()),
+    ] {
+        all.extend(texts.into_iter().map(|text| (name, text)));
+    }
+    all
+}
+
+/// A row of `organisation`, before its hosts are joined to it.
+pub(super) type OrganisationRow = (String, String, i64, i64, i64, i64);
+
+/// The organisation of a row and its hosts, in order.
+pub(super) fn organisation(row: OrganisationRow, hosts: Vec<String>) -> sqlx::Result<Organisation> {
+    let (name, display_name, created_us, updated_us, created, updated) = row;
+    Ok(Organisation {
+        name: name.parse().map_err(|_| sqlx::Error::Decode("an organisation's name cannot be read".into()))?,
+        display_name,
+        hosts,
+        created_at: Timestamp::from_micros(created_us),
+        updated_at: Timestamp::from_micros(updated_us),
+        created,
+        updated,
+    })
+}
+
+/// What a batch touches.
+#[derive(Default)]
+pub struct Keys {
+    organisations: BTreeSet<String>,
+    /// Platforms whose own hosts are needed because they may change.
+    changing: BTreeSet<String>,
+    hosts: BTreeSet<String>,
+    referrals: BTreeSet<Uuid>,
+}
+
+impl Keys {
+    fn change(&mut self, name: &OrganisationName, hosts: &[String]) {
+        self.organisations.insert(name.to_string());
+        self.hosts.extend(hosts.iter().cloned());
+        if name.kind() == OrganisationKind::Platform {
+            self.changing.insert(name.id().to_owned());
+        }
+    }
+}
+
+/// The service's tables.
+pub struct Tables;
+
+impl super::super::engine::sql::Tables<Ledger> for Tables {
+    type Keys = Keys;
+    type Codec = Log;
+    const STATE_TABLES: &'static [&'static str] = &["referral", "target", "platform_host", "organisation"];
+
+    fn command_keys(command: &Command, keys: &mut Keys) {
+        match command {
+            Command::Create { drafts, .. } => {
+                for draft in drafts {
+                    for (kind, id) in [("agencies", &draft.agency), ("platforms", &draft.platform)] {
+                        keys.organisations.insert(format!("{kind}/{id}"));
+                    }
+                    keys.hosts.extend(draft.target.location.domains().map(str::to_owned));
+                }
+            }
+            Command::Withdraw { name, .. } => {
+                keys.referrals.insert(name.id);
+            }
+            Command::CreateOrganisation { name, hosts, .. } => keys.change(name, hosts),
+            Command::UpdateOrganisation { name, hosts, .. } => keys.change(name, hosts.as_deref().unwrap_or_default()),
+        }
+    }
+
+    fn event_keys(event: &Event, keys: &mut Keys) {
+        match event {
+            Event::Created(_) => {}
+            Event::Withdrawn(referral) => {
+                keys.referrals.insert(referral.name.id);
+            }
+            Event::OrganisationCreated(organisation) | Event::OrganisationUpdated(organisation) => {
+                keys.change(&organisation.name, &organisation.hosts);
+            }
+        }
+    }
+
+    async fn load(conn: &mut Conn, keys: Keys) -> sqlx::Result<State> {
+        let mut state = State::default();
+        let names = keys.organisations.into_iter().collect::<Vec<_>>();
+        let mut found: Vec<(String, String, i64)> =
+            HOSTS.run(conn, &keys.hosts.into_iter().collect::<Vec<_>>()).await?;
+        let changing = keys.changing.into_iter().collect::<Vec<_>>();
+        let own: Vec<(String, String, i64)> = HOSTS_OF.run(conn, &changing).await?;
+        let mut hosts_of = BTreeMap::<String, BTreeMap<i64, String>>::new();
+        for (host, platform, place) in &own {
+            hosts_of.entry(platform.clone()).or_default().insert(*place, host.clone());
+        }
+        found.extend(own);
+        state.hosts = found.into_iter().map(|(host, platform, _)| (host, platform)).collect();
+        let rows: Vec<OrganisationRow> = ORGANISATIONS.run(conn, &names).await?;
+        for row in rows {
+            let id = row.0.split('/').nth(1).unwrap_or_default();
+            let hosts = hosts_of.remove(id).unwrap_or_default().into_values().collect();
+            let organisation = organisation(row, hosts)?;
+            state.organisations.insert(organisation.name.clone(), organisation);
+        }
+        let ids = keys.referrals.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
+        let rows: Vec<ReferralRow> = REFERRALS.run(conn, &ids).await?;
+        for row in rows {
+            let referral = row.read()?;
+            state.referrals.insert(referral.name.id, referral);
+        }
+        Ok(state)
+    }
+
+    async fn persist(conn: &mut Conn, state: State) -> sqlx::Result<()> {
+        let State { organisations, referrals, changes, .. } = state;
+        let targets = changes.targets.into_iter().collect::<Vec<_>>();
+        INSERT_TARGET
+            .run(conn, &targets, |(key, (platform, canonical, first)), binds| {
+                binds.add(key.to_vec()).add(platform.clone()).add(canonical.clone()).add(*first);
+            })
+            .await?;
+        INSERT_REFERRAL.run(conn, &changes.created, bind_referral).await?;
+        for referral in changes.updated.iter().filter_map(|id| referrals.get(id)) {
+            let (state, at, recorded_at, reason) = standing(&referral.standing);
+            sqlx::query(UPDATE_REFERRAL)
+                .bind(referral.created)
+                .bind(referral.updated)
+                .bind(state)
+                .bind(at)
+                .bind(recorded_at)
+                .bind(reason)
+                .execute(&mut *conn)
+                .await?;
+        }
+        let changed = changes.organisations.iter().filter_map(|name| organisations.get(name)).collect::<Vec<_>>();
+        UPSERT_ORGANISATION
+            .run(conn, &changed, |organisation, binds| {
+                binds
+                    .add(organisation.name.to_string())
+                    .add(organisation.display_name.clone())
+                    .add(organisation.created_at.micros())
+                    .add(organisation.updated_at.micros())
+                    .add(organisation.created)
+                    .add(organisation.updated);
+            })
+            .await?;
+        // All are forgotten before any is set: two platforms of one batch may have exchanged a host.
+        let platforms = changed.iter().filter(|organisation| organisation.name.kind() == OrganisationKind::Platform);
+        for platform in platforms.clone() {
+            sqlx::query(FORGET_HOSTS).bind(platform.name.id().to_owned()).execute(&mut *conn).await?;
+        }
+        let hosts =
+            platforms.flat_map(|platform| (0..).zip(&platform.hosts).map(move |(place, host)| (host, platform, place)));
+        INSERT_HOST
+            .run(conn, &hosts.collect::<Vec<_>>(), |(host, platform, place): &(&String, &&Organisation, i64), binds| {
+                binds.add((*host).clone()).add(platform.name.id().to_owned()).add(*place);
+            })
+            .await
+    }
+}
+
+fn bind_referral(referral: &Referral, binds: &mut super::super::engine::sql::Binds) {
+    let (state, withdrawn_us, withdrawal_recorded_us, reason) = standing(&referral.standing);
+    let location = &referral.target.location;
+    binds
+        .add(referral.created)
+        .add(referral.updated)
+        .add(referral.name.id.as_bytes().to_vec())
+        .add(referral.name.agency.clone())
+        .add(referral.platform.clone())
+        .add(crate::domain::referral::target_key(&referral.platform, location).to_vec())
+        .add(i64::from(referral.target.kind.code()))
+        .add(location.raw().to_owned())
+        .add(referral.target.native_id.clone())
+        .add(i64::from(referral.nature.code()))
+        .add(i64::from(referral.ground.code()))
+        .add(referral.legal_basis.code.clone())
+        .add(referral.legal_basis.statute.clone())
+        .add(referral.legal_basis.section.clone())
+        .add(referral.statement.clone())
+        .add(referral.statement_language.clone())
+        .add(referral.content_language.clone())
+        .add(referral.occurred_at.micros())
+        .add(referral.recorded_at.micros())
+        .add(state)
+        .add(withdrawn_us)
+        .add(withdrawal_recorded_us)
+        .add(reason);
+}
+
+fn standing(standing: &Standing) -> (i64, Option<i64>, Option<i64>, Option<String>) {
+    let state = i64::from(state_code(standing));
+    match standing {
+        Standing::Submitted => (state, None, None, None),
+        Standing::Withdrawn { at, recorded_at, reason } => {
+            (state, Some(at.micros()), Some(recorded_at.micros()), Some(reason.clone()))
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A row of `referral` with its target, the same on both engines.
+
+use portreeve_core::Timestamp;
+use portreeve_core::id::Uuid;
+use portreeve_core::location::Location;
+use portreeve_core::name::ReferralName;
+use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
+
+use crate::domain::{LegalBasis, Referral, Standing, Target};
+
+/// The select of whole referrals, up to its condition.
+macro_rules! referral_columns {
+    ($condition:literal) => {
+        concat!(
+            "SELECT r.seq, r.updated_seq, r.referral_id, r.agency, r.platform, r.target_kind, r.url, r.native_id, r.nature, \
+             r.ground, r.legal_code, r.legal_statute, r.legal_section, r.statement, r.statement_language, \
+             r.content_language, r.occurred_us, r.recorded_us, r.withdrawn_us, r.withdrawal_recorded_us, \
+             r.withdrawal_reason FROM referral r WHERE ",
+            $condition
+        )
+    };
+}
+pub(crate) use referral_columns as REFERRAL_COLUMNS;
+
+/// The row.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct ReferralRow {
+    seq: i64,
+    updated_seq: i64,
+    referral_id: Vec<u8>,
+    agency: String,
+    platform: String,
+    target_kind: i64,
+    url: String,
+    native_id: String,
+    nature: i64,
+    ground: i64,
+    legal_code: String,
+    legal_statute: String,
+    legal_section: String,
+    statement: String,
+    statement_language: String,
+    content_language: String,
+    occurred_us: i64,
+    recorded_us: i64,
+    withdrawn_us: Option<i64>,
+    withdrawal_recorded_us: Option<i64>,
+    withdrawal_reason: Option<String>,
+}
+
+impl ReferralRow {
+    /// The referral. Fails only if the row holds what this release did not write.
+    pub(crate) fn read(self) -> sqlx::Result<Referral> {
+        let seq = self.seq;
+        self.try_read().ok_or_else(|| sqlx::Error::Decode(format!("the referral of event {seq} cannot be read").into()))
+    }
+
+    fn try_read(self) -> Option<Referral> {
+        let code = |number: i64| i32::try_from(number).ok();
+        let standing = match (self.withdrawn_us, self.withdrawal_recorded_us, self.withdrawal_reason) {
+            (Some(at), Some(recorded_at), Some(reason)) => Standing::Withdrawn {
+                at: Timestamp::from_micros(at),
+                recorded_at: Timestamp::from_micros(recorded_at),
+                reason,
+            },
+            _ => Standing::Submitted,
+        };
+        Some(Referral {
+            name: ReferralName { agency: self.agency, id: Uuid::from_slice(&self.referral_id).ok()? },
+            platform: self.platform,
+            target: Target {
+                kind: TargetKind::from_code(code(self.target_kind)?)?,
+                location: Location::parse(&self.url).ok()?,
+                native_id: self.native_id,
+            },
+            nature: Nature::from_code(code(self.nature)?)?,
+            ground: Ground::from_code(code(self.ground)?)?,
+            legal_basis: LegalBasis { code: self.legal_code, statute: self.legal_statute, section: self.legal_section },
+            statement: self.statement,
+            statement_language: self.statement_language,
+            content_language: self.content_language,
+            occurred_at: Timestamp::from_micros(self.occurred_us),
+            recorded_at: Timestamp::from_micros(self.recorded_us),
+            standing,
+            created: self.seq,
+            updated: self.updated_seq,
+        })
+    }
+}
