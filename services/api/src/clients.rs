@@ -86,6 +86,11 @@ impl Interceptor for Acting {
     }
 }
 
+/// What one stream may hold unread.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What all streams of one connection may hold unread.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
 /// A connection on which every call says who acts.
 pub type Transport = InterceptedService<Channel, Acting>;
 /// A client of the organisation service.
@@ -108,7 +113,9 @@ pub fn endpoint(uri: &str) -> Result<Endpoint, tonic::transport::Error> {
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .http2_adaptive_window(true))
+        // A stream that is not read for a moment must leave room on its connection for the replies to other calls.
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
 }
 
 macro_rules! constructors {

@@ -24,7 +24,7 @@ const ENVIRONMENT_PREFIX: &str = "PORTREEVE_";
 /// The variable that names the file.
 const FILE_VARIABLE: &str = "PORTREEVE_CONFIG";
 /// Variables of the client commands: where the server is, and who acts. No keys of a server.
-const CLIENT_VARIABLES: [&str; 4] = ["server", "organisation", "member", "roles"];
+const CLIENT_VARIABLES: [&str; 5] = ["server", "as", "organisation", "member", "roles"];
 /// The file that is read if none is named and it exists.
 const FILE: &str = "portreeve.toml";
 

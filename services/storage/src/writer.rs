@@ -3,10 +3,12 @@
 //! No timer gathers a batch: it is what queued while the last commit ran, so that an idle service answers at once and a
 //! busy one shares each commit among many.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use portreeve_core::token::{Epoch, Revision};
 use portreeve_core::{Error, Ledger, Principal, Reason, Recorded, Result, limits};
 use tokio::sync::{mpsc, oneshot};
@@ -169,7 +171,12 @@ async fn run<L: Ledger>(
             queued.set(waiting.len() as f64);
         }
         let begun = tokio::time::Instant::now();
-        let mut results = committer.commit(&batch).await.into_iter();
+        // A fault in deciding is ours, and fails the batch that met it; the transaction is undone as it is dropped. The
+        // writer itself goes on: a service whose writer had died would refuse everybody for ever.
+        let committed = AssertUnwindSafe(committer.commit(&batch)).catch_unwind().await;
+        let results =
+            committed.unwrap_or_else(|_| batch.iter().map(|_| Err(Error::internal("a commit panicked"))).collect());
+        let mut results = results.into_iter();
         seconds.record(begun.elapsed());
         for (count, answer) in answers {
             // A caller that has gone away still had its command committed; it may ask again with the same request_id.

@@ -28,6 +28,7 @@ on_both_engines!(
     a_request_is_remembered_past_compaction,
     one_failure_fails_alone,
     one_poison_fails_alone,
+    a_panic_does_not_stop_the_writer,
     time_never_runs_backwards,
     many_writers_make_one_log,
     a_commit_wakes_the_watchers,

@@ -124,6 +124,15 @@ pub async fn one_poison_fails_alone(database: &Database) {
     assert_eq!(log_texts(&opened).await, ["a=1", "c=2"]);
 }
 
+/// A fault of ours fails the commands that met it, and the writer goes on.
+pub async fn a_panic_does_not_stop_the_writer(database: &Database) {
+    let opened = open(database).await.unwrap();
+    opened.writer.submit(append("k", "a")).await.unwrap();
+    let fault = opened.writer.submit(request(fresh(), 1, Command::Panic)).await.unwrap_err();
+    assert_eq!(fault.reason(), Reason::Internal);
+    assert_eq!(opened.writer.submit(append("k", "b")).await.unwrap().position, 2);
+}
+
 /// Time never runs backwards in a log, whatever the clock does.
 pub async fn time_never_runs_backwards(database: &Database) {
     let opened = open(database).await.unwrap();

@@ -20,6 +20,8 @@ pub enum Command {
     Refuse,
     /// Has nothing to do.
     Nothing,
+    /// Meets a fault.
+    Panic,
 }
 
 /// Text was added.
@@ -59,6 +61,8 @@ impl Ledger for Notes {
             }
             Command::Refuse => Err(Error::new(Reason::InvalidTransition, "refused")),
             Command::Nothing => Ok(Vec::new()),
+            #[expect(clippy::panic, reason = "the fault that the suite is about")]
+            Command::Panic => panic!("a fault in the domain"),
         }
     }
 

@@ -137,3 +137,8 @@ pub fn as_text(column: &str) -> String {
          WHEN 'boolean' THEN CASE {column}::text WHEN 'true' THEN '1' WHEN 'false' THEN '0' END ELSE {column}::text END"
     )
 }
+
+/// The nth parameter of a statement of many.
+pub fn placeholder(n: usize) -> String {
+    format!("${n}")
+}

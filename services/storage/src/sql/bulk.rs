@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use sqlx::{Arguments as _, Database, Encode, Type};
 
+use super::super::placeholder;
 use super::{Conn, Db};
 
 /// The sizes for which a statement is prepared, largest first.
@@ -141,5 +142,5 @@ impl Lookup {
 }
 
 fn placeholders(after: usize, count: usize) -> String {
-    (after + 1..=after + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+    (after + 1..=after + count).map(placeholder).collect::<Vec<_>>().join(", ")
 }
