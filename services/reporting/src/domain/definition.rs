@@ -1,0 +1,162 @@
+//! What a report counts, and by what it divides.
+
+use portreeve_core::Date;
+
+use super::{Cell, Citation, Slice, Standing, Subject};
+
+/// By what the rows of a report are divided: the values of `portreeve.reporting.v1.Dimension`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dimension {
+    /// The agency that referred.
+    Agency,
+    /// The platform that decides.
+    Platform,
+    /// What the content is referred for.
+    Ground,
+    /// The kind of target.
+    TargetKind,
+    /// The legal nature.
+    Nature,
+    /// The content's main language.
+    ContentLanguage,
+    /// The decisive clause of the latest decision, at its version.
+    Clause,
+    /// Where the referral stands.
+    Disposition,
+    /// The day on which it was referred.
+    CohortDay,
+    /// The ISO 8601 week in which it was referred.
+    CohortWeek,
+    /// The month in which it was referred.
+    CohortMonth,
+}
+
+impl Dimension {
+    /// Every dimension, in the order of the contract.
+    pub const ALL: [Self; 11] = [
+        Self::Agency,
+        Self::Platform,
+        Self::Ground,
+        Self::TargetKind,
+        Self::Nature,
+        Self::ContentLanguage,
+        Self::Clause,
+        Self::Disposition,
+        Self::CohortDay,
+        Self::CohortWeek,
+        Self::CohortMonth,
+    ];
+
+    /// Whether it is a span of cohort days.
+    pub const fn is_cohort(self) -> bool {
+        matches!(self, Self::CohortDay | Self::CohortWeek | Self::CohortMonth)
+    }
+
+    /// The value of the dimension for a referral.
+    pub fn value(self, subject: &Subject, standing: &Standing) -> Value {
+        match self {
+            Self::Agency => Value::Text(subject.agency.clone()),
+            Self::Platform => Value::Text(subject.platform.clone()),
+            Self::Ground => Value::Code(subject.ground),
+            Self::TargetKind => Value::Code(subject.target_kind),
+            Self::Nature => Value::Code(subject.nature),
+            Self::ContentLanguage => Value::Text(subject.content_language.clone()),
+            Self::Clause => Value::Clause(standing.clause.clone()),
+            Self::Disposition => Value::Code(standing.disposition.code().into()),
+            Self::CohortDay => Value::Day(subject.cohort_day),
+            Self::CohortWeek => Value::Day(subject.cohort_day.week()),
+            Self::CohortMonth => Value::Day(subject.cohort_day.month()),
+        }
+    }
+}
+
+/// The value of a dimension. Rows are ordered by these.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// An organisation's identifier, or a language.
+    Text(String),
+    /// The number of an enum's value in the contract.
+    Code(i64),
+    /// A clause at a version; empty for none.
+    Clause(Citation),
+    /// A day, or the first day of a week or month.
+    Day(Date),
+}
+
+/// The key of a row: a value for each dimension, in the order of the definition.
+pub type Key = Vec<Value>;
+
+/// Which referrals are counted. An empty list is no condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Identifiers of agencies.
+    pub agencies: Vec<String>,
+    /// Identifiers of platforms.
+    pub platforms: Vec<String>,
+    /// Numbers of grounds.
+    pub grounds: Vec<i64>,
+    /// Numbers of natures.
+    pub natures: Vec<i64>,
+    /// Numbers of target kinds.
+    pub target_kinds: Vec<i64>,
+    /// Names of clauses, at any version.
+    pub clauses: Vec<String>,
+    /// Languages of content.
+    pub content_languages: Vec<String>,
+}
+
+impl Filter {
+    fn selects(&self, subject: &Subject, standing: &Standing) -> bool {
+        fn among<T: PartialEq>(values: &[T], value: &T) -> bool {
+            values.is_empty() || values.contains(value)
+        }
+        among(&self.agencies, &subject.agency)
+            && among(&self.platforms, &subject.platform)
+            && among(&self.grounds, &subject.ground)
+            && among(&self.natures, &subject.nature)
+            && among(&self.target_kinds, &subject.target_kind)
+            && among(&self.clauses, &standing.clause.clause)
+            && among(&self.content_languages, &subject.content_language)
+    }
+}
+
+/// What a report counts and as of when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// The first day of the cohort.
+    pub cohort_from: Date,
+    /// The last day of the cohort, included.
+    pub cohort_until: Date,
+    /// The day at whose end the referrals are looked at; `None` for the present.
+    pub as_of: Option<Date>,
+    /// The day at whose end the knowledge is looked at; `None` for all that is known.
+    pub known_at: Option<Date>,
+    /// By what the rows are divided.
+    pub dimensions: Vec<Dimension>,
+    /// Which referrals are counted.
+    pub filter: Filter,
+}
+
+impl Definition {
+    /// Whether the cell counts.
+    pub fn selects(&self, cell: &Cell) -> bool {
+        (self.cohort_from..=self.cohort_until).contains(&cell.subject.cohort_day)
+            && self.as_of.is_none_or(|day| cell.event_day <= day)
+            && self.known_at.is_none_or(|day| cell.recorded_day <= day)
+            && self.filter.selects(&cell.subject, &cell.standing)
+    }
+
+    /// The key of the row in which a referral counts.
+    pub fn key(&self, subject: &Subject, standing: &Standing) -> Key {
+        self.dimensions.iter().map(|dimension| dimension.value(subject, standing)).collect()
+    }
+
+    /// The slices of some cells: what the store gives, without a store.
+    pub fn slices<'c>(&self, cells: impl IntoIterator<Item = (&'c Cell, i64)>) -> Vec<Slice> {
+        cells
+            .into_iter()
+            .filter(|(cell, _)| self.selects(cell))
+            .map(|(cell, count)| Slice { subject: cell.subject.clone(), standing: cell.standing.clone(), count })
+            .collect()
+    }
+}

@@ -1,0 +1,187 @@
+//! A report is a pure function of cells.
+
+use std::collections::BTreeMap;
+
+use portreeve_core::Date;
+
+use super::times::{HALF, Histogram, NINE_TENTHS, censored_quantiles, quantile, total};
+use super::{Bucket, Clock, Definition, Disposition, Key, Standing, Subject};
+
+/// Cells added up over what a report does not tell apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// What the referrals are. What the report neither divides by nor needs for ages is left empty.
+    pub subject: Subject,
+    /// Where they stand; the clause is left empty if the report does not divide by it.
+    pub standing: Standing,
+    /// How many there are; signed while it is a change.
+    pub count: i64,
+}
+
+/// Referrals by disposition; signed while they are a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts([i64; Disposition::ALL.len()]);
+
+impl Counts {
+    /// Adds to one disposition.
+    pub fn add(&mut self, disposition: Disposition, count: i64) {
+        for (of, sum) in Disposition::ALL.iter().zip(&mut self.0) {
+            if *of == disposition {
+                *sum += count;
+            }
+        }
+    }
+
+    /// Adds others.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
+    }
+
+    /// Every disposition with its count, in the order of the contract.
+    pub fn detail(&self) -> impl Iterator<Item = (Disposition, i64)> {
+        Disposition::ALL.iter().copied().zip(self.0)
+    }
+
+    /// The count of one bucket.
+    pub fn bucket(&self, bucket: Bucket) -> i64 {
+        self.detail().filter(|(disposition, _)| disposition.bucket() == bucket).map(|(_, count)| count).sum()
+    }
+
+    /// All referrals: the denominator.
+    pub fn referred(&self) -> i64 {
+        self.0.iter().sum()
+    }
+
+    /// Whether nothing is counted anywhere.
+    pub fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The lowest age of each bucket of ages, in days.
+pub const AGES_FROM: [i64; 5] = [0, 7, 30, 90, 180];
+
+/// The ages of the undecided, in whole days from the referral to the as-of day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ages {
+    /// How many are in each bucket of [`AGES_FROM`].
+    pub buckets: [u64; AGES_FROM.len()],
+    /// The median.
+    pub p50: Option<i64>,
+    /// The 90th percentile.
+    pub p90: Option<i64>,
+    /// The highest.
+    pub max: Option<i64>,
+}
+
+/// How long the first decision took, in whole days from the referral.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// All that were waiting for one at some time.
+    pub n: u64,
+    /// Of these, decided.
+    pub decided: u64,
+    /// The median of the decided alone.
+    pub decided_median: Option<i64>,
+    /// The 90th percentile of the decided alone.
+    pub decided_p90: Option<i64>,
+    /// The median with the undecided as censored.
+    pub censored_median: Option<i64>,
+    /// The 90th percentile with the undecided as censored.
+    pub censored_p90: Option<i64>,
+}
+
+/// One row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// The value of each dimension; empty in the total.
+    pub key: Key,
+    /// The referrals.
+    pub counts: Counts,
+    /// The ages of the undecided.
+    pub ages: Ages,
+    /// How long first decisions took.
+    pub times: Times,
+}
+
+/// The figures of a report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The rows, ordered by their keys; those without referrals are left out.
+    pub rows: Vec<Row>,
+    /// All rows together.
+    pub total: Row,
+}
+
+/// The report of some slices, with ages as of a day.
+pub fn report(definition: &Definition, as_of: Date, slices: &[Slice]) -> Report {
+    let mut rows = BTreeMap::<Key, Sums>::new();
+    let mut all = Sums::default();
+    for slice in slices.iter().filter(|slice| slice.count != 0) {
+        rows.entry(definition.key(&slice.subject, &slice.standing)).or_default().add(slice, as_of);
+        all.add(slice, as_of);
+    }
+    let rows = rows.into_iter().map(|(key, sums)| sums.row(key)).filter(|row| row.counts.referred() != 0);
+    Report { rows: rows.collect(), total: all.row(Key::new()) }
+}
+
+/// A row while it is added up.
+#[derive(Default)]
+struct Sums {
+    counts: Counts,
+    undecided: BTreeMap<i64, i64>,
+    decided: BTreeMap<i64, i64>,
+    withdrawn: BTreeMap<i64, i64>,
+}
+
+impl Sums {
+    fn add(&mut self, slice: &Slice, as_of: Date) {
+        self.counts.add(slice.standing.disposition, slice.count);
+        let (histogram, days) = match slice.standing.clock {
+            Clock::Running => {
+                let age = i64::from(as_of.days()) - i64::from(slice.subject.cohort_day.days());
+                (&mut self.undecided, age.max(0))
+            }
+            Clock::Decided(days) => (&mut self.decided, days),
+            Clock::Withdrawn(days) => (&mut self.withdrawn, days),
+        };
+        *histogram.entry(days).or_default() += slice.count;
+    }
+
+    fn row(self, key: Key) -> Row {
+        let [undecided, decided, withdrawn] = [self.undecided, self.decided, self.withdrawn].map(positive);
+        let mut buckets = [0; AGES_FROM.len()];
+        for (age, count) in &undecided {
+            let last = AGES_FROM.iter().rposition(|from| from <= age).unwrap_or_default();
+            buckets.iter_mut().skip(last).take(1).for_each(|sum| *sum += count);
+        }
+        let ages = Ages {
+            buckets,
+            p50: quantile(&undecided, HALF),
+            p90: quantile(&undecided, NINE_TENTHS),
+            max: undecided.last_key_value().map(|(age, _)| *age),
+        };
+        let mut censored = undecided;
+        for (days, count) in withdrawn {
+            *censored.entry(days).or_default() += count;
+        }
+        let [censored_median, censored_p90] = censored_quantiles(&decided, &censored, [HALF, NINE_TENTHS]);
+        let times = Times {
+            n: total(&decided) + total(&censored),
+            decided: total(&decided),
+            decided_median: quantile(&decided, HALF),
+            decided_p90: quantile(&decided, NINE_TENTHS),
+            censored_median,
+            censored_p90,
+        };
+        Row { key, counts: self.counts, ages, times }
+    }
+}
+
+fn positive(counts: BTreeMap<i64, i64>) -> Histogram {
+    counts
+        .into_iter()
+        .filter_map(|(days, count)| Some((days, u64::try_from(count).ok()?)))
+        .filter(|(_, n)| *n > 0)
+        .collect()
+}

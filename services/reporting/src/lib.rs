@@ -1,0 +1,100 @@
+//! The reporting service: figures that can be defended, from one bitemporal cube.
+
+pub mod domain;
+pub mod rpc;
+pub mod store;
+
+use std::sync::Arc;
+
+use portreeve_api::reporting::v1::reporting_service_server::ReportingServiceServer;
+use portreeve_core::{Clock, IdSource, Principal, Result, limits};
+use portreeve_runtime::{follow, watch};
+use portreeve_storage::{Database, EventLog, Parts, Writer};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use domain::Ledger;
+use rpc::Rpc;
+use rpc::follow::{Cases, Referrals};
+use store::{Reads, SERVICE};
+
+/// How the service behaves.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// How streams behave.
+    pub watch: watch::Settings,
+}
+
+/// The service with its store open.
+pub struct Service {
+    parts: Parts<Ledger, dyn Reads>,
+    rpc: Arc<Rpc>,
+    writer_task: JoinHandle<()>,
+}
+
+impl Service {
+    /// Opens the store and starts the writer.
+    pub async fn open(
+        database: &Database,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Result<Self> {
+        let new_log = ids.uuid(clock.now());
+        let (parts, writer_task) = store::open(database, Arc::clone(&clock), new_log).await?;
+        let rpc = Arc::new(Rpc { parts: parts.clone(), settings, clock });
+        Ok(Self { parts, rpc, writer_task })
+    }
+
+    /// The server of `ReportingService`.
+    pub fn reports(&self) -> ReportingServiceServer<Rpc> {
+        ReportingServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// Follows the referral and the decision log, over their public streams, until stopped.
+    ///
+    /// The future owns what it needs, so that it can be spawned. Fails only if the service cannot name itself.
+    pub fn follow(
+        &self,
+        referral: Channel,
+        decision: Channel,
+        stop: CancellationToken,
+    ) -> Result<impl Future<Output = ()> + Send + 'static> {
+        let principal = Principal::service(SERVICE)?;
+        let Parts { writer, log, .. } = self.parts.clone();
+        let referrals = Referrals::new(referral);
+        let cases = Cases::new(decision, Arc::clone(&log));
+        Ok(async move {
+            tokio::join!(
+                follow::follow(referrals, writer.clone(), Arc::clone(&log), principal.clone(), stop.clone()),
+                follow::follow(cases, writer.clone(), Arc::clone(&log), principal.clone(), stop.clone()),
+            );
+        })
+    }
+
+    /// The writer.
+    pub fn writer(&self) -> &Writer<Ledger> {
+        &self.parts.writer
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.parts.log
+    }
+
+    /// The reads, and what an operator does to the store.
+    pub fn reads(&self) -> &Arc<dyn Reads> {
+        &self.parts.reads
+    }
+
+    /// Takes no more of other logs in, and returns when all that had queued is committed.
+    pub async fn stop(self) {
+        self.parts.writer.stop();
+        if self.writer_task.await.is_err() {
+            tracing::error!("the reporting writer ended abnormally");
+        }
+    }
+}

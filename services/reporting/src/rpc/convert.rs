@@ -1,0 +1,644 @@
+//! Between the contract's messages and the domain, and how the cube's changes lie in the log.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use portreeve_api::common::v1 as common;
+use portreeve_api::common::v1::Progress;
+use portreeve_api::decision::v1 as decision;
+use portreeve_api::referral::v1 as referral;
+use portreeve_api::reporting::v1 as wire;
+use portreeve_core::name::{OrganisationKind, parse_owner};
+use portreeve_core::{Date, Error, Reason, Result, Violations, limits};
+use portreeve_runtime::wire::read_time;
+use portreeve_storage::{Codec, Encoded};
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::Computed;
+use super::measures::measures;
+use crate::domain::report::AGES_FROM;
+use crate::domain::step::Place;
+use crate::domain::{
+    Bucket, Cell, Citation, Clock, Command, Counts, CubeChanged, Definition, Dimension, Disposition, Filter, Key, Row,
+    Source, Standing, Step, Subject, Value,
+};
+
+// --- what the other logs tell ---------------------------------------------------------------------------------------
+
+/// What this release cannot read it cannot count, and must not pass over: following waits for a release that can.
+fn unreadable(log: Source, position: u64) -> Error {
+    tracing::error!(
+        log = log.name(),
+        position,
+        "a change cannot be read by this release; reports stand still before it"
+    );
+    Error::internal(format!("change {position} of the {} log cannot be read", log.name()))
+}
+
+fn day(time: Option<&prost_types::Timestamp>) -> Option<Date> {
+    time.and_then(|time| read_time(time).ok()).map(portreeve_core::Timestamp::date)
+}
+
+/// A BCP 47 tag in the form that RFC 5646 (2.1.1) recommends, so that one language is one language in the figures.
+fn language(tag: &str) -> String {
+    let mut parts = Vec::new();
+    for (index, part) in tag.split('-').enumerate() {
+        let lower = part.to_ascii_lowercase();
+        parts.push(match lower.len() {
+            2 if index > 0 => lower.to_ascii_uppercase(),
+            4 if index > 0 => {
+                let (first, rest) = lower.split_at(1);
+                format!("{}{rest}", first.to_ascii_uppercase())
+            }
+            _ => lower,
+        });
+    }
+    parts.join("-")
+}
+
+/// What a stretch of the referral log tells.
+pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Command> {
+    use referral::referral_change::Change;
+    let mut steps = Vec::new();
+    for change in changes {
+        match &change.change {
+            Some(Change::Created(referral)) => {
+                steps.push(read_referred(referral).ok_or_else(|| unreadable(Source::Referral, change.position))?);
+            }
+            // A withdrawal is counted when the decision log tells it, from where the case stood.
+            Some(Change::Withdrawn(_) | Change::OrganisationCreated(_) | Change::OrganisationUpdated(_)) => {}
+            Some(Change::Snapshot(_) | Change::OrganisationSnapshot(_)) | None => {
+                return Err(unreadable(Source::Referral, change.position));
+            }
+        }
+    }
+    let heard_on = changes.iter().map(|change| day(change.recorded_at.as_ref())).max().flatten();
+    Ok(Command { source: Source::Referral, heard_on, steps })
+}
+
+fn read_referred(message: &referral::Referral) -> Option<Step> {
+    let subject = Subject {
+        cohort_day: day(message.occurred_at.as_ref())?,
+        agency: parse_owner(&message.agency, OrganisationKind::Agency).ok()?.to_owned(),
+        platform: parse_owner(&message.platform, OrganisationKind::Platform).ok()?.to_owned(),
+        ground: message.ground.into(),
+        target_kind: message.target.as_ref()?.kind.into(),
+        nature: message.nature.into(),
+        content_language: language(&message.content_language),
+    };
+    Some(Step::Referred { subject, recorded_on: day(message.recorded_at.as_ref())? })
+}
+
+/// What a stretch of the decision log tells.
+pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
+    use decision::case_change::Change;
+    let mut steps = Vec::new();
+    for change in changes {
+        let step = match &change.change {
+            // The referral log has told of it.
+            Some(Change::Opened(_) | Change::ClauseCreated(_) | Change::ClauseVersionAdded(_)) => continue,
+            Some(Change::Acknowledged(case)) => read_moved(change, case, case.submitted_at.as_ref()),
+            Some(Change::Decided(case)) => {
+                read_moved(change, case, case.acknowledged_at.as_ref().or(case.submitted_at.as_ref()))
+            }
+            Some(Change::Withdrawn(case)) => {
+                let decided = case.latest_decision.as_ref().and_then(|decision| decision.decided_at.as_ref());
+                read_moved(change, case, decided.or(case.acknowledged_at.as_ref()).or(case.submitted_at.as_ref()))
+            }
+            Some(Change::Snapshot(_)) | None => None,
+        };
+        steps.push(step.ok_or_else(|| unreadable(Source::Decision, change.position))?);
+    }
+    let heard_on = changes.iter().map(|change| day(change.recorded_at.as_ref())).max().flatten();
+    Ok(Command { source: Source::Decision, heard_on, steps })
+}
+
+fn read_moved(
+    change: &decision::CaseChange,
+    case: &decision::Case,
+    previous_at: Option<&prost_types::Timestamp>,
+) -> Option<Step> {
+    let subject = Subject {
+        cohort_day: day(case.submitted_at.as_ref())?,
+        agency: parse_owner(&case.agency, OrganisationKind::Agency).ok()?.to_owned(),
+        platform: parse_owner(&case.platform, OrganisationKind::Platform).ok()?.to_owned(),
+        ground: case.ground.into(),
+        target_kind: case.target.as_ref()?.kind.into(),
+        nature: case.nature.into(),
+        content_language: language(&case.content_language),
+    };
+    let cited = case.latest_decision.as_ref().and_then(|decision| decision.clauses.first());
+    let clause_after = cited.map_or_else(Citation::default, |cited| Citation {
+        clause: cited.clause.clone(),
+        version: cited.version.into(),
+    });
+    let clause_before = match &change.change {
+        // A withdrawal leaves the decision as it was.
+        Some(decision::case_change::Change::Withdrawn(_)) => clause_after.clone(),
+        _ => read_citation(&change.clause_before)?,
+    };
+    Some(Step::Moved {
+        subject,
+        before: Place { disposition: Disposition::from_code(change.before)?, clause: clause_before },
+        after: Place { disposition: Disposition::from_code(change.after)?, clause: clause_after },
+        first_decided_on: day(case.first_decided_at.as_ref()),
+        occurred_on: day(change.occurred_at.as_ref())?,
+        previous_on: day(previous_at)?,
+        recorded_on: day(change.recorded_at.as_ref())?,
+        referral_recorded_on: day(case.submitted_recorded_at.as_ref())?,
+    })
+}
+
+/// Reads `platforms/{platform}/clauses/{clause}@{version}`; empty for none.
+fn read_citation(text: &str) -> Option<Citation> {
+    if text.is_empty() {
+        return Some(Citation::default());
+    }
+    let (clause, version) = text.split_once('@')?;
+    Some(Citation { clause: clause.to_owned(), version: version.parse().ok()? })
+}
+
+fn write_citation(citation: &Citation) -> String {
+    if citation.clause.is_empty() { String::new() } else { format!("{}@{}", citation.clause, citation.version) }
+}
+
+// --- the log --------------------------------------------------------------------------------------------------------
+
+/// The body of an event of the reporting log. The log is read by this service alone: others see reports.
+#[derive(Clone, PartialEq, prost::Message)]
+struct CubeBody {
+    #[prost(string, tag = "1")]
+    source: String,
+    #[prost(sint32, tag = "2")]
+    heard_on: i32,
+    #[prost(message, repeated, tag = "3")]
+    deltas: Vec<DeltaBody>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct DeltaBody {
+    #[prost(sint32, tag = "1")]
+    cohort_day: i32,
+    #[prost(sint32, tag = "2")]
+    event_day: i32,
+    #[prost(sint32, tag = "3")]
+    recorded_day: i32,
+    #[prost(string, tag = "4")]
+    agency: String,
+    #[prost(string, tag = "5")]
+    platform: String,
+    #[prost(int64, tag = "6")]
+    ground: i64,
+    #[prost(int64, tag = "7")]
+    target_kind: i64,
+    #[prost(int64, tag = "8")]
+    nature: i64,
+    #[prost(string, tag = "9")]
+    content_language: String,
+    #[prost(string, tag = "10")]
+    clause: String,
+    #[prost(int64, tag = "11")]
+    clause_version: i64,
+    #[prost(int32, tag = "12")]
+    disposition: i32,
+    #[prost(int64, tag = "13")]
+    clock: i64,
+    #[prost(int64, tag = "14")]
+    clock_days: i64,
+    #[prost(sint64, tag = "15")]
+    count: i64,
+}
+
+/// How events are written into the log and read back.
+pub struct Log;
+
+impl Codec<CubeChanged> for Log {
+    fn encode(event: &CubeChanged) -> Encoded {
+        let deltas = event.deltas.iter().map(|(cell, count)| {
+            let Cell { subject, standing, event_day, recorded_day } = cell;
+            let (clock, clock_days) = standing.clock.parts();
+            DeltaBody {
+                cohort_day: subject.cohort_day.days(),
+                event_day: event_day.days(),
+                recorded_day: recorded_day.days(),
+                agency: subject.agency.clone(),
+                platform: subject.platform.clone(),
+                ground: subject.ground,
+                target_kind: subject.target_kind,
+                nature: subject.nature,
+                content_language: subject.content_language.clone(),
+                clause: standing.clause.clause.clone(),
+                clause_version: standing.clause.version,
+                disposition: standing.disposition.code(),
+                clock,
+                clock_days,
+                count: *count,
+            }
+        });
+        let body = CubeBody {
+            source: event.source.name().to_owned(),
+            heard_on: event.heard_on.days(),
+            deltas: deltas.collect(),
+        };
+        Encoded { agency: String::new(), platform: String::new(), body: body.encode_to_vec() }
+    }
+
+    fn decode(body: &[u8]) -> Result<CubeChanged> {
+        let unreadable = || Error::internal("an event of the reporting log cannot be read");
+        let body = CubeBody::decode(body).map_err(|_| unreadable())?;
+        let deltas = body.deltas.into_iter().map(|delta| {
+            let cell = Cell {
+                subject: Subject {
+                    cohort_day: Date::from_days(delta.cohort_day),
+                    agency: delta.agency,
+                    platform: delta.platform,
+                    ground: delta.ground,
+                    target_kind: delta.target_kind,
+                    nature: delta.nature,
+                    content_language: delta.content_language,
+                },
+                standing: Standing {
+                    disposition: Disposition::from_code(delta.disposition)?,
+                    clause: Citation { clause: delta.clause, version: delta.clause_version },
+                    clock: Clock::from_parts(delta.clock, delta.clock_days)?,
+                },
+                event_day: Date::from_days(delta.event_day),
+                recorded_day: Date::from_days(delta.recorded_day),
+            };
+            Some((cell, delta.count))
+        });
+        Ok(CubeChanged {
+            source: Source::from_name(&body.source).ok_or_else(unreadable)?,
+            heard_on: Date::from_days(body.heard_on),
+            deltas: deltas.collect::<Option<_>>().ok_or_else(unreadable)?,
+        })
+    }
+}
+
+// --- definitions ----------------------------------------------------------------------------------------------------
+
+/// As of when a definition may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// As of a day that it tells.
+    Told,
+    /// As of the present, so that it tells no day.
+    Present,
+}
+
+/// Reads a definition. The contract's own rules have been checked already; what they refuse gives `None` here and needs
+/// no second word.
+pub fn read_definition(
+    violations: &mut Violations,
+    definition: Option<&wire::ReportDefinition>,
+    moment: Moment,
+) -> Option<Definition> {
+    let definition = definition?;
+    let mut date = |field: &str, text: &str| {
+        // A day that the calendar lacks has the form of a date and passes the contract's rule.
+        let looks_right = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let read = text.parse::<Date>();
+        if let Err(error) = &read
+            && looks_right
+        {
+            violations.add(format!("definition.{field}"), error);
+        }
+        read.ok()
+    };
+    let cohort_from = date("cohort_from_date", &definition.cohort_from_date);
+    let cohort_until = date("cohort_until_date", &definition.cohort_until_date);
+    let as_of = date("as_of_date", &definition.as_of_date);
+    let known_at = date("known_at_date", &definition.known_at_date);
+    if cohort_from.zip(cohort_until).is_some_and(|(from, until)| until < from) {
+        violations.add("definition.cohort_until_date", "must not be before cohort_from_date");
+    }
+    match moment {
+        Moment::Told if definition.as_of_date.is_empty() => violations.add("definition.as_of_date", "is required"),
+        Moment::Told => {}
+        Moment::Present => {
+            for (field, text) in [("as_of_date", &definition.as_of_date), ("known_at_date", &definition.known_at_date)]
+            {
+                if !text.is_empty() {
+                    violations.add(format!("definition.{field}"), "must be empty: the stream shows the present");
+                }
+            }
+        }
+    }
+    let dimensions = definition.dimensions.iter().map(|code| read_dimension(*code)).collect::<Option<_>>();
+    let filter = definition.filter.clone().unwrap_or_default();
+    let ids = |names: &[String], kind| {
+        names.iter().filter_map(|name| parse_owner(name, kind).ok().map(str::to_owned)).collect()
+    };
+    let codes = |codes: &[i32]| codes.iter().map(|code| i64::from(*code)).collect();
+    Some(Definition {
+        cohort_from: cohort_from?,
+        cohort_until: cohort_until?,
+        as_of,
+        known_at,
+        dimensions: dimensions?,
+        filter: Filter {
+            agencies: ids(&filter.agencies, OrganisationKind::Agency),
+            platforms: ids(&filter.platforms, OrganisationKind::Platform),
+            grounds: codes(&filter.grounds),
+            natures: codes(&filter.natures),
+            target_kinds: codes(&filter.target_kinds),
+            clauses: filter.clauses,
+            content_languages: filter.content_languages.iter().map(|tag| language(tag)).collect(),
+        },
+    })
+}
+
+fn read_dimension(code: i32) -> Option<Dimension> {
+    Dimension::ALL.into_iter().find(|dimension| write_dimension(*dimension) == code)
+}
+
+const fn write_dimension(dimension: Dimension) -> i32 {
+    let dimension = match dimension {
+        Dimension::Agency => wire::Dimension::Agency,
+        Dimension::Platform => wire::Dimension::Platform,
+        Dimension::Ground => wire::Dimension::Ground,
+        Dimension::TargetKind => wire::Dimension::TargetKind,
+        Dimension::Nature => wire::Dimension::Nature,
+        Dimension::ContentLanguage => wire::Dimension::ContentLanguage,
+        Dimension::Clause => wire::Dimension::Clause,
+        Dimension::Disposition => wire::Dimension::Disposition,
+        Dimension::CohortDay => wire::Dimension::CohortDay,
+        Dimension::CohortWeek => wire::Dimension::CohortWeek,
+        Dimension::CohortMonth => wire::Dimension::CohortMonth,
+    };
+    dimension as i32
+}
+
+/// The dimension's name in the contract, without its prefix.
+pub fn dimension_name(dimension: Dimension) -> String {
+    enum_name::<wire::Dimension>(write_dimension(dimension).into(), "DIMENSION_", wire::Dimension::as_str_name)
+}
+
+/// A definition for the wire.
+pub fn write_definition(definition: &Definition) -> wire::ReportDefinition {
+    let date = |date: Option<Date>| date.map(|date| date.to_string()).unwrap_or_default();
+    let names =
+        |kind: OrganisationKind, ids: &[String]| ids.iter().map(|id| format!("{}/{id}", kind.collection())).collect();
+    let codes = |codes: &[i64]| codes.iter().filter_map(|code| i32::try_from(*code).ok()).collect();
+    let filter = &definition.filter;
+    wire::ReportDefinition {
+        cohort_from_date: definition.cohort_from.to_string(),
+        cohort_until_date: definition.cohort_until.to_string(),
+        as_of_date: date(definition.as_of),
+        known_at_date: date(definition.known_at),
+        dimensions: definition.dimensions.iter().map(|dimension| write_dimension(*dimension)).collect(),
+        filter: (*filter != Filter::default()).then(|| wire::ReportFilter {
+            agencies: names(OrganisationKind::Agency, &filter.agencies),
+            platforms: names(OrganisationKind::Platform, &filter.platforms),
+            grounds: codes(&filter.grounds),
+            natures: codes(&filter.natures),
+            target_kinds: codes(&filter.target_kinds),
+            clauses: filter.clauses.clone(),
+            content_languages: filter.content_languages.clone(),
+        }),
+    }
+}
+
+// --- reports --------------------------------------------------------------------------------------------------------
+
+/// The name of an enum's value without its prefix; the number, if this release does not know it.
+fn enum_name<E: TryFrom<i32>>(code: i64, prefix: &str, name: impl Fn(&E) -> &'static str) -> String {
+    let known = i32::try_from(code).ok().and_then(|code| E::try_from(code).ok());
+    known.map_or_else(|| code.to_string(), |value| name(&value).trim_start_matches(prefix).to_owned())
+}
+
+/// The disposition's name in the contract, without its prefix.
+pub fn write_disposition(disposition: Disposition) -> String {
+    enum_name::<common::Disposition>(disposition.code().into(), "DISPOSITION_", common::Disposition::as_str_name)
+}
+
+fn write_value(dimension: Dimension, value: &Value) -> String {
+    match (dimension, value) {
+        (Dimension::Agency, Value::Text(id)) => format!("agencies/{id}"),
+        (Dimension::Platform, Value::Text(id)) => format!("platforms/{id}"),
+        (Dimension::Ground, Value::Code(code)) => {
+            enum_name::<common::Ground>(*code, "GROUND_", common::Ground::as_str_name)
+        }
+        (Dimension::TargetKind, Value::Code(code)) => {
+            enum_name::<common::TargetKind>(*code, "TARGET_KIND_", common::TargetKind::as_str_name)
+        }
+        (Dimension::Nature, Value::Code(code)) => {
+            enum_name::<common::ReferralNature>(*code, "REFERRAL_NATURE_", common::ReferralNature::as_str_name)
+        }
+        (Dimension::Disposition, Value::Code(code)) => {
+            enum_name::<common::Disposition>(*code, "DISPOSITION_", common::Disposition::as_str_name)
+        }
+        (Dimension::CohortWeek, Value::Day(monday)) => week(*monday),
+        (Dimension::CohortMonth, Value::Day(first)) => first.to_string().chars().take(7).collect(),
+        (_, Value::Text(text)) => text.clone(),
+        (_, Value::Code(code)) => code.to_string(),
+        (_, Value::Day(day)) => day.to_string(),
+        (_, Value::Clause(citation)) => write_citation(citation),
+    }
+}
+
+/// The ISO 8601 week of a Monday, as `YYYY-Www`: the week belongs to the year of its Thursday.
+fn week(monday: Date) -> String {
+    let thursday = Date::from_days(monday.days() + 3);
+    let year = thursday.to_string().chars().take_while(|c| *c != '-').collect::<String>();
+    let first = format!("{year}-01-01").parse::<Date>().unwrap_or(thursday);
+    format!("{year}-W{:02}", (thursday.days() - first.days()) / 7 + 1)
+}
+
+fn write_key(definition: &Definition, key: &Key) -> Vec<wire::DimensionValue> {
+    let values = definition.dimensions.iter().zip(key);
+    values
+        .map(|(dimension, value)| wire::DimensionValue {
+            dimension: write_dimension(*dimension),
+            value: write_value(*dimension, value),
+        })
+        .collect()
+}
+
+fn write_counts(counts: &Counts) -> wire::Counts {
+    wire::Counts {
+        referred: counts.referred(),
+        closed: counts.bucket(Bucket::Closed),
+        not_in_breach: counts.bucket(Bucket::NotInBreach),
+        undecided: counts.bucket(Bucket::Undecided),
+        other: counts.bucket(Bucket::Other),
+        detail: counts
+            .detail()
+            .filter(|(_, count)| *count != 0)
+            .map(|(disposition, count)| wire::DispositionCount { disposition: disposition.code(), count })
+            .collect(),
+    }
+}
+
+fn write_row(definition: &Definition, row: &Row) -> wire::ReportRow {
+    let days = |days: i64| u32::try_from(days).unwrap_or_default();
+    let (ages, times) = (&row.ages, &row.times);
+    let lasts = AGES_FROM.iter().skip(1).map(|from| Some(days(from - 1))).chain([None]);
+    let buckets = AGES_FROM.iter().zip(lasts).zip(ages.buckets);
+    wire::ReportRow {
+        key: write_key(definition, &row.key),
+        counts: Some(write_counts(&row.counts)),
+        undecided_ages: Some(wire::UndecidedAges {
+            buckets: buckets
+                .map(|((from, to_days), count)| wire::AgeBucket { from_days: days(*from), to_days, count })
+                .collect(),
+            p50_days: ages.p50.map(days),
+            p90_days: ages.p90.map(days),
+            max_days: ages.max.map(days),
+        }),
+        decision_times: Some(wire::DecisionTimes {
+            n: times.n,
+            decided: times.decided,
+            decided_only_median_days: times.decided_median.map(days),
+            decided_only_p90_days: times.decided_p90.map(days),
+            censored_median_days: times.censored_median.map(days),
+            censored_p90_days: times.censored_p90.map(days),
+        }),
+    }
+}
+
+/// A report for the wire. Refuses one with too many rows.
+pub(crate) fn write_report(computed: &Computed) -> Result<wire::Report> {
+    let Computed { definition, figures, revisions, settled } = computed;
+    if figures.rows.len() > limits::REPORT_ROWS_MAX {
+        return Err(Error::new(
+            Reason::LimitExceeded,
+            format!("the report has more than {} rows; divide it by less, or filter it", limits::REPORT_ROWS_MAX),
+        )
+        .with("limit", "REPORT_ROWS_MAX")
+        .with("maximum", limits::REPORT_ROWS_MAX)
+        .with("actual", figures.rows.len()));
+    }
+    let mut report = wire::Report {
+        definition: Some(write_definition(definition)),
+        rows: figures.rows.iter().map(|row| write_row(definition, row)).collect(),
+        total: Some(write_row(definition, &figures.total)),
+        ..wire::Report::default()
+    };
+    // The canonical form is the protobuf encoding of these three fields, in the order of their numbers.
+    for byte in Sha256::digest(report.encode_to_vec()) {
+        let _ = write!(report.digest, "{byte:02x}");
+    }
+    report.progress = Some(Progress { revisions: revisions.clone() });
+    report.settled = *settled;
+    report.definitions = measures();
+    Ok(report)
+}
+
+/// The changes of a report's rows for the wire.
+pub fn write_deltas(definition: &Definition, rows: &BTreeMap<Key, Counts>) -> wire::ReportDelta {
+    let rows = rows.iter().map(|(key, counts)| wire::ReportRowDelta {
+        key: write_key(definition, key),
+        counts: Some(write_counts(counts)),
+    });
+    wire::ReportDelta { rows: rows.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_language_has_one_spelling() {
+        for (given, kept) in [
+            ("", ""),
+            ("EN", "en"),
+            ("CKB-iq", "ckb-IQ"),
+            ("uz-cyrl-uz", "uz-Cyrl-UZ"),
+            ("sl-ROZAJ-biske", "sl-rozaj-biske"),
+        ] {
+            assert_eq!(language(given), kept);
+            assert_eq!(language(kept), kept);
+        }
+    }
+
+    #[test]
+    fn weeks_are_those_of_iso_8601() {
+        for (day, name) in [
+            ("2020-01-01", "2020-W01"),
+            ("2020-12-31", "2020-W53"),
+            ("2021-01-03", "2020-W53"),
+            ("2021-01-04", "2021-W01"),
+            ("2018-12-31", "2019-W01"),
+            ("2017-01-01", "2016-W52"),
+        ] {
+            assert_eq!(week(day.parse::<Date>().unwrap().week()), name, "{day}");
+        }
+    }
+
+    #[test]
+    fn citations_round_trip() {
+        for text in ["", "platforms/hb/clauses/he-7@12"] {
+            assert_eq!(write_citation(&read_citation(text).unwrap()), text);
+        }
+        assert_eq!(read_citation("platforms/hb/clauses/he-7"), None);
+        assert_eq!(read_citation("platforms/hb/clauses/he-7@x"), None);
+    }
+
+    #[test]
+    fn what_the_log_holds_is_read_back() {
+        let subject = Subject {
+            cohort_day: Date::from_days(-1),
+            agency: "nca".into(),
+            platform: "hb".into(),
+            ground: 1,
+            target_kind: 2,
+            nature: 3,
+            content_language: "sq".into(),
+        };
+        let clause = Citation { clause: "platforms/hb/clauses/he-7".into(), version: 2 };
+        let clocks = [Clock::Running, Clock::Decided(4), Clock::Withdrawn(0)];
+        let deltas = clocks.map(|clock| {
+            let standing = Standing { disposition: Disposition::Closed, clause: clause.clone(), clock };
+            let cell = Cell {
+                subject: subject.clone(),
+                standing,
+                event_day: Date::from_days(3),
+                recorded_day: Date::from_days(5),
+            };
+            (cell, -7)
+        });
+        let event = CubeChanged { source: Source::Decision, heard_on: Date::from_days(6), deltas: deltas.to_vec() };
+        let encoded = Log::encode(&event);
+        assert_eq!(Log::decode(&encoded.body), Ok(event));
+        assert_eq!((encoded.agency.as_str(), encoded.platform.as_str()), ("", ""), "not for any one organisation");
+        assert!(Log::decode(b"nonsense").is_err());
+    }
+
+    fn computed(rows: usize) -> Computed {
+        let day = Date::default();
+        let definition = Definition {
+            cohort_from: day,
+            cohort_until: day,
+            as_of: Some(day),
+            known_at: Some(day),
+            dimensions: vec![Dimension::Agency],
+            filter: Filter::default(),
+        };
+        let row = Row { key: vec![Value::Text("nca".into())], ..Row::default() };
+        let figures = crate::domain::Report { rows: vec![row; rows], ..crate::domain::Report::default() };
+        Computed { definition, figures, revisions: Vec::new(), settled: false }
+    }
+
+    #[test]
+    fn a_report_has_so_many_rows_and_no_more() {
+        let fits = write_report(&computed(limits::REPORT_ROWS_MAX)).unwrap();
+        assert_eq!(fits.rows.len(), limits::REPORT_ROWS_MAX);
+        let refused = write_report(&computed(limits::REPORT_ROWS_MAX + 1)).unwrap_err();
+        assert_eq!(refused.reason(), Reason::LimitExceeded);
+        assert!(refused.metadata().contains(&("limit", "REPORT_ROWS_MAX".into())));
+    }
+
+    #[test]
+    fn a_digest_is_of_the_figures_alone() {
+        let digest = |computed: &Computed| write_report(computed).unwrap().digest;
+        let one = computed(1);
+        assert_eq!(digest(&one).len(), 64);
+        assert_eq!(digest(&one), digest(&Computed { settled: true, revisions: vec!["x".into()], ..computed(1) }));
+        assert_ne!(digest(&one), digest(&computed(2)));
+        let mut other = computed(1);
+        other.definition.as_of = Some(Date::from_days(1));
+        assert_ne!(digest(&one), digest(&other));
+    }
+}

@@ -1,0 +1,73 @@
+//! The service's RPCs: between the wire and the cube, and nothing else.
+
+pub mod convert;
+mod export;
+mod feed;
+pub mod follow;
+mod measures;
+mod reports;
+
+use std::sync::Arc;
+
+use portreeve_core::token::Revision;
+use portreeve_core::{Clock, Date, Result};
+use portreeve_runtime::barrier;
+use portreeve_storage::Parts;
+
+use crate::Settings;
+use crate::domain::{Definition, Ledger, Permitted, Report, Source, report};
+use crate::store::{Reads, Selected};
+
+/// The logs that the service follows.
+const FOLLOWS: [&str; 2] = [Source::Referral.name(), Source::Decision.name()];
+
+/// The server of `ReportingService`.
+pub struct Rpc {
+    pub(crate) parts: Parts<Ledger, dyn Reads>,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A report with all that is told of it.
+pub(crate) struct Computed {
+    /// The definition with every default filled in.
+    definition: Definition,
+    figures: Report,
+    revisions: Vec<String>,
+    settled: bool,
+}
+
+/// The report of what was selected.
+pub(crate) fn compute(permitted: &Permitted, selected: &Selected, today: Date) -> Computed {
+    let asked = permitted.definition();
+    let as_of = asked.as_of.unwrap_or(today);
+    // A change may have been recorded on tomorrow's day already, by a service whose clock is ahead of ours.
+    let newest = selected.heard.values().copied().fold(today, Date::max);
+    let known_at = asked.known_at.unwrap_or(newest);
+    let heard_past = |source| selected.heard.get(source).is_some_and(|day| *day > known_at);
+    Computed {
+        figures: report(asked, as_of, &selected.slices),
+        revisions: revisions(&selected.own, &selected.followed),
+        // Recorded days never run backwards in a log, so a log that was read past the day has no more to say of it.
+        settled: known_at < today && Source::ALL.iter().all(heard_past),
+        definition: Definition { as_of: Some(as_of), known_at: Some(known_at), ..asked.clone() },
+    }
+}
+
+/// What the cells reflect: the service's own log, and those it follows.
+fn revisions(own: &Revision, followed: &[Revision]) -> Vec<String> {
+    std::iter::once(own).chain(&barrier::reflected(followed)).map(Revision::encode).collect()
+}
+
+impl Rpc {
+    /// Waits until the service reflects what the caller has seen.
+    async fn caught_up(&self, at_least: &[String]) -> Result<()> {
+        barrier::caught_up(self.parts.log.as_ref(), &FOLLOWS, at_least).await.map(drop)
+    }
+
+    async fn compute(&self, permitted: &Permitted, at_least: &[String]) -> Result<Computed> {
+        self.caught_up(at_least).await?;
+        let selected = self.parts.reads.select(permitted).await?;
+        Ok(compute(permitted, &selected, self.clock.now().date()))
+    }
+}

@@ -1,0 +1,155 @@
+//! `ReportingService`.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt as _, stream};
+use portreeve_api::common::v1::Progress;
+use portreeve_api::reporting::v1 as wire;
+use portreeve_core::Result;
+use portreeve_runtime::status::IntoStatus as _;
+use portreeve_runtime::watch::{self, Batch, Start, filter_hash};
+use portreeve_runtime::wire::{principal, violations};
+use tonic::{Request, Response, Status};
+use wire::reporting_service_server::ReportingService;
+
+use super::convert::{Moment, read_definition, write_definition, write_deltas, write_report};
+use super::feed::{Change, ReportFeed};
+use super::measures::measures;
+use super::{Rpc, export};
+use crate::domain::{Counts, Key, Permitted};
+
+type Replies<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl ReportingService for Rpc {
+    type WatchReportStream = Replies<wire::WatchReportResponse>;
+    type ExportReportStream = Replies<wire::ExportReportResponse>;
+
+    async fn query_report(
+        &self,
+        request: Request<wire::QueryReportRequest>,
+    ) -> Result<Response<wire::QueryReportResponse>, Status> {
+        self.query(request).await.map(Response::new).or_status()
+    }
+
+    async fn watch_report(
+        &self,
+        request: Request<wire::WatchReportRequest>,
+    ) -> Result<Response<Self::WatchReportStream>, Status> {
+        self.watch(request).await.map(Response::new).or_status()
+    }
+
+    async fn export_report(
+        &self,
+        request: Request<wire::ExportReportRequest>,
+    ) -> Result<Response<Self::ExportReportStream>, Status> {
+        self.export(request).await.map(Response::new).or_status()
+    }
+
+    async fn list_measures(
+        &self,
+        request: Request<wire::ListMeasuresRequest>,
+    ) -> Result<Response<wire::ListMeasuresResponse>, Status> {
+        // What the figures mean is everybody's to know who takes part.
+        principal(&request).or_status()?;
+        Ok(Response::new(wire::ListMeasuresResponse { measures: measures() }))
+    }
+}
+
+impl Rpc {
+    async fn query(&self, request: Request<wire::QueryReportRequest>) -> Result<wire::QueryReportResponse> {
+        let caller = principal(&request)?;
+        let message = request.into_inner();
+        let mut violations = violations(&message);
+        let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Told);
+        let permitted = Permitted::new(&caller, violations.finish(definition)?)?;
+        let report = write_report(&self.compute(&permitted, &message.at_least).await?)?;
+        export::check_size(&report)?;
+        Ok(wire::QueryReportResponse { report: Some(report) })
+    }
+
+    async fn watch(&self, request: Request<wire::WatchReportRequest>) -> Result<Replies<wire::WatchReportResponse>> {
+        use wire::watch_report_request::Start as From;
+        let caller = principal(&request)?;
+        let message = request.into_inner();
+        let mut violations = violations(&message);
+        let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Present);
+        let start = match message.start {
+            Some(From::Snapshot(true)) => Some(Start::Snapshot),
+            Some(From::ResumeToken(token)) => Some(Start::Token(token)),
+            Some(From::Snapshot(false)) => {
+                violations.add("snapshot", "must be true where it is chosen");
+                None
+            }
+            None => None,
+        };
+        let (definition, start) = violations.finish(definition.zip(start))?;
+        let permitted = Permitted::new(&caller, definition)?;
+        self.caught_up(&message.at_least).await?;
+        // What the caller may see is part of what was asked for: a token does not pass from one organisation to another.
+        let hash = filter_hash("WatchReport", "", &write_definition(permitted.definition()));
+        let log = Arc::clone(&self.parts.log);
+        let feed = ReportFeed {
+            log: Arc::clone(&log),
+            reads: Arc::clone(&self.parts.reads),
+            clock: Arc::clone(&self.clock),
+            permitted: permitted.clone(),
+        };
+        let batches = watch::open(log, feed, hash, start, self.settings.watch.clone()).await?;
+        Ok(Box::pin(batches.filter_map(move |batch| {
+            let reply = batch.map(|batch| reply(&permitted, batch)).transpose();
+            std::future::ready(reply)
+        })))
+    }
+
+    async fn export(&self, request: Request<wire::ExportReportRequest>) -> Result<Replies<wire::ExportReportResponse>> {
+        let caller = principal(&request)?;
+        let message = request.into_inner();
+        let mut violations = violations(&message);
+        let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Told);
+        let permitted = Permitted::new(&caller, violations.finish(definition)?)?;
+        let report = write_report(&self.compute(&permitted, &message.at_least).await?)?;
+        let file = match message.format() {
+            wire::ExportFormat::Json => export::json(&report)?,
+            wire::ExportFormat::Csv | wire::ExportFormat::Unspecified => export::csv(&report),
+        };
+        Ok(Box::pin(stream::iter(export::pieces(file).map(|data| Ok(wire::ExportReportResponse { data })))))
+    }
+}
+
+/// The message for a batch. None for the empty one that ends a snapshot: the report before it was the whole of it.
+fn reply(permitted: &Permitted, batch: Batch<Change>) -> Option<wire::WatchReportResponse> {
+    use wire::watch_report_response::Change as Told;
+    let mut revisions = batch.revisions;
+    let mut rows = BTreeMap::<Key, Counts>::new();
+    let mut change = None;
+    for told in batch.changes {
+        match told {
+            Change::Snapshot(report) => {
+                revisions = report.progress.clone().unwrap_or_default().revisions;
+                change = Some(Told::Snapshot(*report));
+            }
+            Change::Delta(delta) => {
+                for (key, counts) in delta {
+                    rows.entry(key).or_default().merge(&counts);
+                }
+            }
+        }
+    }
+    rows.retain(|_, counts| !counts.is_zero());
+    if !rows.is_empty() {
+        change = Some(Told::Delta(write_deltas(permitted.definition(), &rows)));
+    }
+    if change.is_none() && batch.snapshot_complete {
+        return None;
+    }
+    Some(wire::WatchReportResponse {
+        // What cancels out within a batch leaves nothing to tell but how far the log was read.
+        checkpoint: change.is_none(),
+        change,
+        resume_token: batch.resume_token,
+        progress: Some(Progress { revisions }),
+    })
+}

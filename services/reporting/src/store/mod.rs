@@ -1,0 +1,68 @@
+//! What the reporting service keeps, on either engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portreeve_core::id::Uuid;
+use portreeve_core::token::{Epoch, Revision};
+use portreeve_core::{Clock, Date, Result};
+use portreeve_storage::{Database, Parts};
+use tokio::task::JoinHandle;
+
+use crate::domain::{Ledger, Permitted, Slice, Source};
+
+pub mod postgres;
+pub mod sqlite;
+
+/// The service's name, its log's and its schema's.
+pub const SERVICE: &str = "reporting";
+
+/// The cells that a definition selects, added up, with where everything stood at that very moment.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// The sums.
+    pub slices: Vec<Slice>,
+    /// The service's own log: the cells reflect it up to here.
+    pub own: Revision,
+    /// How far the service had followed other logs.
+    pub followed: Vec<Revision>,
+    /// For each log followed, the day of its newest change that was taken in.
+    pub heard: BTreeMap<Source, Date>,
+}
+
+/// The service's reads, and what an operator does to its store.
+#[async_trait]
+pub trait Reads: Send + Sync + 'static {
+    /// The cells that a definition selects, added up over what it does not tell apart, in one snapshot.
+    async fn select(&self, permitted: &Permitted) -> Result<Selected>;
+
+    /// Empties the state tables and fills them again from the log. Gives the number of events read.
+    async fn rebuild(&self) -> Result<i64>;
+
+    /// Raises the compaction floor. Gives it.
+    async fn compact(&self, through: i64) -> Result<i64>;
+
+    /// Every row of the state tables as text.
+    async fn dump(&self) -> Result<Vec<String>>;
+}
+
+/// An open store, and the task of its writer.
+pub type Opened = (Parts<Ledger, dyn Reads>, JoinHandle<()>);
+
+/// Opens the store.
+pub async fn open(database: &Database, clock: Arc<dyn Clock>, new_log: Uuid) -> Result<Opened> {
+    let mut epoch = Epoch::default();
+    // The random end of the identifier; its beginning is the time.
+    epoch.copy_from_slice(&new_log.as_bytes()[8..]);
+    match database {
+        Database::Sqlite { folder } => {
+            let engine = portreeve_storage::sqlite::open(folder, SERVICE).await?;
+            sqlite::sql::open(engine, clock, epoch).await
+        }
+        Database::Postgres { url } => {
+            let engine = portreeve_storage::postgres::open(url, SERVICE).await?;
+            postgres::sql::open(engine, clock, epoch).await
+        }
+    }
+}

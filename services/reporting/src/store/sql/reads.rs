@@ -1,0 +1,212 @@
+//! The service's reads.
+
+use async_trait::async_trait;
+use portreeve_core::token::{Epoch, Revision};
+use portreeve_core::{Date, Result};
+use portreeve_storage::unavailable;
+use sqlx::QueryBuilder;
+
+use super::tables::{Tables, heard};
+use super::{Conn, Db, SERVICE, Store, begin_read, followed};
+use crate::domain::{
+    Citation, Clock, Definition, Dimension, Disposition, Filter, Ledger, Permitted, Slice, Standing, Subject,
+};
+use crate::store::Selected;
+
+const OWN: &str = "SELECT epoch, last FROM event_head WHERE id = 1";
+
+/// The columns by which a report may divide, with what stands in their place where it does not.
+const DIVIDING: [(&str, &str, Dimension); 7] = [
+    ("agency", "''", Dimension::Agency),
+    ("platform", "''", Dimension::Platform),
+    ("ground", "CAST(0 AS BIGINT)", Dimension::Ground),
+    ("target_kind", "CAST(0 AS BIGINT)", Dimension::TargetKind),
+    ("nature", "CAST(0 AS BIGINT)", Dimension::Nature),
+    ("content_language", "''", Dimension::ContentLanguage),
+    ("clause", "''", Dimension::Clause),
+];
+
+/// The select of a report. The engine adds the cells up over everything that the report does not tell apart, so that
+/// what comes out grows with the report. [`Definition::selects`] is the same rule; a test holds them together.
+fn select(definition: &Definition) -> QueryBuilder<Db> {
+    let divides = |dimension: Dimension| definition.dimensions.contains(&dimension);
+    let mut columns = Vec::new();
+    for (column, nothing, dimension) in DIVIDING {
+        let kept = divides(dimension);
+        columns.push((column, if kept { column } else { nothing }, kept));
+    }
+    let version = divides(Dimension::Clause);
+    columns.push(("clause_version", if version { "clause_version" } else { "CAST(0 AS BIGINT)" }, version));
+    // Ages need the cohort day of those whose clock runs, and of no others.
+    let by_cohort = definition.dimensions.iter().any(|dimension| dimension.is_cohort());
+    let of_running = "CASE WHEN clock = 0 THEN cohort_day ELSE 0 END";
+    columns.push(("cohort", if by_cohort { "cohort_day" } else { of_running }, true));
+    for column in ["disposition", "clock", "clock_days"] {
+        columns.push((column, column, true));
+    }
+
+    let mut statement = QueryBuilder::<Db>::new("SELECT ");
+    for (name, expression, _) in &columns {
+        statement.push(expression).push(" AS ").push(name).push(", ");
+    }
+    statement.push("CAST(SUM(signed_count) AS BIGINT) AS referrals FROM cell WHERE cohort_day >= ");
+    statement.push_bind(i64::from(definition.cohort_from.days()));
+    statement.push(" AND cohort_day <= ").push_bind(i64::from(definition.cohort_until.days()));
+    for (condition, day) in [(" AND event_day <= ", definition.as_of), (" AND recorded_day <= ", definition.known_at)] {
+        if let Some(day) = day {
+            statement.push(condition).push_bind(i64::from(day.days()));
+        }
+    }
+    let Filter { agencies, platforms, grounds, natures, target_kinds, clauses, content_languages } = &definition.filter;
+    for (condition, values) in [
+        (" AND agency IN (", agencies),
+        (" AND platform IN (", platforms),
+        (" AND clause IN (", clauses),
+        (" AND content_language IN (", content_languages),
+    ] {
+        among(&mut statement, condition, values);
+    }
+    for (condition, values) in
+        [(" AND ground IN (", grounds), (" AND nature IN (", natures), (" AND target_kind IN (", target_kinds)]
+    {
+        among(&mut statement, condition, values);
+    }
+    statement.push(" GROUP BY ");
+    let mut list = statement.separated(", ");
+    for (_, expression, _) in columns.iter().filter(|(.., kept)| *kept) {
+        list.push(expression);
+    }
+    statement.push(" HAVING SUM(signed_count) <> 0");
+    statement
+}
+
+fn among<T>(statement: &mut QueryBuilder<Db>, condition: &str, values: &[T])
+where
+    T: Clone + for<'q> sqlx::Encode<'q, Db> + sqlx::Type<Db>,
+{
+    if values.is_empty() {
+        return;
+    }
+    statement.push(condition);
+    let mut list = statement.separated(", ");
+    for value in values {
+        list.push_bind(value.clone());
+    }
+    statement.push(")");
+}
+
+/// The select of every set of dimensions, without and with each condition.
+pub(super) fn statements() -> Vec<(&'static str, String)> {
+    let day = Date::default();
+    let bare = Definition {
+        cohort_from: day,
+        cohort_until: day,
+        as_of: None,
+        known_at: None,
+        dimensions: Vec::new(),
+        filter: Filter::default(),
+    };
+    let filter = Filter {
+        agencies: vec![String::new()],
+        platforms: vec![String::new()],
+        grounds: vec![0],
+        natures: vec![0],
+        target_kinds: vec![0],
+        clauses: vec![String::new()],
+        content_languages: vec![String::new()],
+    };
+    let full = Definition { as_of: Some(day), known_at: Some(day), filter, ..bare.clone() };
+    let dividing =
+        DIVIDING.map(|(.., dimension)| dimension).into_iter().chain([Dimension::CohortDay]).collect::<Vec<_>>();
+    let mut all = vec![("own", OWN.to_owned())];
+    for set in 0..1_u32 << dividing.len() {
+        let chosen = dividing.iter().enumerate().filter(|(index, _)| set >> index & 1 == 1);
+        let dimensions = chosen.map(|(_, dimension)| *dimension).collect::<Vec<_>>();
+        for definition in [&bare, &full] {
+            let definition = Definition { dimensions: dimensions.clone(), ..definition.clone() };
+            all.push(("select", select(&definition).sql().as_str().to_owned()));
+        }
+    }
+    all
+}
+
+/// The reads on this engine.
+pub struct Reads(Store<Ledger, Tables>);
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    agency: String,
+    platform: String,
+    ground: i64,
+    target_kind: i64,
+    nature: i64,
+    content_language: String,
+    clause: String,
+    clause_version: i64,
+    cohort: i64,
+    disposition: i64,
+    clock: i64,
+    clock_days: i64,
+    referrals: i64,
+}
+
+impl Row {
+    fn slice(self) -> Option<Slice> {
+        Some(Slice {
+            subject: Subject {
+                cohort_day: Date::from_days(i32::try_from(self.cohort).ok()?),
+                agency: self.agency,
+                platform: self.platform,
+                ground: self.ground,
+                target_kind: self.target_kind,
+                nature: self.nature,
+                content_language: self.content_language,
+            },
+            standing: Standing {
+                disposition: Disposition::from_code(i32::try_from(self.disposition).ok()?)?,
+                clause: Citation { clause: self.clause, version: self.clause_version },
+                clock: Clock::from_parts(self.clock, self.clock_days)?,
+            },
+            count: self.referrals,
+        })
+    }
+}
+
+impl Reads {
+    pub(super) fn new(store: Store<Ledger, Tables>) -> Self {
+        Self(store)
+    }
+
+    async fn try_select(&self, definition: &Definition) -> sqlx::Result<Selected> {
+        let mut snapshot = begin_read(self.0.readers()).await?;
+        let conn: &mut Conn = &mut snapshot;
+        let (epoch, position): (Vec<u8>, i64) = sqlx::query_as(OWN).fetch_one(&mut *conn).await?;
+        let epoch = Epoch::try_from(epoch).map_err(|_| sqlx::Error::Decode("an epoch has 8 bytes".into()))?;
+        let followed = followed::all(conn).await?;
+        let heard = heard(conn).await?;
+        let rows: Vec<Row> = select(definition).build_query_as().fetch_all(&mut *conn).await?;
+        snapshot.commit().await?;
+        let slices = rows.into_iter().map(Row::slice).collect::<Option<_>>();
+        let slices = slices.ok_or_else(|| sqlx::Error::Decode("a cell cannot be read".into()))?;
+        Ok(Selected { slices, own: Revision { log: SERVICE.to_owned(), epoch, position }, followed, heard })
+    }
+}
+
+#[async_trait]
+impl crate::store::Reads for Reads {
+    async fn select(&self, permitted: &Permitted) -> Result<Selected> {
+        self.try_select(permitted.definition()).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn rebuild(&self) -> Result<i64> {
+        self.0.rebuild().await
+    }
+
+    async fn compact(&self, through: i64) -> Result<i64> {
+        self.0.compact(through).await
+    }
+
+    async fn dump(&self) -> Result<Vec<String>> {
+        self.0.dump().await
+    }
+}

@@ -1,0 +1,104 @@
+//! How the writer loads and persists the ledger's state.
+
+use std::collections::BTreeMap;
+
+use portreeve_core::Date;
+
+use super::{Conn, Insert};
+use crate::domain::{Cell, Command, CubeChanged, Ledger, Source, State};
+use crate::rpc::convert::Log;
+
+pub(super) const HEARD: &str = "SELECT source, day FROM heard";
+// Added to, not overwritten: nothing needs to be loaded, and the order in which stretches come does not matter.
+static ADD: Insert = Insert::new(
+    "cell",
+    &[
+        "cell_key",
+        "cohort_day",
+        "event_day",
+        "recorded_day",
+        "agency",
+        "platform",
+        "ground",
+        "target_kind",
+        "nature",
+        "content_language",
+        "clause",
+        "clause_version",
+        "disposition",
+        "clock",
+        "clock_days",
+        "signed_count",
+    ],
+    "ON CONFLICT (cell_key) DO UPDATE SET signed_count = cell.signed_count + excluded.signed_count",
+);
+static HEAR: Insert = Insert::new("heard", &["source", "day"], "ON CONFLICT (source) DO UPDATE SET day = excluded.day");
+
+pub(super) fn statements() -> Vec<(&'static str, String)> {
+    let mut all = vec![("heard", HEARD.to_owned())];
+    for (name, texts) in [("add", ADD.texts()), ("hear", HEAR.texts())] {
+        all.extend(texts.into_iter().map(|text| (name, text)));
+    }
+    all
+}
+
+/// The day of the newest change that was taken in, for each source.
+pub(super) async fn heard(conn: &mut Conn) -> sqlx::Result<BTreeMap<Source, Date>> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(HEARD).fetch_all(conn).await?;
+    rows.into_iter()
+        .map(|(source, day)| {
+            let source = Source::from_name(&source);
+            source.zip(i32::try_from(day).ok()).map(|(source, day)| (source, Date::from_days(day)))
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(|| sqlx::Error::Decode("a row of heard cannot be read".into()))
+}
+
+/// The tables.
+pub struct Tables;
+
+impl super::super::engine::sql::Tables<Ledger> for Tables {
+    // What there is to load does not depend on what is done.
+    type Keys = ();
+    type Codec = Log;
+    const STATE_TABLES: &'static [&'static str] = &["cell", "heard"];
+
+    fn command_keys(_command: &Command, (): &mut ()) {}
+
+    fn event_keys(_event: &CubeChanged, (): &mut ()) {}
+
+    async fn load(conn: &mut Conn, (): ()) -> sqlx::Result<State> {
+        Ok(State { heard: heard(conn).await?, added: BTreeMap::new() })
+    }
+
+    async fn persist(conn: &mut Conn, state: State) -> sqlx::Result<()> {
+        let heard = state.heard.into_iter().collect::<Vec<_>>();
+        HEAR.run(conn, &heard, |(source, day), binds| {
+            binds.add(source.name()).add(i64::from(day.days()));
+        })
+        .await?;
+        let added = state.added.into_iter().collect::<Vec<_>>();
+        ADD.run(conn, &added, |(cell, count), binds| {
+            let Cell { subject, standing, event_day, recorded_day } = cell;
+            let (clock, clock_days) = standing.clock.parts();
+            binds
+                .add(cell.id().to_vec())
+                .add(i64::from(subject.cohort_day.days()))
+                .add(i64::from(event_day.days()))
+                .add(i64::from(recorded_day.days()))
+                .add(subject.agency.clone())
+                .add(subject.platform.clone())
+                .add(subject.ground)
+                .add(subject.target_kind)
+                .add(subject.nature)
+                .add(subject.content_language.clone())
+                .add(standing.clause.clause.clone())
+                .add(standing.clause.version)
+                .add(i64::from(standing.disposition.code()))
+                .add(clock)
+                .add(clock_days)
+                .add(*count);
+        })
+        .await
+    }
+}

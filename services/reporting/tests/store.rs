@@ -1,0 +1,259 @@
+//! The cube on both engines: what the engine adds up is what adding up the cells one by one gives.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portreeve_core::id::{CountingIds, IdSource as _};
+use portreeve_core::time::ManualClock;
+use portreeve_core::{Date, Principal, Reason, Timestamp};
+use portreeve_reporting::domain::step::Place;
+use portreeve_reporting::domain::{
+    Cell, Citation, Command, Definition, Dimension, Disposition, Filter, Permitted, Report, Source, Step, Subject,
+    report,
+};
+use portreeve_reporting::store;
+use portreeve_storage::conformance::{Fixture, cases::portable_type};
+use portreeve_storage::{Database, Envelope, Guard};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+const EPOCH: [u8; 8] = [7; 8];
+
+struct Store {
+    opened: store::Opened,
+}
+
+fn principal(name: &str) -> Principal {
+    Principal::new(name.parse().unwrap(), "", &[]).unwrap()
+}
+
+impl Store {
+    async fn open(database: &Database) -> Self {
+        let clock = Arc::new(ManualClock::at("2026-01-02".parse().unwrap()));
+        let new_log = CountingIds::default().uuid(Timestamp::default());
+        Self { opened: store::open(database, clock, new_log).await.unwrap() }
+    }
+
+    async fn follow(&self, after: i64, steps: &[Step]) -> portreeve_core::Result<usize> {
+        let guard = Guard::Follow { source: "decision", epoch: EPOCH, after, through: after + 1, carries: Vec::new() };
+        let command = Command { source: Source::Decision, heard_on: Some(Date::from_days(100)), steps: steps.to_vec() };
+        let principal = principal("services/reporting");
+        let outcome = self.opened.0.writer.submit(Envelope { principal, guard, command }).await?;
+        Ok(outcome.events.len())
+    }
+
+    async fn report(&self, definition: &Definition) -> Report {
+        let permitted = Permitted::new(&principal("operators/op"), definition.clone()).unwrap();
+        let selected = self.opened.0.reads.select(&permitted).await.unwrap();
+        report(definition, Date::from_days(50), &selected.slices)
+    }
+}
+
+fn subjects() -> impl Strategy<Value = Subject> {
+    let words = |words: &'static [&'static str]| prop::sample::select(words).prop_map(str::to_owned);
+    (-3..40_i32, words(&["nca", "bka"]), words(&["hb", "ch"]), 1..4_i64, 1..3_i64, 1..3_i64, words(&["", "ar", "sq"]))
+        .prop_map(|(cohort, agency, platform, ground, target_kind, nature, content_language)| Subject {
+            cohort_day: Date::from_days(cohort),
+            agency,
+            platform,
+            ground,
+            target_kind,
+            nature,
+            content_language,
+        })
+}
+
+/// Any step from anywhere to anywhere: the store adds up whatever it is told.
+fn steps() -> impl Strategy<Value = Step> {
+    let clause = || {
+        (0..3_i64, 1..3_i64).prop_map(|(clause, version)| match clause {
+            0 => Citation::default(),
+            clause => Citation { clause: format!("platforms/hb/clauses/he-{clause}"), version },
+        })
+    };
+    let place = || {
+        (1..16_i32, clause())
+            .prop_map(|(code, clause)| Place { disposition: Disposition::from_code(code).unwrap(), clause })
+    };
+    let referred = (subjects(), 0..20_i32).prop_map(|(subject, late)| Step::Referred {
+        recorded_on: Date::from_days(subject.cohort_day.days() + late),
+        subject,
+    });
+    let moved = (subjects(), place(), place(), 0..30_i32, 0..30_i32, 0..20_i32).prop_map(
+        |(subject, before, after, first, later, late)| {
+            let cohort = subject.cohort_day.days();
+            Step::Moved {
+                before,
+                after,
+                first_decided_on: Some(Date::from_days(cohort + first)),
+                occurred_on: Date::from_days(cohort + first + later),
+                previous_on: subject.cohort_day,
+                recorded_on: Date::from_days(cohort + first + later + late),
+                referral_recorded_on: Date::from_days(cohort + late),
+                subject,
+            }
+        },
+    );
+    prop_oneof![referred, moved]
+}
+
+fn definitions() -> impl Strategy<Value = Definition> {
+    let words = |words: &'static [&'static str]| {
+        prop_oneof![3 => Just(vec![]), 1 => prop::sample::subsequence(words.to_vec(), 1..=words.len())]
+            .prop_map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let codes = || prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(1..4_i64, 1..3)];
+    let day = |days: std::ops::Range<i32>| prop::option::of(days.prop_map(Date::from_days));
+    let filter = (
+        words(&["nca", "bka", "x"]),
+        words(&["hb", "ch"]),
+        (codes(), codes(), codes()),
+        words(&["platforms/hb/clauses/he-1", "platforms/hb/clauses/he-2"]),
+        words(&["ar", "fa"]),
+    );
+    let dimensions = prop::sample::subsequence(Dimension::ALL.to_vec(), 0..=4).prop_shuffle();
+    (-5..30_i32, 0..45_i32, day(0..90), day(0..110), dimensions, filter).prop_map(
+        |(from, length, as_of, known_at, dimensions, (agencies, platforms, codes, clauses, content_languages))| {
+            let (grounds, natures, target_kinds) = codes;
+            Definition {
+                cohort_from: Date::from_days(from),
+                cohort_until: Date::from_days(from + length),
+                as_of,
+                known_at,
+                dimensions,
+                filter: Filter { agencies, platforms, grounds, natures, target_kinds, clauses, content_languages },
+            }
+        },
+    )
+}
+
+macro_rules! on_both_engines {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() { super::$case(&super::Fixture::sqlite().database).await })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() { super::$case(&super::Fixture::postgres().await.database).await })*
+        }
+    };
+}
+
+on_both_engines!(
+    the_engine_adds_up_as_the_domain_does,
+    a_stretch_counts_once,
+    a_million_cost_as_one,
+    what_is_read_is_of_one_moment,
+);
+
+async fn the_engine_adds_up_as_the_domain_does(database: &Database) {
+    let store = Store::open(database).await;
+    let mut runner = TestRunner::deterministic();
+    let mut cells = BTreeMap::<Cell, i64>::new();
+    for stretch in 0..12 {
+        let steps = prop::collection::vec(steps(), 0..60).new_tree(&mut runner).unwrap().current();
+        store.follow(stretch, &steps).await.unwrap();
+        for step in &steps {
+            step.count(&mut cells);
+        }
+    }
+    for _ in 0..300 {
+        let definition = definitions().new_tree(&mut runner).unwrap().current();
+        let slices = definition.slices(cells.iter().map(|(cell, count)| (cell, *count)));
+        let expected = report(&definition, Date::from_days(50), &slices);
+        assert_eq!(store.report(&definition).await, expected, "{definition:?}");
+    }
+    let before = store.opened.0.reads.dump().await.unwrap();
+    assert!(before.len() > 300);
+    store.opened.0.reads.rebuild().await.unwrap();
+    assert_eq!(store.opened.0.reads.dump().await.unwrap(), before, "rebuilt from the log, nothing changes");
+}
+
+fn everything() -> Definition {
+    Definition {
+        cohort_from: Date::from_days(-100),
+        cohort_until: Date::from_days(1_000),
+        as_of: None,
+        known_at: None,
+        dimensions: vec![],
+        filter: Filter::default(),
+    }
+}
+
+fn one_referral() -> Step {
+    let subject = Subject { agency: "nca".into(), platform: "hb".into(), ..Subject::default() };
+    Step::Referred { subject, recorded_on: Date::default() }
+}
+
+async fn a_stretch_counts_once(database: &Database) {
+    let store = Store::open(database).await;
+    assert_eq!(store.follow(0, &[one_referral()]).await, Ok(1));
+    assert_eq!(store.follow(0, &[one_referral()]).await.map_err(|e| e.reason()), Err(Reason::StaleVersion));
+    assert_eq!(store.report(&everything()).await.total.counts.referred(), 1);
+    // Nothing new, no event; but the place in the log moves on.
+    assert_eq!(store.follow(1, &[]).await, Ok(0));
+    let (_, followed) = store.opened.0.log.standing().await.unwrap();
+    assert_eq!(followed.iter().map(|at| at.position).collect::<Vec<_>>(), [2]);
+}
+
+async fn a_million_cost_as_one(database: &Database) {
+    let store = Store::open(database).await;
+    store.follow(0, &[one_referral()]).await.unwrap();
+    let one = store.opened.0.reads.dump().await.unwrap().len();
+    for stretch in 1..=100 {
+        store.follow(stretch, &vec![one_referral(); 10_000]).await.unwrap();
+    }
+    assert_eq!(store.report(&everything()).await.total.counts.referred(), 1_000_001);
+    assert_eq!(store.opened.0.reads.dump().await.unwrap().len(), one, "not a row more");
+}
+
+async fn what_is_read_is_of_one_moment(database: &Database) {
+    let store = Arc::new(Store::open(database).await);
+    let writing = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move {
+            for stretch in 0..60 {
+                store.follow(stretch, &[one_referral()]).await.unwrap();
+            }
+        }
+    });
+    let permitted = Permitted::new(&principal("operators/op"), everything()).unwrap();
+    let mut last = 0;
+    while last < 60 {
+        let selected = store.opened.0.reads.select(&permitted).await.unwrap();
+        let count = selected.slices.iter().map(|slice| slice.count).sum::<i64>();
+        assert_eq!(count, selected.own.position);
+        assert_eq!(count, selected.followed.first().map_or(0, |at| at.position));
+        assert!(count >= last);
+        last = count;
+    }
+    writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_prepares_and_the_schemas_agree() {
+    use portreeve_storage::{postgres, sqlite};
+    let fixtures = (Fixture::sqlite(), Fixture::postgres().await);
+    let (Database::Sqlite { folder }, Database::Postgres { url }) = (&fixtures.0.database, &fixtures.1.database) else {
+        panic!("fixtures of both engines");
+    };
+    // Opened once for the migrations.
+    let _held = (Store::open(&fixtures.1.database).await, Store::open(&fixtures.0.database).await);
+    let pg = postgres::open(url, store::SERVICE).await.unwrap();
+    postgres::sql::maintenance::prepare(&pg.readers, &store::postgres::sql::statements()).await.unwrap();
+    let file = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("reporting.db")).read_only(true);
+    let lite = sqlx::Pool::<sqlx::Sqlite>::connect_with(file).await.unwrap();
+    sqlite::sql::maintenance::prepare(&lite, &store::sqlite::sql::statements()).await.unwrap();
+    let portable = |columns: Vec<(String, String, String, bool)>| {
+        columns
+            .into_iter()
+            .map(|(table, column, kind, required)| (table, column, portable_type(&kind), required))
+            .collect::<Vec<_>>()
+    };
+    let of_sqlite = portable(sqlite::sql::maintenance::columns(&lite).await.unwrap());
+    assert_eq!(of_sqlite, portable(postgres::sql::maintenance::columns(&pg.readers).await.unwrap()));
+    assert!(of_sqlite.iter().any(|(table, ..)| table == "cell"));
+}
