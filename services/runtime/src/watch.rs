@@ -32,6 +32,12 @@ pub trait Feed: Send + Sync + 'static {
     /// The change behind an event, if the filter selects it and the reader may see it at this moment.
     fn change(&self, event: &StoredEvent, state: &LogState) -> Result<Option<Self::Change>>;
 
+    /// Whether the reader begins at the first event ever and not at the compaction floor: a service of the suite that
+    /// follows this one, which must not miss any.
+    fn whole(&self) -> bool {
+        false
+    }
+
     /// Up to `limit` rows of the state after a key, with their keys, in key order; none if there are no more.
     ///
     /// Only rows that have not changed since the position `at`: the changes after it bring the others whole.
@@ -130,6 +136,7 @@ impl<F: Feed> Reader<F> {
         let (state, _) = self.log.standing().await?;
         let at = |position| Revision { log: self.log.name().to_owned(), epoch: state.epoch, position };
         Ok(match start {
+            Start::Earliest if self.feed.whole() => Place { revision: at(0), snapshot_after: None },
             Start::Earliest => Place { revision: at(state.compacted), snapshot_after: None },
             Start::Now => Place { revision: at(state.head), snapshot_after: None },
             Start::Snapshot => Place { revision: at(state.head), snapshot_after: Some(Vec::new()) },
@@ -164,7 +171,7 @@ impl<F: Feed> Reader<F> {
     }
 
     fn check_kept(&self, position: i64, state: &LogState) -> Result<()> {
-        if position >= state.compacted {
+        if position >= state.compacted || self.feed.whole() {
             return Ok(());
         }
         let oldest = Place {

@@ -81,8 +81,8 @@ pub trait EventLog: Send + Sync + 'static {
     /// The log's name: the service's.
     fn name(&self) -> &'static str;
 
-    /// Up to `limit` events after a position. The caller has checked the position against [`LogState`]; one below the
-    /// compaction floor gives no events.
+    /// Up to `limit` events after a position. Below the compaction floor too: whether a reader may begin there is the
+    /// stream's question.
     async fn page(&self, after: i64, limit: usize) -> Result<LogPage>;
 
     /// Where the log stands, and how far other logs have been followed.

@@ -22,13 +22,16 @@ pub(super) struct ReferralFeed {
     reader: Principal,
     scope: Scope,
     filter: Filter,
+    /// Whether changes of organisations are shown: to who asks for everything there is.
+    organisations: bool,
 }
 
 impl ReferralFeed {
     /// What the reader may see of what the filter selects.
     pub(super) fn new(reads: Arc<dyn Reads>, reader: Principal, filter: Filter) -> Self {
         let scope = reader.scope();
-        Self { reads, reader, scope, filter }
+        let organisations = filter == Filter::default();
+        Self { reads, reader, scope, filter, organisations }
     }
 }
 
@@ -47,10 +50,14 @@ impl Feed for ReferralFeed {
         let (message, of) = write_change(event, state.epoch, &self.reader)?;
         let selected = match &of {
             Event::Created(referral) | Event::Withdrawn(referral) => self.filter.selects(referral),
-            // Who takes part is everybody's to know, whatever the filter.
-            Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) => true,
+            // Who takes part is everybody's to know.
+            Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) => self.organisations,
         };
         Ok(selected.then_some(message))
+    }
+
+    fn whole(&self) -> bool {
+        self.scope == Scope::All
     }
 
     async fn snapshot(&self, at: i64, after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, wire::ReferralChange)>> {
@@ -59,7 +66,7 @@ impl Feed for ReferralFeed {
             (key, wire::ReferralChange { position, change: Some(change), ..wire::ReferralChange::default() })
         };
         let mut rows = Vec::new();
-        if after.first().is_none_or(|kind| *kind == ORGANISATION) {
+        if self.organisations && after.first().is_none_or(|kind| *kind == ORGANISATION) {
             let name = std::str::from_utf8(after.get(1..).unwrap_or_default()).map_err(|_| foreign())?;
             for organisation in self.reads.organisations(&self.reader, &[], name, Some(at), limit).await? {
                 let key = [&[ORGANISATION], organisation.name.to_string().as_bytes()].concat();

@@ -20,7 +20,7 @@ use crate::domain::ledger::DraftField;
 use crate::domain::{Command, Event, Ledger};
 
 /// Messages of one stream that are under way at once: while one is committed the next is read and checked.
-const MESSAGES_UNDER_WAY: usize = 8;
+const MESSAGES_UNDER_WAY: usize = 16;
 
 type Replies = Pin<Box<dyn Stream<Item = Result<wire::ImportReferralsResponse, Status>> + Send>>;
 
@@ -166,7 +166,8 @@ impl Import {
         let read = violations.finish(read)?;
         check_backdating(&self.caller, read.occurred_at, now, self.backdating_days_max)?;
         // The agency need not be hashed: a request id belongs to the organisation that sent it.
-        let guard = guard("ImportReferrals", &item.request_id, &draft.cloned().unwrap_or_default())
+        let guard = draft
+            .and_then(|draft| guard("ImportReferrals", &item.request_id, draft))
             .ok_or_else(|| Error::internal("a request id passed its check but cannot be read"))?;
         let command = Command::Create { drafts: vec![read], field: DraftField::Draft };
         Ok(Envelope { principal: self.caller.clone(), guard, command })

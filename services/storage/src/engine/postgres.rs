@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use portreeve_core::{Error, Reason, Result};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{Pool, Transaction};
+use sqlx::{Arguments as _, Pool, Transaction};
 use tokio::sync::watch;
+
+use sql::bulk::Value;
 
 /// The engine.
 pub type Db = sqlx::Postgres;
@@ -53,7 +55,10 @@ pub async fn open(url: &str, service: &'static str) -> Result<Engine> {
             .acquire_timeout(Duration::from_secs(10))
             .test_before_acquire(true)
     };
-    let writers = pool(2).connect_with(options.clone()).await.map_err(|e| crate::unavailable(&e))?;
+    // The writer looks rows up by key and by nothing else. A plan made while a table was small, and kept, would read all of
+    // it for every batch once it has grown.
+    let writing = options.clone().options([("enable_seqscan", "off")]);
+    let writers = pool(2).connect_with(writing).await.map_err(|e| crate::unavailable(&e))?;
     let readers = pool(READERS).connect_lazy_with(options);
     make_schema(&writers, service).await.map_err(|e| crate::unavailable(&e))?;
     Ok(Engine { writers, readers })
@@ -138,7 +143,70 @@ pub fn as_text(column: &str) -> String {
     )
 }
 
-/// The nth parameter of a statement of many.
-pub fn placeholder(n: usize) -> String {
-    format!("${n}")
+/// How many rows or keys one statement takes at most: an array for each column, whatever its length.
+pub const SIZES: [usize; 1] = [4_096];
+
+/// An insert of any number of rows.
+pub fn insert_text(table: &str, columns: &[&str], on_conflict: &str, _size: usize) -> String {
+    let names = columns.iter().filter_map(|column| column.split(' ').next()).collect::<Vec<_>>().join(", ");
+    let types = columns.iter().filter_map(|column| column.split(' ').nth(1));
+    let arrays = types.zip(1..).map(|(of, n)| format!("${n}::{of}[]")).collect::<Vec<_>>().join(", ");
+    format!("INSERT INTO {table} ({names}) SELECT * FROM UNNEST({arrays}) {on_conflict}")
+}
+
+/// A lookup of any number of keys.
+pub fn lookup_text(select: &str, _size: usize) -> String {
+    format!("{} = ANY($1)", select.trim_end_matches("IN"))
+}
+
+/// The values as the engine takes them: an array for each column.
+pub fn arguments(values: Vec<Value>, width: usize) -> sqlx::Result<sqlx::postgres::PgArguments> {
+    let mut columns = Vec::<Array>::with_capacity(width);
+    for (index, value) in values.into_iter().enumerate() {
+        match columns.get_mut(index % width.max(1)) {
+            Some(column) => column.push(value)?,
+            None => columns.push(Array::of(value)),
+        }
+    }
+    let mut arguments = sqlx::postgres::PgArguments::default();
+    for column in columns {
+        match column {
+            Array::Int(values) => arguments.add(values),
+            Array::Text(values) => arguments.add(values),
+            Array::Bytes(values) => arguments.add(values),
+            Array::Truth(values) => arguments.add(values),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+/// A column's values.
+enum Array {
+    Int(Vec<Option<i64>>),
+    Text(Vec<Option<String>>),
+    Bytes(Vec<Option<Vec<u8>>>),
+    Truth(Vec<Option<bool>>),
+}
+
+impl Array {
+    fn of(value: Value) -> Self {
+        match value {
+            Value::Int(value) => Self::Int(vec![value]),
+            Value::Text(value) => Self::Text(vec![value]),
+            Value::Bytes(value) => Self::Bytes(vec![value]),
+            Value::Truth(value) => Self::Truth(vec![value]),
+        }
+    }
+
+    fn push(&mut self, value: Value) -> sqlx::Result<()> {
+        match (self, value) {
+            (Self::Int(values), Value::Int(value)) => values.push(value),
+            (Self::Text(values), Value::Text(value)) => values.push(value),
+            (Self::Bytes(values), Value::Bytes(value)) => values.push(value),
+            (Self::Truth(values), Value::Truth(value)) => values.push(value),
+            _ => return Err(sqlx::Error::Encode("a column's values must be of one type".into())),
+        }
+        Ok(())
+    }
 }

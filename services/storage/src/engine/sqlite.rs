@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use portreeve_core::{Error, Reason, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Pool, Transaction};
+use sqlx::{Arguments as _, Pool, Transaction};
+
+use sql::bulk::Value;
 
 /// The engine.
 pub type Db = sqlx::Sqlite;
@@ -118,8 +120,33 @@ pub fn as_text(column: &str) -> String {
     format!("CASE typeof({column}) WHEN 'blob' THEN lower(hex({column})) ELSE CAST({column} AS TEXT) END")
 }
 
-/// The nth parameter of a statement of many. Without a number: SQLite finds a numbered parameter by walking a list, so
-/// that binding a thousand of them would cost a million steps.
-pub fn placeholder(_n: usize) -> String {
-    "?".to_owned()
+/// How many rows or keys one statement takes: each size is prepared once, the largest that fits is used.
+pub const SIZES: [usize; 3] = [64, 8, 1];
+
+/// An insert of so many rows. The parameters have no numbers: SQLite finds a numbered one by walking a list, so that
+/// binding a thousand of them would cost a million steps.
+pub fn insert_text(table: &str, columns: &[&str], on_conflict: &str, size: usize) -> String {
+    let names = columns.iter().filter_map(|column| column.split(' ').next()).collect::<Vec<_>>().join(", ");
+    let row = format!("({})", vec!["?"; columns.len()].join(", "));
+    format!("INSERT INTO {table} ({names}) VALUES {} {on_conflict}", vec![row.as_str(); size].join(", "))
+}
+
+/// A lookup of so many keys.
+pub fn lookup_text(select: &str, size: usize) -> String {
+    format!("{select} ({})", vec!["?"; size].join(", "))
+}
+
+/// The values as the engine takes them: one after another.
+pub fn arguments(values: Vec<Value>, _width: usize) -> sqlx::Result<sqlx::sqlite::SqliteArguments> {
+    let mut arguments = sqlx::sqlite::SqliteArguments::default();
+    for value in values {
+        match value {
+            Value::Int(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value),
+            Value::Bytes(value) => arguments.add(value),
+            Value::Truth(value) => arguments.add(value),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
 }

@@ -1,41 +1,76 @@
 //! Set-based statements: many rows an insert, many keys a lookup.
 //!
-//! A statement is made for a few fixed sizes, so that each is prepared once and found again in the driver's cache.
+//! Each engine has its own best form of them (`engine/`): SQLite a list of values in a few fixed sizes, each prepared
+//! once; Postgres an array for each column, in one statement for any number of rows.
 
 use std::sync::{Arc, OnceLock};
 
-use sqlx::{Arguments as _, Database, Encode, Type};
+use futures_util::future::join;
+use sqlx::Database;
 
-use super::super::placeholder;
+use super::super::{SIZES, arguments, insert_text, lookup_text};
 use super::{Conn, Db};
-
-/// The sizes for which a statement is prepared, largest first.
-const SIZES: [usize; 3] = [64, 8, 1];
 
 type Arguments = <Db as Database>::Arguments;
 type Row = <Db as Database>::Row;
 
-/// The values of one statement.
-#[derive(Default)]
-pub struct Binds {
-    arguments: Arguments,
-    error: Option<sqlx::error::BoxDynError>,
+/// A value of a type that both engines store alike.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A whole number.
+    Int(Option<i64>),
+    /// Text.
+    Text(Option<String>),
+    /// Bytes.
+    Bytes(Option<Vec<u8>>),
+    /// Truth.
+    Truth(Option<bool>),
 }
 
-impl Binds {
-    /// Adds a value. Values are of the types that both engines store alike: `i64`, `bool`, text and bytes, or `None`.
-    pub fn add<'t, T: Encode<'t, Db> + Type<Db>>(&mut self, value: T) -> &mut Self {
-        if let Err(error) = self.arguments.add(value) {
-            self.error.get_or_insert(error);
+macro_rules! values {
+    ($($from:ty => $variant:ident),* $(,)?) => {$(
+        impl From<$from> for Value {
+            fn from(value: $from) -> Self {
+                Self::$variant(Some(value))
+            }
         }
+
+        impl From<Option<$from>> for Value {
+            fn from(value: Option<$from>) -> Self {
+                Self::$variant(value)
+            }
+        }
+    )*};
+}
+
+values!(i64 => Int, String => Text, Vec<u8> => Bytes, bool => Truth);
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+/// The values of the rows of one insert.
+#[derive(Default)]
+pub struct Binds(Vec<Value>);
+
+impl Binds {
+    /// Adds the next value.
+    pub fn add(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.0.push(value.into());
         self
     }
+}
 
-    fn finish(self) -> sqlx::Result<Arguments> {
-        match self.error {
-            Some(error) => Err(sqlx::Error::Encode(error)),
-            None => Ok(self.arguments),
-        }
+/// The texts of a statement by size, each made once.
+type Texts = [OnceLock<Arc<str>>; SIZES.len()];
+
+fn text(texts: &Texts, index: usize, make: impl FnOnce(usize) -> String) -> Arc<str> {
+    let size = SIZES.get(index).copied().unwrap_or(1);
+    match texts.get(index) {
+        Some(text) => Arc::clone(text.get_or_init(|| make(size).into())),
+        None => make(size).into(),
     }
 }
 
@@ -44,11 +79,12 @@ pub struct Insert {
     table: &'static str,
     columns: &'static [&'static str],
     on_conflict: &'static str,
-    texts: [OnceLock<Arc<str>>; SIZES.len()],
+    texts: Texts,
 }
 
 impl Insert {
-    /// An insert into a table's columns, with what to do on a conflict (empty: fail).
+    /// An insert into a table's columns, each with its type as `name TYPE` (BIGINT, TEXT, BYTEA or BOOLEAN), with what to
+    /// do on a conflict (empty: fail).
     pub const fn new(table: &'static str, columns: &'static [&'static str], on_conflict: &'static str) -> Self {
         Self { table, columns, on_conflict, texts: [const { OnceLock::new() }; SIZES.len()] }
     }
@@ -58,45 +94,51 @@ impl Insert {
         &self,
         conn: &mut Conn,
         rows: &[R],
-        bind: impl Fn(&R, &mut Binds) + Send,
+        bind: impl Fn(&R, &mut Binds) + Send + Sync,
     ) -> sqlx::Result<()> {
         let mut rest = rows;
-        for (index, size) in SIZES.into_iter().enumerate() {
-            while let Some((chunk, after)) = rest.split_at_checked(size) {
-                let mut binds = Binds::default();
-                for row in chunk {
-                    bind(row, &mut binds);
-                }
-                let text = Arc::clone(self.text(index, size));
-                sqlx::query_with(sqlx::AssertSqlSafe(text), binds.finish()?).execute(&mut *conn).await?;
-                rest = after;
-            }
+        let mut statement = self.next(&mut rest, &bind)?;
+        while let Some((text, arguments)) = statement {
+            let executed = sqlx::query_with(sqlx::AssertSqlSafe(text), arguments).execute(&mut *conn);
+            // The database runs one statement while the values of the next are put together.
+            let (executed, next) = join(executed, async { self.next(&mut rest, &bind) }).await;
+            executed?;
+            statement = next?;
         }
         Ok(())
     }
 
-    /// Every text of the statement, for preparing them in a test.
-    pub fn texts(&self) -> Vec<String> {
-        SIZES.into_iter().enumerate().map(|(index, size)| self.text(index, size).to_string()).collect()
+    /// The statement for the first of the rows, as many as it takes; the rest is left.
+    fn next<R>(&self, rest: &mut &[R], bind: impl Fn(&R, &mut Binds)) -> sqlx::Result<Option<(Arc<str>, Arguments)>> {
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        // The largest size that is filled, or the smallest.
+        let index = SIZES.iter().position(|size| *size <= rest.len()).unwrap_or(SIZES.len() - 1);
+        let size = SIZES.get(index).copied().unwrap_or(1);
+        let (chunk, after) = rest.split_at(size.min(rest.len()));
+        *rest = after;
+        let mut binds = Binds(Vec::with_capacity(chunk.len() * self.columns.len()));
+        for row in chunk {
+            bind(row, &mut binds);
+        }
+        Ok(Some((self.text(index), arguments(binds.0, self.columns.len())?)))
     }
 
-    fn text(&self, index: usize, size: usize) -> &Arc<str> {
-        static NOTHING: OnceLock<Arc<str>> = OnceLock::new();
-        let text = self.texts.get(index).unwrap_or(&NOTHING);
-        text.get_or_init(|| {
-            let width = self.columns.len();
-            let rows =
-                (0..size).map(|row| format!("({})", placeholders(row * width, width))).collect::<Vec<_>>().join(", ");
-            let columns = self.columns.join(", ");
-            format!("INSERT INTO {} ({columns}) VALUES {rows} {}", self.table, self.on_conflict).into()
-        })
+    /// Every text of the statement, for preparing them in a test.
+    pub fn texts(&self) -> Vec<String> {
+        (0..SIZES.len()).map(|index| self.text(index).to_string()).collect()
+    }
+
+    fn text(&self, index: usize) -> Arc<str> {
+        text(&self.texts, index, |size| insert_text(self.table, self.columns, self.on_conflict, size))
     }
 }
 
 /// A lookup of many keys.
 pub struct Lookup {
     select: &'static str,
-    texts: [OnceLock<Arc<str>>; SIZES.len()],
+    texts: Texts,
 }
 
 impl Lookup {
@@ -108,7 +150,7 @@ impl Lookup {
     /// The rows of the keys, in no order. A key asked for twice gives its row once or twice.
     pub async fn run<K, O>(&self, conn: &mut Conn, keys: &[K]) -> sqlx::Result<Vec<O>>
     where
-        K: Clone + Sync + Send + for<'q> Encode<'q, Db> + Type<Db>,
+        K: Clone + Into<Value> + Sync + Send,
         O: for<'r> sqlx::FromRow<'r, Row> + Send + Unpin,
     {
         let mut found = Vec::new();
@@ -118,12 +160,12 @@ impl Lookup {
             let index = SIZES.iter().rposition(|size| *size >= rest.len()).unwrap_or(0);
             let size = SIZES.get(index).copied().unwrap_or(1);
             let (chunk, after) = rest.split_at(size.min(rest.len()));
-            let mut binds = Binds::default();
-            for key in chunk.iter().chain(std::iter::repeat_n(last, size - chunk.len())) {
-                binds.add(key.clone());
+            let mut values = chunk.iter().cloned().map(Into::into).collect::<Vec<Value>>();
+            if SIZES.len() > 1 {
+                values.resize_with(size, || last.clone().into());
             }
-            let text = Arc::clone(self.text(index, size));
-            found.extend(sqlx::query_as_with(sqlx::AssertSqlSafe(text), binds.finish()?).fetch_all(&mut *conn).await?);
+            let text = sqlx::AssertSqlSafe(self.text(index));
+            found.extend(sqlx::query_as_with(text, arguments(values, 1)?).fetch_all(&mut *conn).await?);
             rest = after;
         }
         Ok(found)
@@ -131,16 +173,10 @@ impl Lookup {
 
     /// Every text of the statement, for preparing them in a test.
     pub fn texts(&self) -> Vec<String> {
-        SIZES.into_iter().enumerate().map(|(index, size)| self.text(index, size).to_string()).collect()
+        (0..SIZES.len()).map(|index| self.text(index).to_string()).collect()
     }
 
-    fn text(&self, index: usize, size: usize) -> &Arc<str> {
-        static NOTHING: OnceLock<Arc<str>> = OnceLock::new();
-        let text = self.texts.get(index).unwrap_or(&NOTHING);
-        text.get_or_init(|| format!("{} ({})", self.select, placeholders(0, size)).into())
+    fn text(&self, index: usize) -> Arc<str> {
+        text(&self.texts, index, |size| lookup_text(self.select, size))
     }
-}
-
-fn placeholders(after: usize, count: usize) -> String {
-    (after + 1..=after + count).map(placeholder).collect::<Vec<_>>().join(", ")
 }

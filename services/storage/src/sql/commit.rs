@@ -16,7 +16,7 @@ use super::event_log::{self, Log};
 use super::request_log::{self, Answered};
 use super::{Conn, Db, followed};
 use crate::writer::Committer;
-use crate::{Codec, Envelope, EventLog, Guard, Outcome, StoredEvent, Writer};
+use crate::{Codec, Envelope, EventLog, Guard, Outcome, Writer};
 
 /// What a service tells the writer about its tables.
 pub trait Tables<L: Ledger>: Send + Sync + 'static {
@@ -147,9 +147,8 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
             results.push(work.take(envelope, now));
         }
         let Work { state, requests, events, cursors, moved, .. } = work;
-        let stored = events.iter().map(store::<L, T>).collect::<Vec<_>>();
 
-        if stored.is_empty() && requests.is_empty() && !moved {
+        if events.is_empty() && requests.is_empty() && !moved {
             tx.rollback().await?;
         } else {
             request_log::insert(conn, &requests).await?;
@@ -157,28 +156,40 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
             if moved {
                 followed::upsert(conn, &cursors).await?;
             }
-            event_log::append(conn, &stored).await?;
+            event_log::append::<L::Event, T::Codec>(conn, &events).await?;
             tx.commit().await?;
             self.changed.send_replace(before + i64::try_from(events.len()).unwrap_or_default());
             self.committed.notify_one();
         }
 
+        // A retry that caught up with its first try gets copies; everybody else gets the events themselves.
+        let within = |first: i64, count: usize| {
+            usize::try_from(first - before - 1).ok().and_then(|start| events.get(start..start + count))
+        };
+        let copies = results
+            .iter()
+            .flatten()
+            .filter(|taken| taken.replayed)
+            .filter_map(|taken| Some((taken.first, within(taken.first, taken.count)?.to_vec())))
+            .collect::<HashMap<_, _>>();
+        let mut fresh = events.into_iter();
         let mut outcomes = Vec::with_capacity(results.len());
         for result in results {
             outcomes.push(match result {
                 Err(error) => Err(error),
                 Ok(Taken { first, count, replayed }) => {
-                    let fresh =
-                        usize::try_from(first - before - 1).ok().and_then(|start| events.get(start..start + count));
-                    let own = match fresh {
-                        Some(own) => own.to_vec(),
-                        None => match self.earlier::<T>(first, count).await? {
+                    let own = if !replayed {
+                        fresh.by_ref().take(count).collect()
+                    } else if let Some(own) = copies.get(&first) {
+                        own.clone()
+                    } else {
+                        match self.earlier::<T>(first, count).await? {
                             Ok(own) => own,
                             Err(error) => {
                                 outcomes.push(Err(error));
                                 continue;
                             }
-                        },
+                        }
                     };
                     let position = first + i64::try_from(count).unwrap_or_default() - 1;
                     Ok(Outcome { events: own, epoch: self.epoch, position, replayed })
@@ -234,18 +245,6 @@ async fn tell(committed: std::sync::Weak<Notify>, engine: std::sync::Weak<Engine
         {
             tell_of_commit(&engine.readers, service).await;
         }
-    }
-}
-
-fn store<L: Ledger, T: Tables<L>>(recorded: &Recorded<L::Event>) -> StoredEvent {
-    let encoded = T::Codec::encode(&recorded.event);
-    StoredEvent {
-        position: recorded.position,
-        recorded_at: recorded.recorded_at,
-        agency: encoded.agency,
-        platform: encoded.platform,
-        actor: recorded.actor.clone(),
-        body: encoded.body.into(),
     }
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portreeve_core::token::{Epoch, Revision};
-use portreeve_core::{Error, Result, Timestamp};
+use portreeve_core::{Error, Recorded, Result, Timestamp};
 use sqlx::Pool;
 use tokio::sync::watch;
 
 use super::super::{LOCK_HEAD, begin_read};
 use super::{Conn, Db, Insert, followed};
-use crate::{EventLog, LogPage, LogState, StoredEvent};
+use crate::{Codec, Encoded, EventLog, LogPage, LogState, StoredEvent};
 
 pub(super) const HEAD: &str = "SELECT epoch, last, compacted, recorded_us FROM event_head WHERE id = 1";
 pub(super) const MAKE_HEAD: &str = "INSERT INTO event_head (id, epoch, last, compacted, recorded_us) VALUES (1, $1, 0, 0, 0) ON CONFLICT (id) DO NOTHING";
@@ -19,8 +19,11 @@ pub(super) const PAGE: &str =
     "SELECT seq, recorded_us, agency, platform, actor, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 pub(super) const WHOLE: &str = "SELECT seq, recorded_us, agency, platform, actor, body FROM event_archive WHERE seq > $1 \
      UNION ALL SELECT seq, recorded_us, agency, platform, actor, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
-pub(super) static INSERT: Insert =
-    Insert::new("event", &["seq", "recorded_us", "agency", "platform", "actor", "body"], "");
+pub(super) static INSERT: Insert = Insert::new(
+    "event",
+    &["seq BIGINT", "recorded_us BIGINT", "agency TEXT", "platform TEXT", "actor TEXT", "body BYTEA"],
+    "",
+);
 
 pub(super) type EventRow = (i64, i64, String, String, String, Vec<u8>);
 type HeadRow = (Vec<u8>, i64, i64, i64);
@@ -51,17 +54,18 @@ pub async fn make_head(pool: &Pool<Db>, epoch: Epoch) -> sqlx::Result<LogState> 
 }
 
 /// Appends events that follow the head, and moves the head to the last of them.
-pub async fn append(conn: &mut Conn, events: &[StoredEvent]) -> sqlx::Result<()> {
+pub async fn append<E: Send + Sync, C: Codec<E>>(conn: &mut Conn, events: &[Recorded<E>]) -> sqlx::Result<()> {
     let Some(last) = events.last() else { return Ok(()) };
     INSERT
-        .run(conn, events, |event, binds| {
+        .run(conn, events, |recorded, binds| {
+            let Encoded { agency, platform, body } = C::encode(&recorded.event);
             binds
-                .add(event.position)
-                .add(event.recorded_at.micros())
-                .add(event.agency.clone())
-                .add(event.platform.clone())
-                .add(event.actor.clone())
-                .add(event.body.to_vec());
+                .add(recorded.position)
+                .add(recorded.recorded_at.micros())
+                .add(agency)
+                .add(platform)
+                .add(recorded.actor.as_str())
+                .add(body);
         })
         .await?;
     sqlx::query(MOVE_HEAD).bind(last.position).bind(last.recorded_at.micros()).execute(conn).await?;
@@ -96,8 +100,9 @@ impl Log {
         let state = head(sqlx::query_as(HEAD).fetch_one(&mut *snapshot).await?)?.state;
         let followed = followed::all(&mut snapshot).await?;
         let mut events = Vec::new();
-        if limit > 0 && after >= state.compacted && after < state.head {
-            let rows: Vec<EventRow> = sqlx::query_as(PAGE).bind(after).bind(limit).fetch_all(&mut *snapshot).await?;
+        if limit > 0 && after < state.head {
+            let text = if after < state.compacted { WHOLE } else { PAGE };
+            let rows: Vec<EventRow> = sqlx::query_as(text).bind(after).bind(limit).fetch_all(&mut *snapshot).await?;
             events = rows.into_iter().map(stored).collect();
         }
         snapshot.commit().await?;

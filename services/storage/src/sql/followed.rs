@@ -7,7 +7,7 @@ use super::{Conn, Insert};
 pub(super) const ALL: &str = "SELECT source, epoch, seq FROM followed ORDER BY source";
 pub(super) static UPSERT: Insert = Insert::new(
     "followed",
-    &["source", "epoch", "seq"],
+    &["source TEXT", "epoch BYTEA", "seq BIGINT"],
     "ON CONFLICT (source) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq",
 );
 

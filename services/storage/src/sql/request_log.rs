@@ -24,8 +24,11 @@ pub type Key = (Uuid, String);
 
 pub(super) static FIND: Lookup =
     Lookup::new("SELECT request_id, principal, request_hash, first_seq, events FROM request_log WHERE request_id IN");
-pub(super) static INSERT: Insert =
-    Insert::new("request_log", &["request_id", "principal", "request_hash", "first_seq", "events"], "");
+pub(super) static INSERT: Insert = Insert::new(
+    "request_log",
+    &["request_id BYTEA", "principal TEXT", "request_hash BYTEA", "first_seq BIGINT", "events BIGINT"],
+    "",
+);
 
 /// Those of the requests that were answered before.
 pub async fn find(conn: &mut Conn, ids: &[Uuid]) -> sqlx::Result<HashMap<Key, Answered>> {

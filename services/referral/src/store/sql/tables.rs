@@ -19,45 +19,52 @@ static HOSTS_OF: Lookup = Lookup::new("SELECT host, platform, place FROM platfor
 static REFERRALS: Lookup = Lookup::new(REFERRAL_COLUMNS!("r.referral_id IN"));
 static INSERT_TARGET: Insert = Insert::new(
     "target",
-    &["target_key", "platform", "canonical_url", "first_seq"],
+    &["target_key BYTEA", "platform TEXT", "canonical_url TEXT", "first_seq BIGINT"],
     "ON CONFLICT (target_key) DO NOTHING",
 );
 static INSERT_REFERRAL: Insert = Insert::new(
     "referral",
     &[
-        "seq",
-        "updated_seq",
-        "referral_id",
-        "agency",
-        "platform",
-        "target_key",
-        "target_kind",
-        "url",
-        "native_id",
-        "nature",
-        "ground",
-        "legal_code",
-        "legal_statute",
-        "legal_section",
-        "statement",
-        "statement_language",
-        "content_language",
-        "occurred_us",
-        "recorded_us",
-        "state",
-        "withdrawn_us",
-        "withdrawal_recorded_us",
-        "withdrawal_reason",
+        "seq BIGINT",
+        "updated_seq BIGINT",
+        "referral_id BYTEA",
+        "agency TEXT",
+        "platform TEXT",
+        "target_key BYTEA",
+        "target_kind BIGINT",
+        "url TEXT",
+        "native_id TEXT",
+        "nature BIGINT",
+        "ground BIGINT",
+        "legal_code TEXT",
+        "legal_statute TEXT",
+        "legal_section TEXT",
+        "statement TEXT",
+        "statement_language TEXT",
+        "content_language TEXT",
+        "occurred_us BIGINT",
+        "recorded_us BIGINT",
+        "state BIGINT",
+        "withdrawn_us BIGINT",
+        "withdrawal_recorded_us BIGINT",
+        "withdrawal_reason TEXT",
     ],
     "",
 );
 static UPSERT_ORGANISATION: Insert = Insert::new(
     "organisation",
-    &["name", "display_name", "created_us", "updated_us", "created_seq", "updated_seq"],
+    &[
+        "name TEXT",
+        "display_name TEXT",
+        "created_us BIGINT",
+        "updated_us BIGINT",
+        "created_seq BIGINT",
+        "updated_seq BIGINT",
+    ],
     "ON CONFLICT (name) DO UPDATE SET display_name = excluded.display_name, updated_us = excluded.updated_us, \
      updated_seq = excluded.updated_seq",
 );
-static INSERT_HOST: Insert = Insert::new("platform_host", &["host", "platform", "place"], "");
+static INSERT_HOST: Insert = Insert::new("platform_host", &["host TEXT", "platform TEXT", "place BIGINT"], "");
 const UPDATE_REFERRAL: &str = "UPDATE referral SET updated_seq = $2, state = $3, withdrawn_us = $4, \
      withdrawal_recorded_us = $5, withdrawal_reason = $6 WHERE seq = $1";
 const FORGET_HOSTS: &str = "DELETE FROM platform_host WHERE platform = $1";

@@ -13,26 +13,27 @@ pub(super) const HEARD: &str = "SELECT source, day FROM heard";
 static ADD: Insert = Insert::new(
     "cell",
     &[
-        "cell_key",
-        "cohort_day",
-        "event_day",
-        "recorded_day",
-        "agency",
-        "platform",
-        "ground",
-        "target_kind",
-        "nature",
-        "content_language",
-        "clause",
-        "clause_version",
-        "disposition",
-        "clock",
-        "clock_days",
-        "signed_count",
+        "cell_key BYTEA",
+        "cohort_day BIGINT",
+        "event_day BIGINT",
+        "recorded_day BIGINT",
+        "agency TEXT",
+        "platform TEXT",
+        "ground BIGINT",
+        "target_kind BIGINT",
+        "nature BIGINT",
+        "content_language TEXT",
+        "clause TEXT",
+        "clause_version BIGINT",
+        "disposition BIGINT",
+        "clock BIGINT",
+        "clock_days BIGINT",
+        "signed_count BIGINT",
     ],
     "ON CONFLICT (cell_key) DO UPDATE SET signed_count = cell.signed_count + excluded.signed_count",
 );
-static HEAR: Insert = Insert::new("heard", &["source", "day"], "ON CONFLICT (source) DO UPDATE SET day = excluded.day");
+static HEAR: Insert =
+    Insert::new("heard", &["source TEXT", "day BIGINT"], "ON CONFLICT (source) DO UPDATE SET day = excluded.day");
 
 pub(super) fn statements() -> Vec<(&'static str, String)> {
     let mut all = vec![("heard", HEARD.to_owned())];

@@ -16,7 +16,7 @@ use crate::unavailable;
 static FIND: Lookup = Lookup::new("SELECT note_key, content, seq FROM note WHERE note_key IN");
 static UPSERT: Insert = Insert::new(
     "note",
-    &["note_key", "content", "payload", "flagged", "counted", "seq"],
+    &["note_key TEXT", "content TEXT", "payload BYTEA", "flagged BOOLEAN", "counted BIGINT", "seq BIGINT"],
     "ON CONFLICT (note_key) DO UPDATE SET content = excluded.content, payload = excluded.payload, \
      flagged = excluded.flagged, counted = excluded.counted, seq = excluded.seq",
 );
