@@ -1,0 +1,184 @@
+//! A case: what a platform sees and does of one referral.
+
+use portreeve_core::Timestamp;
+use portreeve_core::name::{CaseName, ReferralName};
+
+use super::Decision;
+
+coded! {
+    /// Where a case stands.
+    Status {
+        /// Delivered, and not acknowledged.
+        Submitted = 1 "SUBMITTED",
+        /// Acknowledged, and not decided.
+        Received = 2 "RECEIVED",
+        /// Decided.
+        Decided = 3 "DECIDED",
+        /// The referral was withdrawn.
+        Withdrawn = 4 "WITHDRAWN",
+    }
+}
+
+/// What a referral points at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The kind of thing, by its number in the contract.
+    pub kind: i32,
+    /// The address as the agency gave it.
+    pub url: String,
+    /// The platform's own identifier; empty when not known.
+    pub native_id: String,
+    /// The address in its one spelling.
+    pub canonical_url: String,
+}
+
+/// The law on which a referral rests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LegalBasis {
+    /// A code for the provision; empty when there is none.
+    pub code: String,
+    /// The statute in words.
+    pub statute: String,
+    /// The provision within it; empty when the statute as a whole is meant.
+    pub section: String,
+}
+
+/// What the referral log said of a referral. Never changes.
+///
+/// What this service does not reason about (nature, ground, kind of target) stays a number, so that a value that a newer
+/// referral service sends is passed on and does not stop the follower.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referred {
+    /// The referral.
+    pub name: ReferralName,
+    /// The platform that it is addressed to.
+    pub platform: String,
+    /// What it points at.
+    pub target: Target,
+    /// Its legal nature, by its number in the contract.
+    pub nature: i32,
+    /// What the content is referred for, by its number in the contract.
+    pub ground: i32,
+    /// The law on which it rests.
+    pub legal_basis: LegalBasis,
+    /// Why the agency refers it.
+    pub statement_of_reasons: String,
+    /// The language of the statement.
+    pub statement_language: String,
+    /// The main language of the content; empty when not known.
+    pub content_language: String,
+    /// When the agency referred it, by its own account.
+    pub occurred_at: Timestamp,
+    /// When the referral service recorded it.
+    pub recorded_at: Timestamp,
+}
+
+/// The platform's confirmation that a case came in. The start of its clock; never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// When the platform received the case, by its own account.
+    pub occurred_at: Timestamp,
+    /// When this service recorded the receipt.
+    pub recorded_at: Timestamp,
+}
+
+/// The agency's withdrawal of a referral, as the referral log said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// When the agency withdrew it, by its own account.
+    pub occurred_at: Timestamp,
+    /// When the referral service recorded the withdrawal.
+    pub recorded_at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// How far the platform has come with a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has not confirmed the receipt.
+    Submitted,
+    /// It has confirmed the receipt.
+    Received(Receipt),
+    /// It has decided.
+    Decided {
+        /// When it received the case.
+        receipt: Receipt,
+        /// When it first decided, by its own account. A later version does not change it.
+        first_decided_at: Timestamp,
+        /// The latest version of the decision.
+        latest: Box<Decision>,
+    },
+}
+
+/// A case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The referral that opened it.
+    pub referred: Referred,
+    /// How far the platform has come.
+    pub progress: Progress,
+    /// Set once the agency has withdrawn the referral. What the platform had done until then stays.
+    pub withdrawal: Option<Withdrawal>,
+}
+
+impl Case {
+    /// The case's name.
+    pub fn name(&self) -> CaseName {
+        CaseName { platform: self.referred.platform.clone(), id: self.referred.name.id }
+    }
+
+    /// Where it stands.
+    pub const fn status(&self) -> Status {
+        match (&self.withdrawal, &self.progress) {
+            (Some(_), _) => Status::Withdrawn,
+            (None, Progress::Submitted) => Status::Submitted,
+            (None, Progress::Received(_)) => Status::Received,
+            (None, Progress::Decided { .. }) => Status::Decided,
+        }
+    }
+
+    /// The receipt, if there is one.
+    pub const fn receipt(&self) -> Option<Receipt> {
+        match &self.progress {
+            Progress::Submitted => None,
+            Progress::Received(receipt) | Progress::Decided { receipt, .. } => Some(*receipt),
+        }
+    }
+
+    /// The latest version of the decision, if there is one.
+    pub const fn decision(&self) -> Option<&Decision> {
+        match &self.progress {
+            Progress::Submitted | Progress::Received(_) => None,
+            Progress::Decided { latest, .. } => Some(latest),
+        }
+    }
+
+    /// When the platform first decided, by its own account.
+    pub const fn first_decided_at(&self) -> Option<Timestamp> {
+        match &self.progress {
+            Progress::Submitted | Progress::Received(_) => None,
+            Progress::Decided { first_decided_at, .. } => Some(*first_decided_at),
+        }
+    }
+
+    /// The latest moment of which the case tells: nothing that follows was true earlier.
+    pub fn latest_occurrence(&self) -> Timestamp {
+        match &self.progress {
+            Progress::Submitted => self.referred.occurred_at,
+            Progress::Received(receipt) => receipt.occurred_at,
+            Progress::Decided { latest, .. } => latest.decided_at,
+        }
+    }
+
+    /// The latest moment at which something of the case was recorded, here or by the referral service, whose clock may
+    /// differ: nothing that follows was recorded earlier.
+    pub fn latest_record(&self) -> Timestamp {
+        let own = match &self.progress {
+            Progress::Submitted => self.referred.recorded_at,
+            Progress::Received(receipt) => receipt.recorded_at,
+            Progress::Decided { latest, .. } => latest.recorded_at,
+        };
+        own.max(self.referred.recorded_at)
+    }
+}

@@ -1,0 +1,511 @@
+//! What may happen to cases and to the policy catalogue.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use portreeve_core::id::Uuid;
+use portreeve_core::name::{CaseName, ClauseName};
+use portreeve_core::vocabulary::Disposition;
+use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, Violations, limits};
+
+use super::policy::in_force;
+use super::{
+    Case, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Kind, Later, Outcome, Progress,
+    Receipt, Referred, Status, Withdrawal,
+};
+
+/// What a step does to a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The platform confirms the receipt.
+    Acknowledge,
+    /// The platform decides for the first time.
+    Decide,
+    /// The platform decides again.
+    DecideAgain,
+    /// The agency takes the referral back.
+    Withdraw,
+}
+
+/// The state machine of a case: (where it stands, what is done) -> where it stands then. What is not here cannot be done.
+pub const TRANSITIONS: [(Status, Step, Status); 6] = [
+    (Status::Submitted, Step::Acknowledge, Status::Received),
+    (Status::Received, Step::Decide, Status::Decided),
+    (Status::Decided, Step::DecideAgain, Status::Decided),
+    (Status::Submitted, Step::Withdraw, Status::Withdrawn),
+    (Status::Received, Step::Withdraw, Status::Withdrawn),
+    (Status::Decided, Step::Withdraw, Status::Withdrawn),
+];
+
+/// What the referral log told of one referral.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The position in the referral log.
+    pub position: i64,
+    /// The referral.
+    pub referred: Referred,
+    /// Its withdrawal, if it was withdrawn.
+    pub withdrawal: Option<Withdrawal>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Take in what the referral log told, in its order.
+    FollowReferrals(Vec<Told>),
+    /// Confirm the receipt of a case.
+    Acknowledge {
+        /// Which.
+        case: CaseName,
+        /// When the platform received it; the moment of recording if not told.
+        occurred_at: Option<Timestamp>,
+    },
+    /// Record a decision on a case.
+    Record {
+        /// Which.
+        case: CaseName,
+        /// What was decided.
+        draft: Box<DecisionDraft>,
+        /// The version that the caller believes to be the latest (0 for none), if it cares.
+        expected_version: Option<u32>,
+    },
+    /// Add a clause to a platform's catalogue.
+    CreateClause {
+        /// Its name.
+        name: ClauseName,
+        /// What it is about.
+        title: String,
+    },
+    /// Add the next version of a clause.
+    AddClauseVersion {
+        /// The clause.
+        clause: ClauseName,
+        /// What it says.
+        draft: ClauseVersionDraft,
+    },
+}
+
+/// A change of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseChanged {
+    /// When it became true, by the account of whoever made it.
+    pub occurred_at: Timestamp,
+    /// How far the referral log had been followed: a position in it.
+    pub referral_position: i64,
+    /// Where the case stood in the figures before; `None` if it did not exist.
+    pub before: Option<Disposition>,
+    /// The decisive clause of the decision that was the latest before, if it cited one.
+    pub clause_before: Option<Citation>,
+    /// The case as it is afterwards.
+    pub case: Arc<Case>,
+}
+
+/// What happened. Positions are the log's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A referral came in.
+    CaseOpened(CaseChanged),
+    /// The platform confirmed the receipt.
+    CaseAcknowledged(CaseChanged),
+    /// The platform recorded a decision: the case's latest.
+    CaseDecided(CaseChanged),
+    /// The agency took the referral back.
+    CaseWithdrawn(CaseChanged),
+    /// A platform added a clause.
+    ClauseCreated(Clause),
+    /// A platform added a version of a clause.
+    ClauseVersionAdded(ClauseVersion),
+}
+
+impl Event {
+    /// The change of a case, if it is one.
+    pub const fn case_changed(&self) -> Option<&CaseChanged> {
+        match self {
+            Self::CaseOpened(changed)
+            | Self::CaseAcknowledged(changed)
+            | Self::CaseDecided(changed)
+            | Self::CaseWithdrawn(changed) => Some(changed),
+            Self::ClauseCreated(_) | Self::ClauseVersionAdded(_) => None,
+        }
+    }
+}
+
+/// A case with its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseRecord {
+    /// The case.
+    pub case: Arc<Case>,
+    /// The position of the event that opened it.
+    pub opened: i64,
+    /// The position of the last event that changed it.
+    pub updated: i64,
+    /// The position of the event of its latest decision; 0 while there is none.
+    pub decided: i64,
+}
+
+/// A clause with its place in the log and its versions, in the order of their numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClauseRecord {
+    /// The clause.
+    pub clause: Clause,
+    /// Its versions.
+    pub versions: Vec<ClauseVersion>,
+    /// The position of the last event that changed it.
+    pub updated: i64,
+}
+
+/// The part of the state that a batch touches, and what has changed in it.
+#[derive(Debug, Default)]
+pub struct State {
+    /// How far the referral log was followed.
+    pub referral_position: i64,
+    /// Cases by identifier.
+    pub cases: HashMap<Uuid, CaseRecord>,
+    /// Clauses by name.
+    pub clauses: HashMap<ClauseName, ClauseRecord>,
+    /// What is to be persisted.
+    pub changes: Changes,
+}
+
+/// What has changed since the state was loaded.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Cases that are new.
+    pub opened: HashSet<Uuid>,
+    /// Cases that were there before the batch and have changed.
+    pub updated: HashSet<Uuid>,
+    /// New decisions, in the order of the log: the position, and the case of which it was then the latest decision.
+    pub decided: Vec<(i64, Arc<Case>)>,
+    /// Clauses that are new or have changed.
+    pub clauses: HashSet<ClauseName>,
+    /// New versions of clauses, in the order of the log.
+    pub versions: Vec<ClauseVersion>,
+}
+
+/// The case ledger and the policy catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct Ledger;
+
+impl portreeve_core::Ledger for Ledger {
+    type Command = Command;
+    type Event = Event;
+    type State = State;
+
+    fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
+        match command {
+            Command::FollowReferrals(told) => Ok(state.follow(told)),
+            Command::Acknowledge { case, occurred_at } => state.acknowledge(case, *occurred_at, now),
+            Command::Record { case, draft, expected_version } => state.record(case, draft, *expected_version, now),
+            Command::CreateClause { name, title } => state.create_clause(name, title, now),
+            Command::AddClauseVersion { clause, draft } => state.add_clause_version(clause, draft, now),
+        }
+    }
+
+    fn evolve(state: &mut State, recorded: &Recorded<Event>) {
+        let position = recorded.position;
+        if let Some(changed) = recorded.event.case_changed() {
+            state.referral_position = state.referral_position.max(changed.referral_position);
+            state.put(position, changed, matches!(recorded.event, Event::CaseDecided(_)));
+        }
+        match &recorded.event {
+            Event::ClauseCreated(clause) => {
+                let record = ClauseRecord { clause: clause.clone(), versions: Vec::new(), updated: position };
+                state.changes.clauses.insert(clause.name.clone());
+                state.clauses.insert(clause.name.clone(), record);
+            }
+            Event::ClauseVersionAdded(version) => {
+                let name = &version.citation.clause;
+                if let Some(record) = state.clauses.get_mut(name) {
+                    record.clause.latest_version = version.citation.version;
+                    record.versions.push(version.clone());
+                    record.updated = position;
+                    state.changes.clauses.insert(name.clone());
+                    state.changes.versions.push(version.clone());
+                }
+            }
+            Event::CaseOpened(_) | Event::CaseAcknowledged(_) | Event::CaseDecided(_) | Event::CaseWithdrawn(_) => {}
+        }
+    }
+}
+
+impl State {
+    fn put(&mut self, position: i64, changed: &CaseChanged, decided: bool) {
+        let id = changed.case.referred.name.id;
+        let known = self.cases.get(&id);
+        if known.is_none() {
+            self.changes.opened.insert(id);
+        } else if !self.changes.opened.contains(&id) {
+            self.changes.updated.insert(id);
+        }
+        if decided {
+            self.changes.decided.push((position, Arc::clone(&changed.case)));
+        }
+        let record = CaseRecord {
+            case: Arc::clone(&changed.case),
+            opened: known.map_or(position, |known| known.opened),
+            updated: position,
+            decided: if decided { position } else { known.map_or(0, |known| known.decided) },
+        };
+        self.cases.insert(id, record);
+    }
+
+    /// Opens the cases that are new and withdraws those whose referral was. Told twice, it is done once.
+    fn follow(&self, told: &[Told]) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut fresh = HashMap::<Uuid, Arc<Case>>::new();
+        for told in told {
+            let id = told.referred.name.id;
+            let known = fresh.get(&id).or_else(|| self.cases.get(&id).map(|record| &record.case)).cloned();
+            let case = known.unwrap_or_else(|| {
+                let case =
+                    Arc::new(Case { referred: told.referred.clone(), progress: Progress::Submitted, withdrawal: None });
+                events.push(Event::CaseOpened(CaseChanged {
+                    occurred_at: told.referred.occurred_at,
+                    referral_position: told.position,
+                    before: None,
+                    clause_before: None,
+                    case: Arc::clone(&case),
+                }));
+                fresh.insert(id, Arc::clone(&case));
+                case
+            });
+            if let Some(withdrawal) = &told.withdrawal
+                && transition(case.status(), Step::Withdraw).is_some()
+            {
+                let after = Arc::new(Case { withdrawal: Some(withdrawal.clone()), ..(*case).clone() });
+                events.push(Event::CaseWithdrawn(changed(&case, &after, withdrawal.occurred_at, told.position)));
+                fresh.insert(id, after);
+            }
+        }
+        events
+    }
+
+    fn acknowledge(&self, name: &CaseName, occurred_at: Option<Timestamp>, now: Timestamp) -> Result<Vec<Event>> {
+        let case = self.case(name)?;
+        // The first receipt counts, whatever a later one says.
+        if case.receipt().is_some() {
+            return Ok(Vec::new());
+        }
+        step(case, Step::Acknowledge, "RECEIVED")?;
+        let floor = (case.latest_occurrence(), "the referral");
+        let mut violations = Violations::new();
+        let occurred_at = resolve(&mut violations, "occurred_at", occurred_at, floor, now);
+        let occurred_at = violations.finish(occurred_at)?;
+        let receipt = Receipt { occurred_at, recorded_at: now.max(case.latest_record()) };
+        let after = Arc::new(Case { progress: Progress::Received(receipt), ..(**case).clone() });
+        Ok(vec![Event::CaseAcknowledged(changed(case, &after, occurred_at, self.referral_position))])
+    }
+
+    fn record(
+        &self,
+        name: &CaseName,
+        draft: &DecisionDraft,
+        expected_version: Option<u32>,
+        now: Timestamp,
+    ) -> Result<Vec<Event>> {
+        let case = self.case(name)?;
+        let latest = case.decision();
+        if latest.is_some_and(|latest| draft.repeats(latest)) {
+            return Ok(Vec::new());
+        }
+        let to = draft.content.kind.as_str();
+        let first = draft.content.kind == Kind::Initial;
+        if case.status() == Status::Withdrawn {
+            step(case, Step::Decide, to)?;
+        }
+        let actual = latest.map_or(0, |latest| latest.version);
+        if let Some(expected) = expected_version.filter(|expected| *expected != actual) {
+            return Err(Error::new(
+                Reason::StaleVersion,
+                format!("the latest decision on {name} has version {actual}, not {expected}; read it and decide again"),
+            )
+            .with("name", name)
+            .with("expected", expected)
+            .with("actual", actual));
+        }
+        step(case, if first { Step::Decide } else { Step::DecideAgain }, to)?;
+        let receipt = case.receipt().ok_or_else(|| Error::internal("a case was decided that was not received"))?;
+        if let Some(latest) = latest {
+            check_reinstatement(name, latest, draft)?;
+        }
+
+        let told_after = if first { "the acknowledgement" } else { "the version before it" };
+        let floor = (case.latest_occurrence(), told_after);
+        let mut violations = Violations::new();
+        let decided_at = resolve(&mut violations, "decision.decided_at", draft.decided_at, floor, now);
+        check_draft(&mut violations, case, draft, decided_at, now);
+        let decided_at = violations.finish(decided_at)?;
+        self.check_citations(draft, decided_at)?;
+        let decision = Decision {
+            version: actual + 1,
+            content: draft.content.clone(),
+            decided_at,
+            recorded_at: now.max(case.latest_record()),
+        };
+        let first_decided_at = match &case.progress {
+            Progress::Decided { first_decided_at, .. } => *first_decided_at,
+            Progress::Submitted | Progress::Received(_) => decided_at,
+        };
+        let progress = Progress::Decided { receipt, first_decided_at, latest: Box::new(decision) };
+        let after = Arc::new(Case { progress, ..(**case).clone() });
+        Ok(vec![Event::CaseDecided(changed(case, &after, decided_at, self.referral_position))])
+    }
+
+    /// Every clause that is cited exists at that version and was in force when the decision was made.
+    fn check_citations(&self, draft: &DecisionDraft, decided_at: Timestamp) -> Result<()> {
+        for (index, citation) in draft.content.clauses().enumerate() {
+            let field = format!("decision.clauses[{index}]");
+            let versions = self.clauses.get(&citation.clause).map(|record| record.versions.as_slice());
+            let versions = versions.unwrap_or_default();
+            if !versions.iter().any(|known| known.citation.version == citation.version) {
+                return Err(Error::new(Reason::ClauseNotFound, format!("the catalogue has no {citation}"))
+                    .with("name", citation)
+                    .at(field, "must be a clause and a version of the platform's catalogue"));
+            }
+            if !in_force(versions, citation.version, decided_at) {
+                return Err(Error::new(
+                    Reason::ClauseNotInForce,
+                    format!("{citation} was not in force at {decided_at}; cite the version that was"),
+                )
+                .with("clause", &citation.clause)
+                .with("version", citation.version)
+                .with("decided_at", decided_at)
+                .at(field, "must have been in force when the decision was made"));
+            }
+        }
+        Ok(())
+    }
+
+    fn create_clause(&self, name: &ClauseName, title: &str, now: Timestamp) -> Result<Vec<Event>> {
+        if self.clauses.contains_key(name) {
+            return Err(
+                Error::new(Reason::ClauseExists, format!("{name} exists; add a version to it")).with("name", name)
+            );
+        }
+        let clause = Clause { name: name.clone(), title: title.to_owned(), latest_version: 0, created_at: now };
+        Ok(vec![Event::ClauseCreated(clause)])
+    }
+
+    fn add_clause_version(&self, name: &ClauseName, draft: &ClauseVersionDraft, now: Timestamp) -> Result<Vec<Event>> {
+        let record = self.clauses.get(name);
+        let record = record.ok_or_else(|| {
+            Error::new(Reason::ClauseNotFound, format!("there is no {name}; create it first")).with("name", name)
+        })?;
+        let mut violations = Violations::new();
+        if let Some(latest) =
+            record.versions.last().filter(|latest| draft.effective_from <= latest.content.effective_from)
+        {
+            let before = latest.content.effective_from;
+            let later = format_args!("must be later than that of version {}, {before}", latest.citation.version);
+            violations.add("clause_version.effective_from", later);
+        }
+        if draft.effective_until.is_some_and(|until| until <= draft.effective_from) {
+            violations.add("clause_version.effective_until", "must be later than effective_from");
+        }
+        violations.into_result()?;
+        Ok(vec![Event::ClauseVersionAdded(ClauseVersion {
+            citation: Citation { clause: name.clone(), version: record.clause.latest_version + 1 },
+            content: draft.clone(),
+            recorded_at: now,
+        })])
+    }
+
+    fn case(&self, name: &CaseName) -> Result<&Arc<Case>> {
+        let found = self.cases.get(&name.id).filter(|record| record.case.referred.platform == name.platform);
+        found.map(|record| &record.case).ok_or_else(|| not_found(name))
+    }
+}
+
+/// The refusal of a case that is not there, or not to be known of.
+pub fn not_found(name: &CaseName) -> Error {
+    Error::new(Reason::CaseNotFound, format!("there is no {name}")).with("name", name)
+}
+
+/// Where a case stands after a step, if the step can be taken.
+pub fn transition(from: Status, step: Step) -> Option<Status> {
+    TRANSITIONS.iter().find(|(at, by, _)| *at == from && *by == step).map(|(.., to)| *to)
+}
+
+/// Refuses a step that cannot be taken. `to` names what the caller wanted.
+fn step(case: &Case, step: Step, to: &'static str) -> Result<()> {
+    let (name, from) = (case.name(), case.status());
+    if transition(from, step).is_some() {
+        return Ok(());
+    }
+    if from == Status::Withdrawn {
+        let message = format!("the referral behind {name} was withdrawn; the case takes nothing more");
+        return Err(Error::new(Reason::CaseWithdrawn, message).with("name", &name));
+    }
+    let advice = match (from, step) {
+        (Status::Submitted, _) => "; acknowledge it first",
+        (Status::Received, _) => "; the first decision on a case is INITIAL",
+        (Status::Decided, _) => "; a later decision is AMENDED, REVERSED, CORRECTED or REINSTATED, and names its cause",
+        (Status::Withdrawn, _) => "",
+    };
+    Err(impossible(&name, from.as_str(), to, advice))
+}
+
+fn impossible(name: &CaseName, from: &'static str, to: &'static str, advice: &str) -> Error {
+    Error::new(Reason::InvalidTransition, format!("{name} is {from} and cannot become {to}{advice}"))
+        .with("name", name)
+        .with("from", from)
+        .with("to", to)
+}
+
+/// Only what was acted on can be put back, and putting it back is not acting.
+fn check_reinstatement(name: &CaseName, latest: &Decision, draft: &DecisionDraft) -> Result<()> {
+    let reinstates = matches!(draft.content.kind, Kind::Later(Later::Reinstated, _));
+    if !reinstates || (latest.content.outcome.acts() && !draft.content.outcome.acts()) {
+        return Ok(());
+    }
+    let advice = "; REINSTATED goes from an outcome that acts to one that does not";
+    Err(impossible(name, latest.content.outcome.kind().as_str(), draft.content.kind.as_str(), advice))
+}
+
+/// Notes what in a draft does not fit its case.
+fn check_draft(violations: &mut Violations, case: &Case, draft: &DecisionDraft, at: Option<Timestamp>, now: Timestamp) {
+    draft.content.check(&case.referred.platform, "decision.", violations);
+    if draft.content.effective_at.is_some_and(|at| at > now.plus_micros(limits::CLOCK_SKEW_MICROS)) {
+        violations.add("decision.effective_at", FUTURE);
+    }
+    match (&draft.content.outcome, at) {
+        (Outcome::SuspendedUntil(until), Some(at)) if *until <= at => {
+            violations.add("decision.suspended_until", format_args!("must be after decided_at, {at}"));
+        }
+        (Outcome::Duplicate(of), _) if *of == case.referred.name => {
+            violations.add("decision.duplicate_of", "must be another referral than the case's own");
+        }
+        _ => {}
+    }
+}
+
+const FUTURE: &str = "must not be in the future of the server's clock";
+
+/// When something was true: what the caller told, or now. Neither in the future nor before what preceded it, which
+/// `floor` says with its name.
+fn resolve(
+    violations: &mut Violations,
+    field: &str,
+    told: Option<Timestamp>,
+    floor: (Timestamp, &str),
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let (earliest, what) = floor;
+    match told {
+        Some(told) if told > now.plus_micros(limits::CLOCK_SKEW_MICROS) => violations.add(field, FUTURE),
+        Some(told) if told < earliest => violations.add(field, format_args!("must not be before {what}, {earliest}")),
+        // Clocks differ a little: what follows is not before what it follows, nor in the future.
+        told => return Some(told.unwrap_or(now).min(now).max(earliest)),
+    }
+    None
+}
+
+fn changed(before: &Case, after: &Arc<Case>, occurred_at: Timestamp, referral_position: i64) -> CaseChanged {
+    CaseChanged {
+        occurred_at,
+        referral_position,
+        before: Some(before.disposition()),
+        clause_before: before.decision().and_then(|latest| latest.content.clauses().next().cloned()),
+        case: Arc::clone(after),
+    }
+}

@@ -1,0 +1,111 @@
+//! The decision service: the cases that referrals open with platforms, what platforms decide, and the clauses on which
+//! they rest it.
+
+pub mod domain;
+pub mod rpc;
+pub mod store;
+
+use std::sync::Arc;
+
+use portreeve_api::decision::v1::decision_service_server::DecisionServiceServer;
+use portreeve_api::decision::v1::policy_service_server::PolicyServiceServer;
+use portreeve_core::{Clock, IdSource, Principal, Result, limits};
+use portreeve_runtime::{follow, watch};
+use portreeve_storage::{Database, EventLog, Parts, Writer};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use domain::Ledger;
+use rpc::Rpc;
+use rpc::follow::{Channel, Referrals};
+use store::{Reads, SERVICE};
+
+/// Every statement of the service with its name, as the database's engine has it, for preparing them in a test.
+pub fn statements(database: &Database) -> Vec<(&'static str, String)> {
+    match database {
+        Database::Sqlite { .. } => store::sqlite::sql::statements(),
+        Database::Postgres { .. } => store::postgres::sql::statements(),
+    }
+}
+
+/// How the service behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Facts older than this many days are taken from the import role only.
+    pub backdating_days_max: u32,
+    /// How streams behave.
+    pub watch: watch::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { backdating_days_max: 30, watch: watch::Settings::default() }
+    }
+}
+
+/// The service with its store open.
+pub struct Service {
+    parts: Parts<Ledger, dyn Reads>,
+    rpc: Arc<Rpc>,
+    writer_task: JoinHandle<()>,
+}
+
+impl Service {
+    /// Opens the store and starts the writer.
+    pub async fn open(
+        database: &Database,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Result<Self> {
+        let new_log = ids.uuid(clock.now());
+        let (parts, writer_task) = store::open(database, Arc::clone(&clock), new_log).await?;
+        let (state, _) = parts.log.standing().await?;
+        let rpc = Arc::new(Rpc { parts: parts.clone(), settings, clock, epoch: state.epoch });
+        Ok(Self { parts, rpc, writer_task })
+    }
+
+    /// The server of `DecisionService`.
+    pub fn decisions(&self) -> DecisionServiceServer<Rpc> {
+        DecisionServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `PolicyService`.
+    pub fn policies(&self) -> PolicyServiceServer<Rpc> {
+        PolicyServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// Follows the referral service behind a connection until stopped. What it told becomes cases here.
+    pub async fn follow(&self, referrals: Channel, stop: CancellationToken) -> Result<()> {
+        let (writer, log) = (self.parts.writer.clone(), Arc::clone(&self.parts.log));
+        follow::follow(Referrals::new(referrals)?, writer, log, Principal::service(SERVICE)?, stop).await;
+        Ok(())
+    }
+
+    /// The writer.
+    pub fn writer(&self) -> &Writer<Ledger> {
+        &self.parts.writer
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.parts.log
+    }
+
+    /// The reads, and what an operator does to the store.
+    pub fn reads(&self) -> &Arc<dyn Reads> {
+        &self.parts.reads
+    }
+
+    /// Takes no more writes, and returns when all that had queued is committed and answered.
+    pub async fn stop(self) {
+        self.parts.writer.stop();
+        if self.writer_task.await.is_err() {
+            tracing::error!("the decision writer ended abnormally");
+        }
+    }
+}

@@ -1,0 +1,686 @@
+//! Between the contract's messages and the domain. The log's bodies are the contract's `CaseChange` messages, without
+//! what the log's own columns hold.
+
+use std::sync::Arc;
+
+use portreeve_api::common::v1::Disposition as WireDisposition;
+use portreeve_api::decision::v1 as wire;
+use portreeve_api::referral::v1 as referral;
+use portreeve_core::id::Uuid;
+use portreeve_core::name::{CaseName, ClauseName, OrganisationKind, ReferralName, parse_owner};
+use portreeve_core::token::Epoch;
+use portreeve_core::vocabulary::Disposition;
+use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
+use portreeve_runtime::wire::{optional_time, read_time, told_time, write_time};
+use portreeve_storage::{Codec, Encoded, StoredEvent};
+use prost::Message;
+use prost_types::Timestamp as WireTime;
+use wire::case_change::Change;
+
+use crate::domain::{
+    Case, CaseChanged, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision,
+    DecisionDraft, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred, Source, Status,
+    Target, Told, Withdrawal,
+};
+use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE};
+
+fn time(time: Option<&WireTime>) -> Option<Timestamp> {
+    time.and_then(|time| read_time(time).ok())
+}
+
+fn write_citation(citation: &Citation) -> wire::ClauseCitation {
+    wire::ClauseCitation { clause: citation.clause.to_string(), version: citation.version }
+}
+
+fn read_citation(message: &wire::ClauseCitation) -> Option<Citation> {
+    Some(Citation { clause: message.clause.parse().ok()?, version: message.version })
+}
+
+fn write_cause(cause: &Cause) -> wire::DecisionCause {
+    wire::DecisionCause { kind: cause.kind.code(), reference: cause.reference.clone() }
+}
+
+fn read_cause(message: &wire::DecisionCause) -> Option<Cause> {
+    Some(Cause { kind: CauseKind::from_code(message.kind)?, reference: message.reference.clone() })
+}
+
+/// A decision for the wire.
+pub fn write_decision(case: &CaseName, decision: &Decision) -> wire::Decision {
+    let content = &decision.content;
+    let flat = content.outcome.flatten(&content.also);
+    wire::Decision {
+        name: format!("{case}/decisions/{}", decision.version),
+        version: decision.version,
+        kind: content.kind.code(),
+        outcome: flat.outcome,
+        restriction: flat.restriction,
+        cannot_access: flat.cannot_access,
+        gone_by: flat.gone_by,
+        protected_context: flat.protected_context,
+        clauses: flat.clauses.iter().map(write_citation).collect(),
+        law: flat.law,
+        decided_by: content.decided_by.code(),
+        decided_at: Some(write_time(decision.decided_at)),
+        effective_at: content.effective_at.map(write_time),
+        territorial_scope: content.territorial_scope.clone(),
+        explanation: content.explanation.clone(),
+        language_reviewed: content.language_reviewed.clone(),
+        cause: content.kind.cause().map(write_cause),
+        items_closed: flat.items_closed,
+        items_total: flat.items_total,
+        suspended_until: flat.suspended_until.map(write_time),
+        duplicate_of: flat.duplicate_of.as_ref().map(ToString::to_string).unwrap_or_default(),
+        recorded_at: Some(write_time(decision.recorded_at)),
+    }
+}
+
+fn read_decision(message: &wire::Decision) -> Option<Decision> {
+    let flat = Flat {
+        outcome: message.outcome,
+        restriction: message.restriction,
+        cannot_access: message.cannot_access,
+        gone_by: message.gone_by,
+        protected_context: message.protected_context,
+        items_closed: message.items_closed,
+        items_total: message.items_total,
+        suspended_until: time(message.suspended_until.as_ref()),
+        duplicate_of: message.duplicate_of.parse().ok(),
+        clauses: message.clauses.iter().map(read_citation).collect::<Option<_>>()?,
+        law: message.law.clone(),
+    };
+    let mut violations = Violations::new();
+    let (outcome, also) = flat.assemble("", &mut violations)?;
+    let kind = Kind::assemble(message.kind, message.cause.as_ref().and_then(read_cause), "", &mut violations)?;
+    violations.into_result().ok()?;
+    Some(Decision {
+        version: message.version,
+        content: Content {
+            kind,
+            outcome,
+            also,
+            decided_by: Source::from_code(message.decided_by)?,
+            effective_at: time(message.effective_at.as_ref()),
+            territorial_scope: message.territorial_scope.clone(),
+            explanation: message.explanation.clone(),
+            language_reviewed: message.language_reviewed.clone(),
+        },
+        decided_at: time(message.decided_at.as_ref())?,
+        recorded_at: time(message.recorded_at.as_ref())?,
+    })
+}
+
+/// Reads a draft. Wrong fields are noted under `decision`; the contract's own rules have been checked already.
+pub fn read_draft(
+    violations: &mut Violations,
+    platform: &str,
+    draft: &wire::DecisionDraft,
+    now: Timestamp,
+) -> Option<DecisionDraft> {
+    let prefix = "decision.";
+    let decided_at = told_time(violations, "decision.decided_at", draft.decided_at.as_ref(), now);
+    let effective_at = told_time(violations, "decision.effective_at", draft.effective_at.as_ref(), now);
+    let suspended_until = optional_time(violations, "decision.suspended_until", draft.suspended_until.as_ref());
+    // What the contract's rules have refused already needs no second word: it stands in for itself, or gives None.
+    let duplicate_of = (!draft.duplicate_of.is_empty()).then(|| {
+        let refused = ReferralName { agency: String::new(), id: Uuid::nil() };
+        draft.duplicate_of.parse().unwrap_or(refused)
+    });
+    let clauses = draft.clauses.iter().map(|citation| {
+        let refused = Citation {
+            clause: ClauseName { platform: platform.to_owned(), clause: String::new() },
+            version: citation.version,
+        };
+        read_citation(citation).unwrap_or(refused)
+    });
+    let flat = Flat {
+        outcome: draft.outcome,
+        restriction: draft.restriction,
+        cannot_access: draft.cannot_access,
+        gone_by: draft.gone_by,
+        protected_context: draft.protected_context,
+        items_closed: draft.items_closed,
+        items_total: draft.items_total,
+        suspended_until,
+        duplicate_of,
+        clauses: clauses.collect(),
+        law: draft.law.clone(),
+    };
+    let outcome = OutcomeKind::from_code(draft.outcome).and_then(|_| flat.assemble(prefix, violations));
+    let known = draft.kind == Kind::INITIAL || Later::from_code(draft.kind).is_some();
+    let cause_known = draft.cause.as_ref().is_none_or(|cause| CauseKind::from_code(cause.kind).is_some());
+    let cause = draft.cause.as_ref().and_then(read_cause);
+    let kind = (known && cause_known).then(|| Kind::assemble(draft.kind, cause, prefix, violations)).flatten();
+    let (outcome, also) = outcome?;
+    let content = Content {
+        kind: kind.clone().unwrap_or(Kind::Initial),
+        outcome,
+        also,
+        decided_by: Source::from_code(draft.decided_by).unwrap_or(Source::Human),
+        effective_at,
+        territorial_scope: draft.territorial_scope.clone(),
+        explanation: draft.explanation.clone(),
+        language_reviewed: draft.language_reviewed.clone(),
+    };
+    content.check(platform, prefix, violations);
+    kind.map(|_| DecisionDraft { content, decided_at })
+}
+
+/// A case for the wire. `revision` is that of its last change.
+pub fn write_case(case: &Case, revision: String) -> wire::Case {
+    let referred = &case.referred;
+    let name = case.name();
+    let receipt = case.receipt();
+    let decision = case.decision();
+    let withdrawal = case.withdrawal.as_ref();
+    wire::Case {
+        name: name.to_string(),
+        referral: referred.name.to_string(),
+        agency: format!("agencies/{}", referred.name.agency),
+        platform: format!("platforms/{}", referred.platform),
+        target: Some(referral::Target {
+            kind: referred.target.kind,
+            url: referred.target.url.clone(),
+            native_id: referred.target.native_id.clone(),
+            canonical_url: referred.target.canonical_url.clone(),
+        }),
+        nature: referred.nature,
+        ground: referred.ground,
+        legal_basis: Some(referral::LegalBasis {
+            code: referred.legal_basis.code.clone(),
+            statute: referred.legal_basis.statute.clone(),
+            section: referred.legal_basis.section.clone(),
+        }),
+        statement_of_reasons: referred.statement_of_reasons.clone(),
+        statement_language: referred.statement_language.clone(),
+        content_language: referred.content_language.clone(),
+        submitted_at: Some(write_time(referred.occurred_at)),
+        submitted_recorded_at: Some(write_time(referred.recorded_at)),
+        status: case.status().code(),
+        acknowledged_at: receipt.map(|receipt| write_time(receipt.occurred_at)),
+        acknowledged_recorded_at: receipt.map(|receipt| write_time(receipt.recorded_at)),
+        decision_version: decision.map_or(0, |decision| decision.version),
+        latest_decision: decision.map(|decision| write_decision(&name, decision)),
+        withdrawn_at: withdrawal.map(|withdrawal| write_time(withdrawal.occurred_at)),
+        withdrawal_recorded_at: withdrawal.map(|withdrawal| write_time(withdrawal.recorded_at)),
+        withdrawal_reason: withdrawal.map(|withdrawal| withdrawal.reason.clone()).unwrap_or_default(),
+        disposition: case.disposition().code(),
+        revision,
+        first_decided_at: case.first_decided_at().map(write_time),
+    }
+}
+
+fn read_case(message: &wire::Case) -> Option<Case> {
+    let target = message.target.as_ref()?;
+    let legal_basis = message.legal_basis.as_ref()?;
+    let receipt = match (time(message.acknowledged_at.as_ref()), time(message.acknowledged_recorded_at.as_ref())) {
+        (Some(occurred_at), Some(recorded_at)) => Some(Receipt { occurred_at, recorded_at }),
+        _ => None,
+    };
+    let progress = match (receipt, time(message.first_decided_at.as_ref()), &message.latest_decision) {
+        (None, None, None) => Progress::Submitted,
+        (Some(receipt), None, None) => Progress::Received(receipt),
+        (Some(receipt), Some(first_decided_at), Some(latest)) => {
+            Progress::Decided { receipt, first_decided_at, latest: Box::new(read_decision(latest)?) }
+        }
+        _ => return None,
+    };
+    let withdrawal = match time(message.withdrawn_at.as_ref()) {
+        None => None,
+        Some(occurred_at) => Some(Withdrawal {
+            occurred_at,
+            recorded_at: time(message.withdrawal_recorded_at.as_ref())?,
+            reason: message.withdrawal_reason.clone(),
+        }),
+    };
+    Some(Case {
+        referred: Referred {
+            name: message.referral.parse().ok()?,
+            platform: parse_owner(&message.platform, OrganisationKind::Platform).ok()?.to_owned(),
+            target: read_target(target),
+            nature: message.nature,
+            ground: message.ground,
+            legal_basis: read_legal_basis(legal_basis),
+            statement_of_reasons: message.statement_of_reasons.clone(),
+            statement_language: message.statement_language.clone(),
+            content_language: message.content_language.clone(),
+            occurred_at: time(message.submitted_at.as_ref())?,
+            recorded_at: time(message.submitted_recorded_at.as_ref())?,
+        },
+        progress,
+        withdrawal,
+    })
+}
+
+fn read_target(target: &referral::Target) -> Target {
+    Target {
+        kind: target.kind,
+        url: target.url.clone(),
+        native_id: target.native_id.clone(),
+        canonical_url: target.canonical_url.clone(),
+    }
+}
+
+fn read_legal_basis(basis: &referral::LegalBasis) -> LegalBasis {
+    LegalBasis { code: basis.code.clone(), statute: basis.statute.clone(), section: basis.section.clone() }
+}
+
+/// What a change of the referral log told; `None` if it is not about a referral.
+pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
+    use referral::referral_change::Change;
+    let message = match &change.change {
+        Some(Change::Created(message) | Change::Withdrawn(message) | Change::Snapshot(message)) => message,
+        Some(Change::OrganisationCreated(_) | Change::OrganisationUpdated(_) | Change::OrganisationSnapshot(_))
+        | None => {
+            return Ok(None);
+        }
+    };
+    let read = || {
+        let withdrawal = match time(message.withdrawn_at.as_ref()) {
+            None => None,
+            Some(occurred_at) => Some(Withdrawal {
+                occurred_at,
+                recorded_at: time(message.withdrawal_recorded_at.as_ref())?,
+                reason: message.withdrawal_reason.clone(),
+            }),
+        };
+        Some(Told {
+            position: i64::try_from(change.position).ok()?,
+            referred: Referred {
+                name: message.name.parse().ok()?,
+                platform: parse_owner(&message.platform, OrganisationKind::Platform).ok()?.to_owned(),
+                target: read_target(message.target.as_ref()?),
+                nature: message.nature,
+                ground: message.ground,
+                legal_basis: read_legal_basis(message.legal_basis.as_ref()?),
+                statement_of_reasons: message.statement_of_reasons.clone(),
+                statement_language: message.statement_language.clone(),
+                content_language: message.content_language.clone(),
+                occurred_at: time(message.occurred_at.as_ref())?,
+                recorded_at: time(message.recorded_at.as_ref())?,
+            },
+            withdrawal,
+        })
+    };
+    read()
+        .map(Some)
+        .ok_or_else(|| Error::internal(format!("change {} of the referral log cannot be read", change.position)))
+}
+
+/// A clause for the wire.
+pub fn write_clause(clause: &Clause) -> wire::Clause {
+    wire::Clause {
+        name: clause.name.to_string(),
+        title: clause.title.clone(),
+        latest_version: clause.latest_version,
+        create_time: Some(write_time(clause.created_at)),
+    }
+}
+
+fn read_clause(message: &wire::Clause) -> Option<Clause> {
+    Some(Clause {
+        name: message.name.parse().ok()?,
+        title: message.title.clone(),
+        latest_version: message.latest_version,
+        created_at: time(message.create_time.as_ref())?,
+    })
+}
+
+/// A version of a clause for the wire.
+pub fn write_clause_version(version: &ClauseVersion) -> wire::ClauseVersion {
+    let content = &version.content;
+    wire::ClauseVersion {
+        name: version.citation.to_string(),
+        version: version.citation.version,
+        title: content.title.clone(),
+        text_digest: content.text_digest.clone(),
+        effective_from: Some(write_time(content.effective_from)),
+        effective_until: content.effective_until.map(write_time),
+        jurisdictions: content.jurisdictions.clone(),
+        permits: content.permits.clone(),
+        public_url: content.public_url.clone(),
+        recorded_at: Some(write_time(version.recorded_at)),
+    }
+}
+
+fn read_clause_version(message: &wire::ClauseVersion) -> Option<ClauseVersion> {
+    let (clause, _) = message.name.split_once("/versions/")?;
+    Some(ClauseVersion {
+        citation: Citation { clause: clause.parse().ok()?, version: message.version },
+        content: read_clause_content(
+            message,
+            time(message.effective_from.as_ref())?,
+            time(message.effective_until.as_ref()),
+        ),
+        recorded_at: time(message.recorded_at.as_ref())?,
+    })
+}
+
+fn read_clause_content(
+    message: &wire::ClauseVersion,
+    effective_from: Timestamp,
+    effective_until: Option<Timestamp>,
+) -> ClauseVersionDraft {
+    ClauseVersionDraft {
+        title: message.title.clone(),
+        text_digest: message.text_digest.clone(),
+        effective_from,
+        effective_until,
+        jurisdictions: message.jurisdictions.clone(),
+        permits: message.permits.clone(),
+        public_url: message.public_url.clone(),
+    }
+}
+
+/// Reads a version of a clause that a platform adds. Wrong fields are noted under `clause_version`.
+pub fn read_clause_version_draft(
+    violations: &mut Violations,
+    message: Option<&wire::ClauseVersion>,
+) -> Option<ClauseVersionDraft> {
+    let message = message?;
+    let from = optional_time(violations, "clause_version.effective_from", message.effective_from.as_ref());
+    let until = optional_time(violations, "clause_version.effective_until", message.effective_until.as_ref());
+    Some(read_clause_content(message, from?, until))
+}
+
+fn agency(name: &str) -> Option<String> {
+    parse_owner(name, OrganisationKind::Agency).ok().map(str::to_owned)
+}
+
+/// Reads a filter. The parent's platform is set by the caller.
+pub fn read_case_filter(violations: &mut Violations, filter: Option<&wire::CaseFilter>) -> CaseFilter {
+    let Some(filter) = filter else { return CaseFilter::default() };
+    CaseFilter {
+        platform: None,
+        statuses: filter.statuses.iter().filter_map(|code| Status::from_code(*code)).collect(),
+        agencies: filter.agencies.iter().filter_map(|name| agency(name)).collect(),
+        grounds: filter.grounds.clone(),
+        natures: filter.natures.clone(),
+        target_kinds: filter.target_kinds.clone(),
+        submitted_from: optional_time(violations, "filter.submitted_from", filter.submitted_from.as_ref()),
+        submitted_until: optional_time(violations, "filter.submitted_until", filter.submitted_until.as_ref()),
+    }
+}
+
+/// Reads a filter. What the parent selects is set by the caller.
+pub fn read_decision_filter(violations: &mut Violations, filter: Option<&wire::DecisionFilter>) -> DecisionFilter {
+    let Some(filter) = filter else { return DecisionFilter::default() };
+    DecisionFilter {
+        platform: None,
+        case: None,
+        outcomes: filter.outcomes.clone(),
+        kinds: filter.kinds.clone(),
+        agencies: filter.agencies.iter().filter_map(|name| agency(name)).collect(),
+        clauses: filter.clauses.iter().filter_map(|name| name.parse().ok()).collect(),
+        decided_from: optional_time(violations, "filter.decided_from", filter.decided_from.as_ref()),
+        decided_until: optional_time(violations, "filter.decided_until", filter.decided_until.as_ref()),
+    }
+}
+
+/// How events are written into the log and read back.
+pub struct Log;
+
+impl Codec<Event> for Log {
+    fn encode(event: &Event) -> Encoded {
+        let (agency, platform) = match event {
+            Event::CaseOpened(changed)
+            | Event::CaseAcknowledged(changed)
+            | Event::CaseDecided(changed)
+            | Event::CaseWithdrawn(changed) => {
+                (changed.case.referred.name.agency.clone(), changed.case.referred.platform.clone())
+            }
+            // The catalogue is no agency's; that is how streams know it.
+            Event::ClauseCreated(clause) => (String::new(), clause.name.platform.clone()),
+            Event::ClauseVersionAdded(version) => (String::new(), version.citation.clause.platform.clone()),
+        };
+        Encoded { agency, platform, body: write_event(event).encode_to_vec() }
+    }
+
+    fn decode(body: &[u8]) -> Result<Event> {
+        let message = wire::CaseChange::decode(body).map_err(|_| unreadable())?;
+        read_event(&message).ok_or_else(unreadable)
+    }
+}
+
+fn write_event(event: &Event) -> wire::CaseChange {
+    let case = |changed: &CaseChanged, change: fn(wire::Case) -> Change| wire::CaseChange {
+        occurred_at: Some(write_time(changed.occurred_at)),
+        referral_position: u64::try_from(changed.referral_position).unwrap_or_default(),
+        before: changed.before.map_or(WireDisposition::Unspecified as i32, Disposition::code),
+        after: changed.case.disposition().code(),
+        clause_before: changed.clause_before.as_ref().map(write_cited).unwrap_or_default(),
+        change: Some(change(write_case(&changed.case, String::new()))),
+        ..wire::CaseChange::default()
+    };
+    let catalogue = |at: Timestamp, change: Change| wire::CaseChange {
+        occurred_at: Some(write_time(at)),
+        change: Some(change),
+        ..wire::CaseChange::default()
+    };
+    match event {
+        Event::CaseOpened(changed) => case(changed, Change::Opened),
+        Event::CaseAcknowledged(changed) => case(changed, Change::Acknowledged),
+        Event::CaseDecided(changed) => case(changed, Change::Decided),
+        Event::CaseWithdrawn(changed) => case(changed, Change::Withdrawn),
+        Event::ClauseCreated(clause) => catalogue(clause.created_at, Change::ClauseCreated(write_clause(clause))),
+        Event::ClauseVersionAdded(version) => {
+            catalogue(version.recorded_at, Change::ClauseVersionAdded(write_clause_version(version)))
+        }
+    }
+}
+
+/// A clause at a version, in one text: `platforms/{platform}/clauses/{clause}@{version}`.
+fn write_cited(citation: &Citation) -> String {
+    format!("{}@{}", citation.clause, citation.version)
+}
+
+fn read_cited(text: &str) -> Option<Citation> {
+    let (clause, version) = text.split_once('@')?;
+    Some(Citation { clause: clause.parse().ok()?, version: version.parse().ok()? })
+}
+
+fn read_event(message: &wire::CaseChange) -> Option<Event> {
+    let case = |case: &wire::Case| {
+        Some(CaseChanged {
+            occurred_at: time(message.occurred_at.as_ref())?,
+            referral_position: i64::try_from(message.referral_position).ok()?,
+            before: match message.before {
+                0 => None,
+                code => Some(Disposition::from_code(code)?),
+            },
+            clause_before: match message.clause_before.as_str() {
+                "" => None,
+                text => Some(read_cited(text)?),
+            },
+            case: Arc::new(read_case(case)?),
+        })
+    };
+    match message.change.as_ref()? {
+        Change::Opened(message) => case(message).map(Event::CaseOpened),
+        Change::Acknowledged(message) => case(message).map(Event::CaseAcknowledged),
+        Change::Decided(message) => case(message).map(Event::CaseDecided),
+        Change::Withdrawn(message) => case(message).map(Event::CaseWithdrawn),
+        Change::ClauseCreated(message) => read_clause(message).map(Event::ClauseCreated),
+        Change::ClauseVersionAdded(message) => read_clause_version(message).map(Event::ClauseVersionAdded),
+        Change::Snapshot(_) => None,
+    }
+}
+
+fn unreadable() -> Error {
+    Error::internal("an event of the decision log cannot be read")
+}
+
+/// The case in a change, if it is a change of a case.
+fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
+    match change {
+        Change::Opened(case)
+        | Change::Acknowledged(case)
+        | Change::Decided(case)
+        | Change::Withdrawn(case)
+        | Change::Snapshot(case) => Some(case),
+        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) => None,
+    }
+}
+
+/// A stored event as a stream shows it to a reader.
+pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> Result<wire::CaseChange> {
+    let mut message = wire::CaseChange::decode(stored.body.clone()).map_err(|_| unreadable())?;
+    let revision = portreeve_storage::event::revision(SERVICE, epoch, stored.position).encode();
+    let (actor, member) = stored.actor.split_once(':').unwrap_or((&stored.actor, ""));
+    // What the referral log told is the agency's doing, not that of the service which read it.
+    message.actor = match &message.change {
+        Some(Change::Opened(case) | Change::Withdrawn(case)) => case.agency.clone(),
+        _ => actor.to_owned(),
+    };
+    // Who in an organisation did it is that organisation's own business.
+    if message.actor == actor && reader.organisation().to_string() == actor {
+        member.clone_into(&mut message.member);
+    }
+    message.position = u64::try_from(stored.position).unwrap_or_default();
+    message.recorded_at = Some(write_time(stored.recorded_at));
+    if let Some(case) = message.change.as_mut().and_then(case_in) {
+        case.revision.clone_from(&revision);
+    }
+    message.revision = revision;
+    Ok(message)
+}
+
+/// The case in a change as the domain knows it, for filtering.
+pub fn changed_case(message: &wire::CaseChange) -> Result<Option<Case>> {
+    match &message.change {
+        Some(Change::Opened(case) | Change::Acknowledged(case) | Change::Decided(case) | Change::Withdrawn(case)) => {
+            read_case(case).map(Some).ok_or_else(unreadable)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A change that records a decision, as a stream of decisions shows it. `None` if it is another change.
+pub fn decision_change(change: wire::CaseChange) -> Option<wire::DecisionChange> {
+    let Some(Change::Decided(case)) = change.change else { return None };
+    Some(wire::DecisionChange {
+        position: change.position,
+        revision: change.revision,
+        occurred_at: change.occurred_at,
+        recorded_at: change.recorded_at,
+        actor: change.actor,
+        member: change.member,
+        case: case.name,
+        referral: case.referral,
+        change: case.latest_decision.map(wire::decision_change::Change::Recorded),
+    })
+}
+
+/// A case of a snapshot that was taken at a position.
+pub fn case_snapshot(case: &Case, updated: i64, at: i64, epoch: Epoch) -> wire::CaseChange {
+    let revision = |position| portreeve_storage::event::revision(SERVICE, epoch, position).encode();
+    wire::CaseChange {
+        position: u64::try_from(at).unwrap_or_default(),
+        revision: revision(at),
+        occurred_at: Some(write_time(case.latest_occurrence())),
+        recorded_at: Some(write_time(case.latest_record())),
+        after: case.disposition().code(),
+        change: Some(Change::Snapshot(write_case(case, revision(updated)))),
+        ..wire::CaseChange::default()
+    }
+}
+
+/// A decision of a snapshot that was taken at a position.
+pub fn decision_snapshot(record: &DecisionRecord, at: i64, epoch: Epoch) -> wire::DecisionChange {
+    wire::DecisionChange {
+        position: u64::try_from(at).unwrap_or_default(),
+        revision: portreeve_storage::event::revision(SERVICE, epoch, at).encode(),
+        occurred_at: Some(write_time(record.decision.decided_at)),
+        recorded_at: Some(write_time(record.decision.recorded_at)),
+        case: record.case.to_string(),
+        referral: record.referral.to_string(),
+        change: Some(wire::decision_change::Change::Snapshot(write_decision(&record.case, &record.decision))),
+        ..wire::DecisionChange::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portreeve_core::Recorded;
+
+    use super::*;
+    use crate::domain::outcome::tests::complete;
+    use crate::domain::tests::{Book, acknowledge, at, clause_name, draft, later, record, told, version, withdrawn};
+    use crate::domain::{AccessObstacle, Command, GoneBy, ProtectedContext, Restriction};
+
+    /// Every event that a life can have, with every outcome.
+    fn events() -> Vec<Recorded<Event>> {
+        let mut book = Book::default();
+        let name = clause_name("he-7");
+        book.tell(&Command::CreateClause { name: name.clone(), title: "Human exploitation".into() }, 1).unwrap();
+        book.tell(&Command::AddClauseVersion { clause: name, draft: version(5, Some(500)) }, 2).unwrap();
+        for (number, kind) in (1..).zip(OutcomeKind::ALL) {
+            let mut flat = complete(*kind);
+            flat.suspended_until = flat.suspended_until.map(|_| at(900));
+            let mut first = draft(Kind::Initial, flat.clone(), None);
+            first.content.effective_at = first.content.outcome.acts().then(|| at(8));
+            first.content.territorial_scope = vec!["FR".into(), "GB".into()];
+            first.content.explanation = "because".into();
+            first.content.language_reviewed = "sq".into();
+            let mut second = draft(later(Later::Amended), flat, None);
+            second.content.explanation = "on second thoughts".into();
+            for (command, now) in [
+                (Command::FollowReferrals(vec![told(number, 1, 6, 7)]), 8),
+                (acknowledge(number, None), 9),
+                (record(number, first), 10),
+                (record(number, second), 11),
+                (Command::FollowReferrals(vec![withdrawn(told(number, 1, 6, 7), 2, 12, 13)]), 14),
+            ] {
+                assert_eq!(book.tell(&command, now).unwrap().len(), 1, "{kind:?}");
+            }
+        }
+        book.log
+    }
+
+    #[test]
+    fn what_is_written_into_the_log_is_read_back_as_it_was() {
+        let events = events();
+        assert_eq!(events.len(), 2 + 5 * OutcomeKind::ALL.len());
+        for recorded in events {
+            let encoded = Log::encode(&recorded.event);
+            assert_eq!(encoded.platform, "hb");
+            assert_eq!(encoded.agency.is_empty(), recorded.event.case_changed().is_none());
+            assert_eq!(Log::decode(&encoded.body).unwrap(), recorded.event);
+        }
+        assert!(Log::decode(b"").is_err());
+        assert!(Log::decode(&[0xff]).is_err());
+    }
+
+    #[test]
+    fn the_domain_uses_the_numbers_and_names_of_the_contract() {
+        macro_rules! same {
+            ($domain:ty, $contract:ty, $prefix:literal) => {
+                let mut numbers = vec![0];
+                for value in <$domain>::ALL {
+                    let wire = <$contract>::try_from(value.code()).unwrap();
+                    assert_eq!(wire.as_str_name(), format!("{}{}", $prefix, value.as_str()));
+                    numbers.push(value.code());
+                }
+                // The contract has no other value.
+                for number in (0..100).filter(|number| !numbers.contains(number)) {
+                    assert!(<$contract>::try_from(number).is_err(), "{number}");
+                }
+            };
+        }
+        same!(Status, wire::CaseStatus, "CASE_STATUS_");
+        same!(OutcomeKind, wire::Outcome, "OUTCOME_");
+        same!(Restriction, wire::Restriction, "RESTRICTION_");
+        same!(AccessObstacle, wire::AccessObstacle, "ACCESS_OBSTACLE_");
+        same!(GoneBy, wire::GoneBy, "GONE_BY_");
+        same!(ProtectedContext, wire::ProtectedContext, "PROTECTED_CONTEXT_");
+        same!(CauseKind, wire::CauseKind, "CAUSE_KIND_");
+        same!(Source, wire::DecisionSource, "DECISION_SOURCE_");
+        for kind in Later::ALL {
+            let wire = wire::DecisionKind::try_from(kind.code()).unwrap();
+            assert_eq!(wire.as_str_name(), format!("DECISION_KIND_{}", kind.as_str()));
+        }
+        assert_eq!(wire::DecisionKind::Initial as i32, Kind::INITIAL);
+        for disposition in Disposition::ALL {
+            assert!(WireDisposition::try_from(disposition.code()).is_ok());
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What the decision service keeps, on either engine.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portreeve_core::id::Uuid;
+use portreeve_core::name::{CaseName, ClauseName, ReferralName};
+use portreeve_core::principal::Scope;
+use portreeve_core::token::Epoch;
+use portreeve_core::{Clock, Principal, Result, Timestamp};
+use portreeve_storage::{Database, Parts};
+use tokio::task::JoinHandle;
+
+use crate::domain::{Case, CaseRecord, Clause, ClauseVersion, Decision, Ledger, Status};
+
+pub mod postgres;
+pub(crate) mod sql_row;
+pub mod sqlite;
+
+/// The service's name, its log's and its schema's.
+pub const SERVICE: &str = "decision";
+
+/// The log that the service follows.
+pub const FOLLOWS: &str = "referral";
+
+/// What a list or a stream of cases selects. Empty lists select everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaseFilter {
+    /// One platform only.
+    pub platform: Option<String>,
+    /// Statuses.
+    pub statuses: Vec<Status>,
+    /// Agencies.
+    pub agencies: Vec<String>,
+    /// Grounds by their number in the contract.
+    pub grounds: Vec<i32>,
+    /// Natures by their number in the contract.
+    pub natures: Vec<i32>,
+    /// Kinds of target by their number in the contract.
+    pub target_kinds: Vec<i32>,
+    /// Referred at or after, by the agency's account.
+    pub submitted_from: Option<Timestamp>,
+    /// Referred before, by the agency's account.
+    pub submitted_until: Option<Timestamp>,
+}
+
+fn any<T: PartialEq>(chosen: &[T], value: &T) -> bool {
+    chosen.is_empty() || chosen.contains(value)
+}
+
+fn within(from: Option<Timestamp>, until: Option<Timestamp>, at: Timestamp) -> bool {
+    from.is_none_or(|from| at >= from) && until.is_none_or(|until| at < until)
+}
+
+impl CaseFilter {
+    /// Whether a case is selected: the same rule as the statement's, for streams. A test holds them together.
+    pub fn selects(&self, case: &Case) -> bool {
+        let referred = &case.referred;
+        self.platform.as_ref().is_none_or(|platform| *platform == referred.platform)
+            && any(&self.statuses, &case.status())
+            && any(&self.agencies, &referred.name.agency)
+            && any(&self.grounds, &referred.ground)
+            && any(&self.natures, &referred.nature)
+            && any(&self.target_kinds, &referred.target.kind)
+            && within(self.submitted_from, self.submitted_until, referred.occurred_at)
+    }
+
+    /// Whether nothing but the platform narrows it.
+    pub fn is_whole(&self) -> bool {
+        *self == Self { platform: self.platform.clone(), ..Self::default() }
+    }
+}
+
+/// What a list or a stream of decisions selects. Empty lists select everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DecisionFilter {
+    /// One platform only.
+    pub platform: Option<String>,
+    /// One case only.
+    pub case: Option<Uuid>,
+    /// Outcomes by their number in the contract.
+    pub outcomes: Vec<i32>,
+    /// Kinds by their number in the contract.
+    pub kinds: Vec<i32>,
+    /// Agencies.
+    pub agencies: Vec<String>,
+    /// Clauses cited, at any version.
+    pub clauses: Vec<ClauseName>,
+    /// Decided at or after.
+    pub decided_from: Option<Timestamp>,
+    /// Decided before.
+    pub decided_until: Option<Timestamp>,
+}
+
+impl DecisionFilter {
+    /// Whether the latest decision on a case is selected: the same rule as the statement's, for streams.
+    pub fn selects(&self, case: &Case) -> bool {
+        let Some(decision) = case.decision() else { return false };
+        let content = &decision.content;
+        self.platform.as_ref().is_none_or(|platform| *platform == case.referred.platform)
+            && self.case.is_none_or(|id| id == case.referred.name.id)
+            && any(&self.outcomes, &content.outcome.kind().code())
+            && any(&self.kinds, &content.kind.code())
+            && any(&self.agencies, &case.referred.name.agency)
+            && (self.clauses.is_empty() || content.clauses().any(|cited| self.clauses.contains(&cited.clause)))
+            && within(self.decided_from, self.decided_until, decision.decided_at)
+    }
+}
+
+/// A stretch of rows in the order of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    /// After the row of this event.
+    pub after: i64,
+    /// At most so many.
+    pub limit: usize,
+    /// Only rows that no event after this one has changed.
+    pub unchanged_since: Option<i64>,
+}
+
+/// A decision with whose it is and its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionRecord {
+    /// The position of the event that recorded it.
+    pub seq: i64,
+    /// The case.
+    pub case: CaseName,
+    /// The referral.
+    pub referral: ReferralName,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// The service's reads, and what an operator does to its store.
+#[async_trait]
+pub trait Reads: Send + Sync + 'static {
+    /// A case, if there is one and the principal may see it.
+    async fn case(&self, principal: &Principal, name: &CaseName) -> Result<Option<CaseRecord>>;
+
+    /// Cases that the filter selects and the principal may see, in the order in which they came in.
+    async fn cases(&self, principal: &Principal, filter: &CaseFilter, stretch: Stretch) -> Result<Vec<CaseRecord>>;
+
+    /// Decisions that the filter selects and the principal may see, in the order in which they were recorded.
+    async fn decisions(
+        &self,
+        principal: &Principal,
+        filter: &DecisionFilter,
+        stretch: Stretch,
+    ) -> Result<Vec<DecisionRecord>>;
+
+    /// The latest decision on each case, as [`Reads::decisions`].
+    async fn latest_decisions(
+        &self,
+        principal: &Principal,
+        filter: &DecisionFilter,
+        stretch: Stretch,
+    ) -> Result<Vec<DecisionRecord>>;
+
+    /// A clause. The catalogues are public to everybody who takes part.
+    async fn clause(&self, principal: &Principal, name: &ClauseName) -> Result<Option<Clause>>;
+
+    /// Clauses of one platform or of all after a name, in the order of their names.
+    async fn clauses(
+        &self,
+        principal: &Principal,
+        platform: Option<&str>,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Clause>>;
+
+    /// Versions of a clause after a number, in the order of their numbers.
+    async fn clause_versions(
+        &self,
+        principal: &Principal,
+        clause: &ClauseName,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<ClauseVersion>>;
+
+    /// Empties the state tables and fills them again from the log. Gives the number of events read.
+    async fn rebuild(&self) -> Result<i64>;
+
+    /// Raises the compaction floor. Gives it.
+    async fn compact(&self, through: i64) -> Result<i64>;
+
+    /// Every row of the state tables as text.
+    async fn dump(&self) -> Result<Vec<String>>;
+}
+
+/// Whether the caller may ask for what belongs to a platform (to every platform that it may see, if none is named).
+/// Which rows it then gets is its scope's business. Asked before anything is looked up, so that a refusal does not tell
+/// what exists.
+pub fn may_read(caller: &Principal, platform: Option<&str>) -> Result<()> {
+    match (caller.scope(), platform) {
+        (Scope::Platform(own), Some(platform)) if own != platform => Err(caller.denied()),
+        (Scope::Nothing, _) => Err(caller.denied()),
+        _ => Ok(()),
+    }
+}
+
+/// An open store, and the task of its writer.
+pub type Opened = (Parts<Ledger, dyn Reads>, JoinHandle<()>);
+
+/// Opens the store.
+pub async fn open(database: &Database, clock: Arc<dyn Clock>, new_log: Uuid) -> Result<Opened> {
+    let mut epoch = Epoch::default();
+    // The random end of the identifier; its beginning is the time.
+    epoch.copy_from_slice(&new_log.as_bytes()[8..]);
+    match database {
+        Database::Sqlite { folder } => {
+            let engine = portreeve_storage::sqlite::open(folder, SERVICE).await?;
+            sqlite::sql::open(engine, clock, epoch).await
+        }
+        Database::Postgres { url } => {
+            let engine = portreeve_storage::postgres::open(url, SERVICE).await?;
+            postgres::sql::open(engine, clock, epoch).await
+        }
+    }
+}

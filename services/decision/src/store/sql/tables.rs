@@ -1,0 +1,365 @@
+//! How the writer loads and persists the ledger's state, and how rows become cases.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use portreeve_core::Timestamp;
+use portreeve_core::id::Uuid;
+use portreeve_core::name::ClauseName;
+
+use super::{Binds, Conn, Insert, Lookup, followed};
+use crate::domain::{Case, CaseRecord, Citation, Clause, ClauseRecord, ClauseVersion, Command, Event, Ledger, State};
+use crate::rpc::convert::Log;
+use crate::store::sql_row::{
+    CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, CitationRow, ClauseRow, ClauseVersionRow,
+    DECISION_COLUMNS, DecisionRow, join,
+};
+use crate::store::{DecisionRecord, FOLLOWS};
+
+static CASES: Lookup = Lookup::new(CASE_COLUMNS!("c.case_id IN"));
+static DECISIONS: Lookup = Lookup::new(DECISION_COLUMNS!("d.seq IN"));
+static CITATIONS: Lookup =
+    Lookup::new("SELECT decision_seq, place, clause, version FROM citation WHERE decision_seq IN");
+static CLAUSES: Lookup = Lookup::new(CLAUSE_COLUMNS!("c.name IN"));
+static CLAUSE_VERSIONS: Lookup = Lookup::new(CLAUSE_VERSION_COLUMNS!("v.clause IN"));
+
+static UPSERT_CASE: Insert = Insert::new(
+    "cases",
+    &[
+        "seq BIGINT",
+        "updated_seq BIGINT",
+        "decided_seq BIGINT",
+        "case_id BYTEA",
+        "agency TEXT",
+        "platform TEXT",
+        "target_kind BIGINT",
+        "url TEXT",
+        "canonical_url TEXT",
+        "native_id TEXT",
+        "nature BIGINT",
+        "ground BIGINT",
+        "legal_code TEXT",
+        "legal_statute TEXT",
+        "legal_section TEXT",
+        "statement TEXT",
+        "statement_language TEXT",
+        "content_language TEXT",
+        "submitted_us BIGINT",
+        "submitted_recorded_us BIGINT",
+        "status BIGINT",
+        "acknowledged_us BIGINT",
+        "acknowledged_recorded_us BIGINT",
+        "first_decided_us BIGINT",
+        "withdrawn_us BIGINT",
+        "withdrawal_recorded_us BIGINT",
+        "withdrawal_reason TEXT",
+    ],
+    "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
+     status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
+     acknowledged_recorded_us = excluded.acknowledged_recorded_us, first_decided_us = excluded.first_decided_us, \
+     withdrawn_us = excluded.withdrawn_us, withdrawal_recorded_us = excluded.withdrawal_recorded_us, \
+     withdrawal_reason = excluded.withdrawal_reason",
+);
+static INSERT_DECISION: Insert = Insert::new(
+    "decision",
+    &[
+        "seq BIGINT",
+        "case_id BYTEA",
+        "version BIGINT",
+        "agency TEXT",
+        "platform TEXT",
+        "kind BIGINT",
+        "outcome BIGINT",
+        "restriction BIGINT",
+        "cannot_access BIGINT",
+        "gone_by BIGINT",
+        "protected_context BIGINT",
+        "items_closed BIGINT",
+        "items_total BIGINT",
+        "suspended_until_us BIGINT",
+        "duplicate_of TEXT",
+        "law TEXT",
+        "decided_by BIGINT",
+        "cause_kind BIGINT",
+        "cause_reference TEXT",
+        "decided_us BIGINT",
+        "effective_us BIGINT",
+        "recorded_us BIGINT",
+        "territorial_scope TEXT",
+        "explanation TEXT",
+        "language_reviewed TEXT",
+    ],
+    "",
+);
+static INSERT_CITATION: Insert =
+    Insert::new("citation", &["decision_seq BIGINT", "place BIGINT", "clause TEXT", "version BIGINT"], "");
+static UPSERT_CLAUSE: Insert = Insert::new(
+    "clause",
+    &["name TEXT", "platform TEXT", "title TEXT", "latest_version BIGINT", "created_us BIGINT", "updated_seq BIGINT"],
+    "ON CONFLICT (name) DO UPDATE SET latest_version = excluded.latest_version, updated_seq = excluded.updated_seq",
+);
+static INSERT_CLAUSE_VERSION: Insert = Insert::new(
+    "clause_version",
+    &[
+        "clause TEXT",
+        "version BIGINT",
+        "title TEXT",
+        "text_digest TEXT",
+        "effective_from_us BIGINT",
+        "effective_until_us BIGINT",
+        "jurisdictions TEXT",
+        "permits TEXT",
+        "public_url TEXT",
+        "recorded_us BIGINT",
+    ],
+    "",
+);
+
+pub(super) fn statements() -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    for (name, texts) in [
+        ("load_cases", CASES.texts()),
+        ("load_decisions", DECISIONS.texts()),
+        ("load_citations", CITATIONS.texts()),
+        ("load_clauses", CLAUSES.texts()),
+        ("load_clause_versions", CLAUSE_VERSIONS.texts()),
+        ("upsert_case", UPSERT_CASE.texts()),
+        ("insert_decision", INSERT_DECISION.texts()),
+        ("insert_citation", INSERT_CITATION.texts()),
+        ("upsert_clause", UPSERT_CLAUSE.texts()),
+        ("insert_clause_version", INSERT_CLAUSE_VERSION.texts()),
+    ] {
+        all.extend(texts.into_iter().map(|text| (name, text)));
+    }
+    all
+}
+
+/// What a batch touches.
+#[derive(Default)]
+pub struct Keys {
+    cases: BTreeSet<Uuid>,
+    clauses: BTreeSet<ClauseName>,
+}
+
+/// The service's tables.
+pub struct Tables;
+
+impl super::super::engine::sql::Tables<Ledger> for Tables {
+    type Keys = Keys;
+    type Codec = Log;
+    const STATE_TABLES: &'static [&'static str] = &["citation", "decision", "cases", "clause_version", "clause"];
+
+    fn command_keys(command: &Command, keys: &mut Keys) {
+        match command {
+            Command::FollowReferrals(told) => keys.cases.extend(told.iter().map(|told| told.referred.name.id)),
+            Command::Acknowledge { case, .. } => {
+                keys.cases.insert(case.id);
+            }
+            Command::Record { case, draft, .. } => {
+                keys.cases.insert(case.id);
+                keys.clauses.extend(draft.content.clauses().map(|citation| citation.clause.clone()));
+            }
+            Command::CreateClause { name: clause, .. } | Command::AddClauseVersion { clause, .. } => {
+                keys.clauses.insert(clause.clone());
+            }
+        }
+    }
+
+    fn event_keys(event: &Event, keys: &mut Keys) {
+        match event {
+            Event::CaseOpened(changed)
+            | Event::CaseAcknowledged(changed)
+            | Event::CaseDecided(changed)
+            | Event::CaseWithdrawn(changed) => {
+                keys.cases.insert(changed.case.referred.name.id);
+            }
+            Event::ClauseCreated(clause) => {
+                keys.clauses.insert(clause.name.clone());
+            }
+            Event::ClauseVersionAdded(version) => {
+                keys.clauses.insert(version.citation.clause.clone());
+            }
+        }
+    }
+
+    async fn load(conn: &mut Conn, keys: Keys) -> sqlx::Result<State> {
+        let mut state = State::default();
+        let followed = followed::all(conn).await?;
+        state.referral_position = followed.iter().find(|log| log.log == FOLLOWS).map_or(0, |log| log.position);
+
+        let ids = keys.cases.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
+        let rows = CASES.run(conn, &ids).await?;
+        for record in case_records(conn, rows).await? {
+            state.cases.insert(record.case.referred.name.id, record);
+        }
+
+        let names = keys.clauses.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let rows: Vec<ClauseRow> = CLAUSES.run(conn, &names).await?;
+        for row in rows {
+            let updated = row.updated_seq;
+            let clause = row.read()?;
+            state.clauses.insert(clause.name.clone(), ClauseRecord { clause, versions: Vec::new(), updated });
+        }
+        let rows: Vec<ClauseVersionRow> = CLAUSE_VERSIONS.run(conn, &names).await?;
+        for row in rows {
+            let version = row.read()?;
+            if let Some(record) = state.clauses.get_mut(&version.citation.clause) {
+                record.versions.push(version);
+            }
+        }
+        for record in state.clauses.values_mut() {
+            record.versions.sort_by_key(|version| version.citation.version);
+            // A lookup may give a row twice.
+            record.versions.dedup_by_key(|version| version.citation.version);
+        }
+        Ok(state)
+    }
+
+    async fn persist(conn: &mut Conn, state: State) -> sqlx::Result<()> {
+        let State { cases, clauses, changes, .. } = state;
+        let changed = changes.opened.iter().chain(&changes.updated).filter_map(|id| cases.get(id));
+        let mut changed = changed.collect::<Vec<_>>();
+        changed.sort_by_key(|record| record.opened);
+        UPSERT_CASE.run(conn, &changed, |record, binds| bind_case(record, binds)).await?;
+        INSERT_DECISION.run(conn, &changes.decided, |(seq, case), binds| bind_decision(*seq, case, binds)).await?;
+        let citations = changes.decided.iter().flat_map(|(seq, case)| {
+            let clauses = case.decision().into_iter().flat_map(|decision| decision.content.clauses());
+            (0_i64..).zip(clauses).map(|(place, citation)| (*seq, place, citation))
+        });
+        INSERT_CITATION
+            .run(conn, &citations.collect::<Vec<_>>(), |(seq, place, citation): &(i64, i64, &Citation), binds| {
+                binds.add(*seq).add(*place).add(citation.clause.to_string()).add(i64::from(citation.version));
+            })
+            .await?;
+
+        let changed = changes.clauses.iter().filter_map(|name| clauses.get(name)).collect::<Vec<_>>();
+        UPSERT_CLAUSE
+            .run(conn, &changed, |record, binds| {
+                let Clause { name, title, latest_version, created_at } = &record.clause;
+                binds
+                    .add(name.to_string())
+                    .add(name.platform.clone())
+                    .add(title.clone())
+                    .add(i64::from(*latest_version))
+                    .add(created_at.micros())
+                    .add(record.updated);
+            })
+            .await?;
+        INSERT_CLAUSE_VERSION.run(conn, &changes.versions, bind_clause_version).await
+    }
+}
+
+/// Decisions of rows, with their citations.
+pub(super) async fn decision_records(conn: &mut Conn, rows: Vec<DecisionRow>) -> sqlx::Result<Vec<DecisionRecord>> {
+    let seqs = rows.iter().map(|row| row.seq).collect::<Vec<_>>();
+    let mut cited: Vec<CitationRow> = CITATIONS.run(conn, &seqs).await?;
+    cited.sort_by_key(|row| (row.decision_seq, row.place));
+    cited.dedup_by_key(|row| (row.decision_seq, row.place));
+    let mut clauses = HashMap::<i64, Vec<Citation>>::new();
+    for row in &cited {
+        clauses.entry(row.decision_seq).or_default().push(row.read()?);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let cited = clauses.get(&row.seq).cloned().unwrap_or_default();
+            row.read(cited)
+        })
+        .collect()
+}
+
+/// Cases of rows, with their latest decisions.
+pub(super) async fn case_records(conn: &mut Conn, rows: Vec<CaseRow>) -> sqlx::Result<Vec<CaseRecord>> {
+    let decided = rows.iter().map(|row| row.decided_seq).filter(|seq| *seq > 0).collect::<BTreeSet<_>>();
+    let found = DECISIONS.run(conn, &decided.into_iter().collect::<Vec<_>>()).await?;
+    let found = decision_records(conn, found).await?;
+    let decisions = found.into_iter().map(|record| (record.seq, record.decision)).collect::<HashMap<_, _>>();
+    rows.into_iter()
+        .map(|row| {
+            let (opened, updated, decided) = (row.seq, row.updated_seq, row.decided_seq);
+            let case = Arc::new(row.read(decisions.get(&decided).cloned())?);
+            Ok(CaseRecord { case, opened, updated, decided })
+        })
+        .collect()
+}
+
+fn bind_case(record: &CaseRecord, binds: &mut Binds) {
+    let Case { referred, progress: _, withdrawal } = &*record.case;
+    let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
+    let receipt = record.case.receipt();
+    binds
+        .add(record.opened)
+        .add(record.updated)
+        .add(record.decided)
+        .add(referred.name.id.as_bytes().to_vec())
+        .add(referred.name.agency.clone())
+        .add(referred.platform.clone())
+        .add(i64::from(referred.target.kind))
+        .add(referred.target.url.clone())
+        .add(referred.target.canonical_url.clone())
+        .add(referred.target.native_id.clone())
+        .add(i64::from(referred.nature))
+        .add(i64::from(referred.ground))
+        .add(referred.legal_basis.code.clone())
+        .add(referred.legal_basis.statute.clone())
+        .add(referred.legal_basis.section.clone())
+        .add(referred.statement_of_reasons.clone())
+        .add(referred.statement_language.clone())
+        .add(referred.content_language.clone())
+        .add(referred.occurred_at.micros())
+        .add(referred.recorded_at.micros())
+        .add(i64::from(record.case.status().code()))
+        .add(micros(receipt.map(|receipt| receipt.occurred_at)))
+        .add(micros(receipt.map(|receipt| receipt.recorded_at)))
+        .add(micros(record.case.first_decided_at()))
+        .add(micros(withdrawal.as_ref().map(|withdrawal| withdrawal.occurred_at)))
+        .add(micros(withdrawal.as_ref().map(|withdrawal| withdrawal.recorded_at)))
+        .add(withdrawal.as_ref().map(|withdrawal| withdrawal.reason.clone()));
+}
+
+fn bind_decision(seq: i64, decided: &Case, binds: &mut Binds) {
+    let Some(decision) = decided.decision() else { return };
+    let content = &decision.content;
+    let flat = content.outcome.flatten(&content.also);
+    let cause = content.kind.cause();
+    binds
+        .add(seq)
+        .add(decided.referred.name.id.as_bytes().to_vec())
+        .add(i64::from(decision.version))
+        .add(decided.referred.name.agency.clone())
+        .add(decided.referred.platform.clone())
+        .add(i64::from(content.kind.code()))
+        .add(i64::from(flat.outcome))
+        .add(i64::from(flat.restriction))
+        .add(i64::from(flat.cannot_access))
+        .add(i64::from(flat.gone_by))
+        .add(i64::from(flat.protected_context))
+        .add(i64::from(flat.items_closed))
+        .add(i64::from(flat.items_total))
+        .add(flat.suspended_until.map(Timestamp::micros))
+        .add(flat.duplicate_of.as_ref().map(ToString::to_string).unwrap_or_default())
+        .add(flat.law)
+        .add(i64::from(content.decided_by.code()))
+        .add(cause.map_or(0, |cause| i64::from(cause.kind.code())))
+        .add(cause.map(|cause| cause.reference.clone()).unwrap_or_default())
+        .add(decision.decided_at.micros())
+        .add(content.effective_at.map(Timestamp::micros))
+        .add(decision.recorded_at.micros())
+        .add(join(&content.territorial_scope))
+        .add(content.explanation.clone())
+        .add(content.language_reviewed.clone());
+}
+
+fn bind_clause_version(version: &ClauseVersion, binds: &mut Binds) {
+    let content = &version.content;
+    binds
+        .add(version.citation.clause.to_string())
+        .add(i64::from(version.citation.version))
+        .add(content.title.clone())
+        .add(content.text_digest.clone())
+        .add(content.effective_from.micros())
+        .add(content.effective_until.map(Timestamp::micros))
+        .add(join(&content.jurisdictions))
+        .add(content.permits.clone())
+        .add(content.public_url.clone())
+        .add(version.recorded_at.micros());
+}

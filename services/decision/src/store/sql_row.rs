@@ -1,0 +1,328 @@
+//! Rows of `cases`, `decision` and the catalogue, the same on both engines.
+
+use portreeve_core::id::Uuid;
+use portreeve_core::name::{CaseName, ReferralName};
+use portreeve_core::{Timestamp, Violations};
+
+use super::DecisionRecord;
+use crate::domain::{
+    Case, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision, Flat, Kind,
+    LegalBasis, Progress, Receipt, Referred, Source, Target, Withdrawal,
+};
+
+/// The select of whole cases, up to its condition.
+macro_rules! case_columns {
+    ($condition:literal) => {
+        concat!(
+            "SELECT c.seq, c.updated_seq, c.decided_seq, c.case_id, c.agency, c.platform, c.target_kind, c.url, \
+             c.canonical_url, c.native_id, c.nature, c.ground, c.legal_code, c.legal_statute, c.legal_section, c.statement, \
+             c.statement_language, c.content_language, c.submitted_us, c.submitted_recorded_us, c.acknowledged_us, \
+             c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
+             c.withdrawal_reason FROM cases c WHERE ",
+            $condition
+        )
+    };
+}
+pub(crate) use case_columns as CASE_COLUMNS;
+
+/// The select of whole decisions, up to its condition.
+macro_rules! decision_columns {
+    ($condition:literal) => {
+        concat!(
+            "SELECT d.seq, d.case_id, d.version, d.agency, d.platform, d.kind, d.outcome, d.restriction, d.cannot_access, \
+             d.gone_by, d.protected_context, d.items_closed, d.items_total, d.suspended_until_us, d.duplicate_of, d.law, \
+             d.decided_by, d.cause_kind, d.cause_reference, d.decided_us, d.effective_us, d.recorded_us, \
+             d.territorial_scope, d.explanation, d.language_reviewed FROM decision d WHERE ",
+            $condition
+        )
+    };
+}
+pub(crate) use decision_columns as DECISION_COLUMNS;
+
+/// The select of whole clauses, up to its condition.
+macro_rules! clause_columns {
+    ($condition:literal) => {
+        concat!(
+            "SELECT c.name, c.title, c.latest_version, c.created_us, c.updated_seq FROM clause c WHERE ",
+            $condition
+        )
+    };
+}
+pub(crate) use clause_columns as CLAUSE_COLUMNS;
+
+/// The select of whole versions of clauses, up to its condition.
+macro_rules! clause_version_columns {
+    ($condition:literal) => {
+        concat!(
+            "SELECT v.clause, v.version, v.title, v.text_digest, v.effective_from_us, v.effective_until_us, \
+             v.jurisdictions, v.permits, v.public_url, v.recorded_us FROM clause_version v WHERE ",
+            $condition
+        )
+    };
+}
+pub(crate) use clause_version_columns as CLAUSE_VERSION_COLUMNS;
+
+/// The failure of a row that this release did not write.
+fn unreadable(what: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("{what} cannot be read").into())
+}
+
+/// Codes as a column holds them: a comma after each.
+pub(crate) fn join(codes: &[String]) -> String {
+    codes.iter().flat_map(|code| [code.as_str(), ","]).collect()
+}
+
+fn split(codes: &str) -> Vec<String> {
+    codes.split_terminator(',').map(str::to_owned).collect()
+}
+
+fn code(number: i64) -> Option<i32> {
+    i32::try_from(number).ok()
+}
+
+/// A case without its decision.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct CaseRow {
+    pub(crate) seq: i64,
+    pub(crate) updated_seq: i64,
+    pub(crate) decided_seq: i64,
+    case_id: Vec<u8>,
+    agency: String,
+    platform: String,
+    target_kind: i64,
+    url: String,
+    canonical_url: String,
+    native_id: String,
+    nature: i64,
+    ground: i64,
+    legal_code: String,
+    legal_statute: String,
+    legal_section: String,
+    statement: String,
+    statement_language: String,
+    content_language: String,
+    submitted_us: i64,
+    submitted_recorded_us: i64,
+    acknowledged_us: Option<i64>,
+    acknowledged_recorded_us: Option<i64>,
+    first_decided_us: Option<i64>,
+    withdrawn_us: Option<i64>,
+    withdrawal_recorded_us: Option<i64>,
+    withdrawal_reason: Option<String>,
+}
+
+impl CaseRow {
+    /// The case with its latest decision.
+    pub(crate) fn read(self, latest: Option<Decision>) -> sqlx::Result<Case> {
+        let seq = self.seq;
+        self.try_read(latest).ok_or_else(|| unreadable(&format!("the case of event {seq}")))
+    }
+
+    fn try_read(self, latest: Option<Decision>) -> Option<Case> {
+        let receipt = self.acknowledged_us.zip(self.acknowledged_recorded_us).map(|(occurred, recorded)| Receipt {
+            occurred_at: Timestamp::from_micros(occurred),
+            recorded_at: Timestamp::from_micros(recorded),
+        });
+        let progress = match (receipt, self.first_decided_us, latest) {
+            (None, None, None) => Progress::Submitted,
+            (Some(receipt), None, None) => Progress::Received(receipt),
+            (Some(receipt), Some(first), Some(latest)) => {
+                Progress::Decided { receipt, first_decided_at: Timestamp::from_micros(first), latest: Box::new(latest) }
+            }
+            _ => return None,
+        };
+        let withdrawal = match (self.withdrawn_us, self.withdrawal_recorded_us, self.withdrawal_reason) {
+            (Some(occurred), Some(recorded), Some(reason)) => Some(Withdrawal {
+                occurred_at: Timestamp::from_micros(occurred),
+                recorded_at: Timestamp::from_micros(recorded),
+                reason,
+            }),
+            _ => None,
+        };
+        Some(Case {
+            referred: Referred {
+                name: ReferralName { agency: self.agency, id: Uuid::from_slice(&self.case_id).ok()? },
+                platform: self.platform,
+                target: Target {
+                    kind: code(self.target_kind)?,
+                    url: self.url,
+                    native_id: self.native_id,
+                    canonical_url: self.canonical_url,
+                },
+                nature: code(self.nature)?,
+                ground: code(self.ground)?,
+                legal_basis: LegalBasis {
+                    code: self.legal_code,
+                    statute: self.legal_statute,
+                    section: self.legal_section,
+                },
+                statement_of_reasons: self.statement,
+                statement_language: self.statement_language,
+                content_language: self.content_language,
+                occurred_at: Timestamp::from_micros(self.submitted_us),
+                recorded_at: Timestamp::from_micros(self.submitted_recorded_us),
+            },
+            progress,
+            withdrawal,
+        })
+    }
+}
+
+/// A decision without its citations.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct DecisionRow {
+    pub(crate) seq: i64,
+    case_id: Vec<u8>,
+    version: i64,
+    agency: String,
+    platform: String,
+    kind: i64,
+    outcome: i64,
+    restriction: i64,
+    cannot_access: i64,
+    gone_by: i64,
+    protected_context: i64,
+    items_closed: i64,
+    items_total: i64,
+    suspended_until_us: Option<i64>,
+    duplicate_of: String,
+    law: String,
+    decided_by: i64,
+    cause_kind: i64,
+    cause_reference: String,
+    decided_us: i64,
+    effective_us: Option<i64>,
+    recorded_us: i64,
+    territorial_scope: String,
+    explanation: String,
+    language_reviewed: String,
+}
+
+impl DecisionRow {
+    /// The decision with its citations, in order.
+    pub(crate) fn read(self, clauses: Vec<Citation>) -> sqlx::Result<DecisionRecord> {
+        let seq = self.seq;
+        self.try_read(clauses).ok_or_else(|| unreadable(&format!("the decision of event {seq}")))
+    }
+
+    fn try_read(self, clauses: Vec<Citation>) -> Option<DecisionRecord> {
+        let id = Uuid::from_slice(&self.case_id).ok()?;
+        let flat = Flat {
+            outcome: code(self.outcome)?,
+            restriction: code(self.restriction)?,
+            cannot_access: code(self.cannot_access)?,
+            gone_by: code(self.gone_by)?,
+            protected_context: code(self.protected_context)?,
+            items_closed: u32::try_from(self.items_closed).ok()?,
+            items_total: u32::try_from(self.items_total).ok()?,
+            suspended_until: self.suspended_until_us.map(Timestamp::from_micros),
+            duplicate_of: match self.duplicate_of.as_str() {
+                "" => None,
+                name => Some(name.parse().ok()?),
+            },
+            clauses,
+            law: self.law,
+        };
+        let cause = match self.cause_kind {
+            0 => None,
+            kind => Some(Cause { kind: CauseKind::from_code(code(kind)?)?, reference: self.cause_reference }),
+        };
+        let mut violations = Violations::new();
+        let (outcome, also) = flat.assemble("", &mut violations)?;
+        let kind = Kind::assemble(code(self.kind)?, cause, "", &mut violations)?;
+        violations.into_result().ok()?;
+        Some(DecisionRecord {
+            seq: self.seq,
+            case: CaseName { platform: self.platform, id },
+            referral: ReferralName { agency: self.agency, id },
+            decision: Decision {
+                version: u32::try_from(self.version).ok()?,
+                content: Content {
+                    kind,
+                    outcome,
+                    also,
+                    decided_by: Source::from_code(code(self.decided_by)?)?,
+                    effective_at: self.effective_us.map(Timestamp::from_micros),
+                    territorial_scope: split(&self.territorial_scope),
+                    explanation: self.explanation,
+                    language_reviewed: self.language_reviewed,
+                },
+                decided_at: Timestamp::from_micros(self.decided_us),
+                recorded_at: Timestamp::from_micros(self.recorded_us),
+            },
+        })
+    }
+}
+
+/// A clause cited by a decision.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct CitationRow {
+    pub(crate) decision_seq: i64,
+    pub(crate) place: i64,
+    clause: String,
+    version: i64,
+}
+
+impl CitationRow {
+    pub(crate) fn read(&self) -> sqlx::Result<Citation> {
+        let read = || Some(Citation { clause: self.clause.parse().ok()?, version: u32::try_from(self.version).ok()? });
+        read().ok_or_else(|| unreadable(&format!("a citation of event {}", self.decision_seq)))
+    }
+}
+
+/// A clause.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct ClauseRow {
+    name: String,
+    title: String,
+    latest_version: i64,
+    created_us: i64,
+    pub(crate) updated_seq: i64,
+}
+
+impl ClauseRow {
+    pub(crate) fn read(self) -> sqlx::Result<Clause> {
+        let name = self.name.parse().map_err(|_| unreadable(&self.name))?;
+        Ok(Clause {
+            latest_version: u32::try_from(self.latest_version).map_err(|_| unreadable(&self.name))?,
+            name,
+            title: self.title,
+            created_at: Timestamp::from_micros(self.created_us),
+        })
+    }
+}
+
+/// A version of a clause.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct ClauseVersionRow {
+    clause: String,
+    version: i64,
+    title: String,
+    text_digest: String,
+    effective_from_us: i64,
+    effective_until_us: Option<i64>,
+    jurisdictions: String,
+    permits: String,
+    public_url: String,
+    recorded_us: i64,
+}
+
+impl ClauseVersionRow {
+    pub(crate) fn read(self) -> sqlx::Result<ClauseVersion> {
+        let read = || Some(Citation { clause: self.clause.parse().ok()?, version: u32::try_from(self.version).ok()? });
+        let citation = read().ok_or_else(|| unreadable(&self.clause))?;
+        Ok(ClauseVersion {
+            citation,
+            content: ClauseVersionDraft {
+                title: self.title,
+                text_digest: self.text_digest,
+                effective_from: Timestamp::from_micros(self.effective_from_us),
+                effective_until: self.effective_until_us.map(Timestamp::from_micros),
+                jurisdictions: split(&self.jurisdictions),
+                permits: self.permits,
+                public_url: self.public_url,
+            },
+            recorded_at: Timestamp::from_micros(self.recorded_us),
+        })
+    }
+}
