@@ -1,0 +1,278 @@
+//! How a client command reaches a server, and as whom.
+
+use std::future::Future;
+use std::time::Duration;
+
+use clap::Args;
+use portreeve_api::clients::{self, Acting};
+use portreeve_core::id::{IdSource as _, RandomIds, Uuid};
+use portreeve_core::name::{OrganisationKind, OrganisationName};
+use portreeve_core::principal::Role;
+use portreeve_core::time::{Clock as _, SystemClock, Timestamp};
+use tonic::Status;
+use tonic::transport::Channel;
+use tonic_types::StatusExt as _;
+
+use super::failure::{Failure, Result};
+
+/// Attempts of a call that the server asks to repeat.
+const ATTEMPTS: u32 = 6;
+/// Bytes that a server may send on one stream before they are read.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Where the server is and who calls it: options of every client command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// Where the server listens; for services apart, referral=URL,decision=URL,reporting=URL
+    #[arg(long, env = "PORTREEVE_SERVER", value_name = "URL", default_value = "http://127.0.0.1:7400")]
+    pub(crate) server: String,
+    /// The organisation that acts, such as agencies/nca or platforms/harbourbook
+    #[arg(long = "as", env = "PORTREEVE_AS", value_name = "ORGANISATION")]
+    pub(crate) acting: Option<OrganisationName>,
+    /// The person in it who acts, as the organisation names them
+    #[arg(long, env = "PORTREEVE_MEMBER", value_name = "NAME")]
+    pub(crate) member: Option<String>,
+    /// The roles to act in; without it, the ordinary ones of the organisation. `import` alone is added to those
+    #[arg(long, alias = "role", env = "PORTREEVE_ROLES", value_name = "ROLE", value_delimiter = ',')]
+    pub(crate) roles: Vec<String>,
+}
+
+impl Connection {
+    /// Connects, as `--as` says or else as `otherwise`.
+    pub(crate) async fn open(&self, otherwise: Option<&OrganisationName>) -> Result<Session> {
+        let acting = self.acting.as_ref().or(otherwise).ok_or_else(|| {
+            Failure::Usage("who acts is missing: give --as (or PORTREEVE_AS), such as --as agencies/nca".to_owned())
+        })?;
+        let caller = Caller::new(acting, self.member.as_deref(), &self.roles)?;
+        Session::connect(&self.server, caller).await
+    }
+}
+
+/// The roles to ask for: a role that adds to the ordinary ones would take them away if it were asked for alone.
+fn asked_roles(kind: OrganisationKind, roles: &[String]) -> Vec<&str> {
+    let mut asked: Vec<&str> = roles.iter().map(|role| role.trim()).filter(|role| !role.is_empty()).collect();
+    if asked == ["import"] {
+        let ordinary = Role::ALL.iter().filter(|(_, _, of, unasked)| *unasked && *of == Some(kind));
+        asked.splice(0..0, ordinary.map(|(_, name, ..)| *name));
+    }
+    asked
+}
+
+/// Who acts, told to the server in every call.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    organisation: OrganisationName,
+    acting: Acting,
+}
+
+impl Caller {
+    /// An organisation, a person in it, and the roles that are asked for.
+    pub(crate) fn new(organisation: &OrganisationName, member: Option<&str>, roles: &[String]) -> Result<Self> {
+        let plain = |_| Failure::Usage("--member and --roles must be plain ASCII text".to_owned());
+        let mut acting = Acting::new(&organisation.to_string()).map_err(plain)?;
+        if let Some(member) = member.filter(|member| !member.is_empty()) {
+            acting = acting.member(member).map_err(plain)?;
+        }
+        let roles = asked_roles(organisation.kind(), roles);
+        if !roles.is_empty() {
+            acting = acting.roles(&roles).map_err(plain)?;
+        }
+        Ok(Self { organisation: organisation.clone(), acting })
+    }
+}
+
+/// One organisation's connection to a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    servers: String,
+    referral: Channel,
+    decision: Channel,
+    reporting: Channel,
+    caller: Caller,
+}
+
+/// The addresses of the referral, the decision and the reporting service: one for all, or each with its name.
+fn addresses(servers: &str) -> Result<[&str; 3], String> {
+    if !servers.contains('=') {
+        return Ok([servers; 3]);
+    }
+    let mut found = [""; 3];
+    for part in servers.split(',') {
+        let (name, url) = part.trim().split_once('=').ok_or_else(|| format!("{part:?} is not NAME=URL"))?;
+        let place = ["referral", "decision", "reporting"].iter().position(|service| *service == name);
+        let slot = place.and_then(|place| found.get_mut(place)).ok_or_else(|| format!("{name:?} is no service"))?;
+        *slot = url;
+    }
+    if found.contains(&"") {
+        Err("each of referral, decision and reporting needs its URL".to_owned())
+    } else {
+        Ok(found)
+    }
+}
+
+/// Connects to one server.
+async fn connect(server: &str) -> Result<Channel> {
+    let endpoint = clients::endpoint(server)
+        .ok()
+        .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
+        .ok_or_else(|| Failure::Usage(format!("--server {server:?} must be a URL such as http://127.0.0.1:7400")))?;
+    // A stream that is not read for a while fills its own window; the connection's is many times larger, so that it can
+    // never keep the answers of other calls from coming through.
+    let endpoint = endpoint
+        .http2_adaptive_window(false)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(16 * STREAM_WINDOW_BYTES);
+    endpoint.connect().await.map_err(|error| {
+        let mut innermost: &dyn std::error::Error = &error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        Failure::Unreachable { server: server.to_owned(), cause: innermost.to_string() }
+    })
+}
+
+macro_rules! clients {
+    ($($(#[$doc:meta])* $name:ident: $make:ident($channel:ident) -> $client:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(&self) -> clients::$client {
+            clients::$make(self.$channel.clone(), self.caller.acting.clone())
+        }
+    )*};
+}
+
+impl Session {
+    /// Connects to the server at a URL, or to the services each at its own.
+    pub(crate) async fn connect(servers: &str, caller: Caller) -> Result<Self> {
+        let [referral, decision, reporting] =
+            addresses(servers).map_err(|error| Failure::Usage(format!("--server: {error}")))?;
+        let first = connect(referral).await?;
+        let (second, third) = if decision == referral && reporting == referral {
+            (first.clone(), first.clone())
+        } else {
+            (connect(decision).await?, connect(reporting).await?)
+        };
+        Ok(Self { servers: servers.to_owned(), referral: first, decision: second, reporting: third, caller })
+    }
+
+    /// The organisation that acts.
+    pub(crate) const fn organisation(&self) -> &OrganisationName {
+        &self.caller.organisation
+    }
+
+    /// What a call ended with, as this command's failure.
+    pub(crate) fn failure(&self, status: Status) -> Failure {
+        Failure::call(&self.servers, status)
+    }
+
+    clients! {
+        /// The referral service.
+        referrals: referral(referral) -> ReferralClient,
+        /// The organisations.
+        organisations: organisation(referral) -> OrganisationClient,
+        /// The decision service.
+        decisions: decision(decision) -> DecisionClient,
+        /// The platforms' catalogues.
+        policies: policy(decision) -> PolicyClient,
+        /// The reporting service.
+        reports: reporting(reporting) -> ReportingClient,
+    }
+
+    /// Makes a unary call, and makes it again where the server asks for that. Every write carries its request id, so
+    /// that a second attempt never does a thing twice.
+    pub(crate) async fn call<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        let mut tried = 1;
+        loop {
+            match attempt().await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) if tried < ATTEMPTS => {
+                    let Some(delay) = delay_of(&status) else { return Err(self.failure(status)) };
+                    tokio::time::sleep(delay * tried).await;
+                    tried += 1;
+                }
+                Err(status) => return Err(self.failure(status)),
+            }
+        }
+    }
+}
+
+/// `call!(session, referrals, create_referral, request)`: a unary call that is repeated where the server asks for it.
+macro_rules! call {
+    ($session:expr, $client:ident, $method:ident, $request:expr) => {{
+        let (session, request) = (&$session, $request);
+        session
+            .call(|| {
+                let (mut client, request) = (session.$client(), request.clone());
+                async move { client.$method(request).await }
+            })
+            .await
+    }};
+}
+pub(crate) use call;
+
+/// How long the server asks to wait before the same call is made again; `None` if it does not ask for that.
+pub(crate) fn delay_of(status: &Status) -> Option<Duration> {
+    status.get_error_details().retry_info().map(|retry| retry.retry_delay.unwrap_or(Duration::from_millis(100)))
+}
+
+/// The waits between attempts to take a stream up again: doubled up to ten seconds, and short again after progress.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(Duration::from_millis(100))
+    }
+}
+
+impl Backoff {
+    /// Waits before the next attempt.
+    pub(crate) async fn wait(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(Duration::from_secs(10));
+    }
+
+    /// Progress was made.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The present instant.
+pub(crate) fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+/// The request id that was given, or a new one.
+pub(crate) fn request_id(given: Option<Uuid>) -> String {
+    given.unwrap_or_else(|| RandomIds.uuid(now())).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_may_be_apart() {
+        assert_eq!(addresses("http://a"), Ok(["http://a"; 3]));
+        assert_eq!(
+            addresses("decision=http://d,referral=http://r, reporting=http://p"),
+            Ok(["http://r", "http://d", "http://p"])
+        );
+        assert!(addresses("decision=http://d").is_err() && addresses("decision=http://d,oops=x").is_err());
+    }
+
+    #[test]
+    fn the_import_role_adds_to_the_ordinary_ones() {
+        let asked = |kind, roles: &[&str]| {
+            asked_roles(kind, &roles.iter().map(|role| (*role).to_owned()).collect::<Vec<_>>()).join(",")
+        };
+        assert_eq!(asked(OrganisationKind::Agency, &[]), "");
+        assert_eq!(asked(OrganisationKind::Agency, &["import"]), "officer,import");
+        assert_eq!(asked(OrganisationKind::Platform, &["import"]), "reviewer,policy-editor,import");
+        assert_eq!(asked(OrganisationKind::Platform, &["reviewer", "import"]), "reviewer,import");
+    }
+}

@@ -1,0 +1,197 @@
+//! What went wrong, said so that the reader knows what to do, and the exit code that goes with it.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use portreeve_api::common::v1::ErrorReason;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The server, or a rule of the command itself, refused. Exit code 1.
+    Refused(Box<Status>),
+    /// Part of the work was refused, or it failed on this machine; the sentence says it all. Exit code 1.
+    Failed(String),
+    /// The command line or an input file is wrong. Exit code 2.
+    Usage(String),
+    /// No server answered. Exit code 3.
+    Unreachable {
+        /// The address that was tried.
+        server: String,
+        /// What the transport said.
+        cause: String,
+    },
+}
+
+/// The result of a command.
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    /// A file that cannot be used.
+    pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
+        Self::Usage(format!("{}: {error}", path.display()))
+    }
+
+    /// What a call to `server` ended with.
+    pub(crate) fn call(server: &str, status: Status) -> Self {
+        // The transport makes statuses of its own when nobody answers; a server of ours always gives a reason.
+        if status.code() == Code::Unavailable && reason(&status.get_error_details()).is_none() {
+            return Self::Unreachable { server: server.to_owned(), cause: causes(&status) };
+        }
+        Self::Refused(Box::new(status))
+    }
+
+    /// The exit code.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Refused(_) | Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable { .. } => 3,
+        })
+    }
+}
+
+/// Printing to a pipe that nobody reads any more is an ordinary end, which [`super::main`] looks for by this text.
+pub(crate) const CLOSED_PIPE: &str = "the output was closed";
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::Failed(CLOSED_PIPE.to_owned());
+        }
+        Self::Failed(error.to_string())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(status) => f.write_str(&explain(status)),
+            Self::Failed(text) => f.write_str(text),
+            Self::Usage(text) => write!(f, "{text}\n  what to do: see `portreeve help`"),
+            Self::Unreachable { server, cause } => write!(
+                f,
+                "no server answers at {server}: {cause}\n  what to do: start one with `portreeve serve`, or name another \
+                 with --server or PORTREEVE_SERVER"
+            ),
+        }
+    }
+}
+
+/// A status as a person reads it: reason and sentence, every wrong field, and what to do.
+pub(crate) fn explain(status: &Status) -> String {
+    let details = status.get_error_details();
+    let name = reason(&details).map_or_else(|| format!("{:?}", status.code()), str::to_owned);
+    let mut text = format!("{name}: {}", status.message());
+    for (field, description) in fields(&details) {
+        let _ = write!(text, "\n  {field}: {description}");
+    }
+    let _ = write!(text, "\n  what to do: {}", advice(&name, status.code()));
+    if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
+        let _ = write!(text, " (after {} ms)", delay.as_millis());
+    }
+    text
+}
+
+/// The reason that a server of ours gives with every error.
+pub(crate) fn reason(details: &ErrorDetails) -> Option<&str> {
+    details.error_info().map(|info| info.reason.as_str()).filter(|reason| !reason.is_empty())
+}
+
+/// Every field that is wrong, with what is wrong with it.
+pub(crate) fn fields(details: &ErrorDetails) -> impl Iterator<Item = (&str, &str)> {
+    let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+    violations.iter().map(|violation| (violation.field.as_str(), violation.description.as_str()))
+}
+
+/// The innermost sentence of an error's chain, which is where transports say what happened.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// The next step for a reason; for one that this version does not know, by the gRPC code alone.
+fn advice(reason: &str, code: Code) -> &'static str {
+    use ErrorReason as R;
+    match R::from_str_name(&format!("ERROR_REASON_{reason}")).unwrap_or(R::Unspecified) {
+        R::RequestInvalid => "correct the fields; the same request cannot succeed unchanged",
+        R::RequestIdReused => "use a new request id for new content; the first request stands",
+        R::PageTokenInvalid => "begin again without a page token",
+        R::ResumeTokenInvalid | R::ResumeTokenForeign => "start with --from earliest or --from snapshot",
+        R::ResumeTokenFuture | R::ResumeTokenExpired => "start with --from snapshot",
+        R::ResumeFilterChanged => "use the filter that the token came with, or start with --from snapshot",
+        R::RevisionInvalid => "leave the revision out, or use one that this server gave",
+        R::NotCaughtUp => "run the command again in a moment",
+        R::Unauthenticated => "say who acts, with --as agencies/ID, platforms/ID, oversightBodies/ID or operators/ID",
+        R::PermissionDenied => "act as the organisation that owns it (--as), with a role that may do it (--roles)",
+        R::OrganisationNotFound => "check the name with `portreeve organisation list`, or create it",
+        R::ReferralNotFound | R::DecisionNotFound => "check the name",
+        R::CaseNotFound => "check the name with `portreeve inbox`; a new referral takes a moment to arrive",
+        R::ClauseNotFound => "check clause and version with `portreeve clause list`, or add them",
+        R::OrganisationExists | R::ClauseExists => "choose another id",
+        R::HostTaken => "take the host from the other platform first",
+        R::InvalidTransition => "read it again and take a possible step: a case is acknowledged before it is decided",
+        R::CaseWithdrawn => "nothing; the agency took the referral back",
+        R::StaleVersion => "read it again and decide anew",
+        R::ClauseNotInForce => "cite the version that was in force when the decision was made",
+        R::BackdatingNotPermitted => "ask for the role with --roles import",
+        R::Overloaded | R::ServerDraining | R::StorageUnavailable | R::DeadlineExceeded => {
+            "run it again; with the same request id nothing is done twice"
+        }
+        R::LimitExceeded => "split the request",
+        R::UrlOfAnotherPlatform => "address the platform that the host belongs to",
+        R::Internal => "report it with the time of the call",
+        R::Unspecified => match code {
+            Code::InvalidArgument | Code::OutOfRange => "correct the request",
+            Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted => "run it again",
+            Code::Unimplemented => "check that the server is a Portreeve of this version and runs this service",
+            _ => "report it with the time of the call",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::{ErrorDetails, StatusExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_reason_fields_and_next_step() {
+        let mut details =
+            ErrorDetails::with_error_info("REQUEST_INVALID", "portreeve", std::collections::HashMap::new());
+        details.add_bad_request_violation("referral.target.url", "must be an http or https URL");
+        details.add_bad_request_violation("request_id", "must be a UUID");
+        let status = Status::with_error_details(Code::InvalidArgument, "2 fields are wrong", details);
+        let failure = Failure::call("http://127.0.0.1:1", status);
+        assert_eq!(
+            failure.to_string(),
+            "REQUEST_INVALID: 2 fields are wrong\n  referral.target.url: must be an http or https URL\n  \
+             request_id: must be a UUID\n  what to do: correct the fields; the same request cannot succeed unchanged"
+        );
+        assert_eq!(failure.exit_code(), ExitCode::from(1));
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_no_refusal() {
+        let failure = Failure::call("http://127.0.0.1:1", Status::unavailable("tcp connect error"));
+        assert_eq!(failure.exit_code(), ExitCode::from(3));
+        assert!(failure.to_string().contains("portreeve serve"));
+    }
+
+    #[test]
+    fn every_reason_has_its_own_advice() {
+        for value in 1..100 {
+            let Ok(known) = ErrorReason::try_from(value) else { break };
+            let name = known.as_str_name().trim_start_matches("ERROR_REASON_");
+            assert!(!advice(name, Code::Ok).starts_with("report it") || name == "INTERNAL", "{name} has no advice");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A row of a file as a referral, and the request id that belongs to it.
+
+use csv::ByteRecord;
+use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind};
+use portreeve_api::referral::v1::{ImportItem, LegalBasis, ReferralDraft, Target};
+use portreeve_core::id::Uuid;
+use portreeve_core::name::OrganisationName;
+use prost::Message as _;
+
+use crate::cli::sheet::{Column, Header, Refusal};
+use crate::cli::words::{self, Word};
+
+/// Bytes of a row that is worth sending: more than every field at its longest together.
+const ROW_BYTES_MAX: usize = 128 * 1024;
+
+const fn required(name: &'static str) -> Column {
+    Column { name, required: true }
+}
+
+const fn optional(name: &'static str) -> Column {
+    Column { name, required: false }
+}
+
+/// The columns of a file of referrals.
+pub(super) const COLUMNS: &[Column] = &[
+    required("platform"),
+    required("kind"),
+    required("url"),
+    optional("native_id"),
+    required("nature"),
+    required("ground"),
+    optional("legal_basis_code"),
+    required("statute"),
+    optional("section"),
+    required("reasons"),
+    required("reasons_language"),
+    optional("content_language"),
+    optional("occurred_at"),
+    optional("request_id"),
+];
+
+/// The referral in a row. What only the server can know (whose host it is, for instance) is left to it; what cannot be
+/// put into a request is refused here, all of it at once.
+pub(super) fn item(agency: &OrganisationName, header: &Header, row: &ByteRecord) -> Result<ImportItem, Refusal> {
+    if row.as_slice().len() > ROW_BYTES_MAX {
+        let message = format!("the row has {} bytes, and {ROW_BYTES_MAX} are allowed", row.as_slice().len());
+        return Err(Refusal { reason: "LIMIT_EXCEEDED".to_owned(), message, field: String::new() });
+    }
+    let cells = header.cells(row)?;
+    let mut wrong = Vec::new();
+    let draft = ReferralDraft {
+        platform: platform(cells.get("platform")),
+        target: Some(Target {
+            kind: word::<TargetKind>("kind", cells.get("kind"), &mut wrong),
+            url: cells.get("url").to_owned(),
+            native_id: cells.get("native_id").to_owned(),
+            canonical_url: String::new(),
+        }),
+        nature: word::<ReferralNature>("nature", cells.get("nature"), &mut wrong),
+        ground: word::<Ground>("ground", cells.get("ground"), &mut wrong),
+        legal_basis: Some(LegalBasis {
+            code: cells.get("legal_basis_code").to_owned(),
+            statute: cells.get("statute").to_owned(),
+            section: cells.get("section").to_owned(),
+        }),
+        statement_of_reasons: cells.get("reasons").to_owned(),
+        statement_language: cells.get("reasons_language").to_owned(),
+        content_language: cells.get("content_language").to_owned(),
+        occurred_at: match cells.get("occurred_at") {
+            "" => None,
+            text => words::time(text).map_err(|error| wrong.push(("occurred_at".to_owned(), error))).ok(),
+        },
+    };
+    if !wrong.is_empty() {
+        return Err(Refusal::invalid(wrong));
+    }
+    let request_id = match cells.get("request_id") {
+        "" => request_id(agency, &draft).to_string(),
+        given => given.to_lowercase(),
+    };
+    Ok(ImportItem { request_id, draft: Some(draft) })
+}
+
+fn word<W: Word + Into<i32>>(column: &str, text: &str, wrong: &mut Vec<(String, String)>) -> i32 {
+    match W::parse(text) {
+        Ok(value) => value.into(),
+        Err(error) => {
+            wrong.push((column.to_owned(), error));
+            0
+        }
+    }
+}
+
+/// `harbourbook` and `platforms/harbourbook` are the same platform.
+fn platform(text: &str) -> String {
+    if text.contains('/') || text.is_empty() { text.to_owned() } else { format!("platforms/{text}") }
+}
+
+/// The request id of a row that brings none: a UUIDv5 (RFC 9562) over the agency and everything that the row says, so
+/// that the same row is the same request whenever and from wherever it is sent, and nothing is referred twice.
+pub(crate) fn request_id(agency: &OrganisationName, draft: &ReferralDraft) -> Uuid {
+    let space = Uuid::new_v5(&Uuid::NAMESPACE_URL, b"https://portreeve.org/requests/import/v1");
+    let space = Uuid::new_v5(&space, agency.to_string().as_bytes());
+    Uuid::new_v5(&space, &draft.encode_to_vec())
+}
+
+/// The column for the path of a field in an item.
+pub(super) fn column(path: &str) -> String {
+    let within = path.split("draft.").last().unwrap_or(path);
+    let column = match within {
+        "target.kind" => "kind",
+        "target.url" => "url",
+        "target.native_id" => "native_id",
+        "legal_basis.code" => "legal_basis_code",
+        "legal_basis.statute" => "statute",
+        "legal_basis.section" => "section",
+        "statement_of_reasons" => "reasons",
+        "statement_language" => "reasons_language",
+        _ if within.ends_with("request_id") => "request_id",
+        other => other,
+    };
+    column.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "platform,kind,url,native_id,nature,ground,legal_basis_code,statute,section,reasons,\
+                          reasons_language,content_language,occurred_at,request_id";
+    const ROW: &str = "harbourbook,page,https://harbourbook.example/p/1,1,voluntary-referral,OFFER_TRANSPORT_SEA,\
+                       IA1971_S25,Immigration Act 1971,s. 25,\"Offers crossings, with prices\",en,ku,2020-01-06T09:00:00Z,";
+
+    fn read(row: &str) -> Result<ImportItem, Refusal> {
+        let text = format!("{HEADER}\n{row}\n");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.csv");
+        std::fs::write(&path, text).unwrap();
+        let mut sheet = crate::cli::sheet::Sheet::open(&path, b',', COLUMNS).unwrap();
+        let row = sheet.next().unwrap().unwrap();
+        item(&"agencies/nca".parse().unwrap(), sheet.header(), &row)
+    }
+
+    #[test]
+    fn a_row_becomes_a_referral() {
+        let item = read(ROW).unwrap();
+        let draft = item.draft.unwrap();
+        assert_eq!(draft.platform, "platforms/harbourbook");
+        assert_eq!(draft.ground(), Ground::OfferTransportSea);
+        assert_eq!(draft.nature(), ReferralNature::VoluntaryReferral);
+        assert_eq!(draft.statement_of_reasons, "Offers crossings, with prices");
+        assert_eq!(draft.occurred_at.unwrap().seconds, 1_578_301_200);
+        let target = draft.target.unwrap();
+        assert_eq!((target.kind(), target.url.as_str()), (TargetKind::Page, "https://harbourbook.example/p/1"));
+    }
+
+    #[test]
+    fn everything_wrong_with_a_row_is_said_at_once() {
+        let row =
+            ROW.replace("page,", "boat,").replace("OFFER_TRANSPORT_SEA", "").replace("2020-01-06T09", "yesterday");
+        let refusal = read(&row).unwrap_err();
+        assert_eq!(refusal.reason, "REQUEST_INVALID");
+        assert_eq!(refusal.field, "kind; ground; occurred_at");
+        assert!(refusal.message.starts_with("kind \"boat\" is none of PAGE, ACCOUNT"), "{}", refusal.message);
+    }
+
+    #[test]
+    fn the_same_content_is_the_same_request_and_no_other_is() {
+        let id = |row: &str| read(row).unwrap().request_id;
+        let first = id(ROW);
+        assert_eq!(first, "5eb28863-d534-50c7-8cf9-90e9c1da175c", "a changed derivation would import old files twice");
+        assert_eq!(id(&ROW.replace("OFFER_TRANSPORT_SEA", "offer-transport-sea")), first);
+        assert_eq!(id(&ROW.replace("harbourbook,page", " platforms/harbourbook , PAGE ")), first);
+        for other in [ROW.replace("p/1", "p/2"), ROW.replace(",ku,", ",,"), ROW.replace("s. 25", "s. 24")] {
+            assert_ne!(id(&other), first, "{other}");
+        }
+        let item = read(ROW).unwrap();
+        let other = request_id(&"agencies/bka".parse().unwrap(), &item.draft.unwrap());
+        assert_ne!(other.to_string(), first);
+        assert_eq!(id(&format!("{ROW}0B9C5BA6-0E5B-4A39-9A5C-6B6A5E0F7A11")), "0b9c5ba6-0e5b-4a39-9a5c-6b6a5e0f7a11");
+    }
+
+    #[test]
+    fn a_giant_row_is_refused_before_it_is_sent() {
+        let refusal = read(&ROW.replace("with prices", &"x".repeat(ROW_BYTES_MAX))).unwrap_err();
+        assert_eq!(refusal.reason, "LIMIT_EXCEEDED");
+    }
+
+    #[test]
+    fn paths_of_fields_lead_back_to_columns() {
+        let pairs = [
+            ("items[3].draft.target.url", "url"),
+            ("draft.legal_basis.statute", "statute"),
+            ("draft.statement_of_reasons", "reasons"),
+            ("statement_language", "reasons_language"),
+            ("draft.occurred_at", "occurred_at"),
+            ("request_id", "request_id"),
+        ];
+        for (path, name) in pairs {
+            assert_eq!(column(path), name);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line: one module for each subject.
+
+/// `println!`, but an output that nobody reads any more is an error like others, and not a panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($text)*).map_err($crate::cli::failure::Failure::from)
+    }};
+}
+pub(crate) use say;
+
+pub(crate) mod clause;
+mod completions;
+mod config;
+pub(crate) mod connection;
+mod decide;
+pub(crate) mod failure;
+pub(crate) mod import;
+mod inbox;
+mod json;
+mod organisation;
+mod refer;
+pub(crate) mod report;
+mod serve;
+mod sheet;
+pub(crate) mod table;
+mod upkeep;
+pub(crate) mod watch;
+pub(crate) mod words;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+use crate::demo::Demo;
+
+/// An exchange for referrals of online content between public authorities and platforms
+#[derive(Debug, Parser)]
+#[command(name = "portreeve", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Start with `portreeve demo`. Ends with 0 when it succeeded, 1 when it was refused, 2 when the \
+    command line or a file is wrong, 3 when no server answers."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(Demo),
+    Refer(Box<refer::Refer>),
+    Withdraw(refer::Withdraw),
+    Import(import::Import),
+    Inbox(inbox::Inbox),
+    Decide(Box<decide::Decide>),
+    Report(report::Report),
+    Watch(watch::Watch),
+    Organisation(organisation::Organisation),
+    Clause(clause::Clause),
+    Rebuild(upkeep::Rebuild),
+    Compact(upkeep::Compact),
+    Config(config::Config),
+    Completions(completions::Completions),
+}
+
+/// Runs the command line of this process to its end.
+pub fn main() -> ExitCode {
+    // Wrong usage ends the process here, with code 2.
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(code) => code,
+        Err(Failure::Failed(text)) if text == failure::CLOSED_PIPE => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run(command: Command) -> failure::Result<ExitCode> {
+    match command {
+        Command::Serve(command) => return command.run().await,
+        Command::Demo(command) => return command.run().await,
+        Command::Refer(command) => command.run().await?,
+        Command::Withdraw(command) => command.run().await?,
+        Command::Import(command) => command.run().await?,
+        Command::Inbox(command) => command.run().await?,
+        Command::Decide(command) => command.run().await?,
+        Command::Report(command) => command.run().await?,
+        Command::Watch(command) => command.run().await?,
+        Command::Organisation(command) => command.run().await?,
+        Command::Clause(command) => command.run().await?,
+        Command::Rebuild(command) => command.run().await?,
+        Command::Compact(command) => command.run().await?,
+        Command::Config(command) => command.run()?,
+        Command::Completions(command) => command.run()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_has_an_example() {
+        fn check(command: &clap::Command) {
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+                let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example") && help.contains("portreeve "), "{} has no example", sub.get_name());
+                check(sub);
+            }
+        }
+        Cli::command().debug_assert();
+        check(&Cli::command());
+    }
+}

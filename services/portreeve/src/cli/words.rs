@@ -1,0 +1,170 @@
+//! The words in which the contract's values are typed and printed: enum values without their prefix, times and dates.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use portreeve_api::common::v1::{Disposition, Ground, ReferralNature, TargetKind};
+use portreeve_api::decision::v1::{
+    AccessObstacle, CaseStatus, CauseKind, DecisionKind, DecisionSource, GoneBy, Outcome, ProtectedContext, Restriction,
+};
+use portreeve_api::referral::v1::{OrganisationKind, ReferralState};
+use portreeve_api::reporting::v1::Dimension;
+use portreeve_core::time::Timestamp;
+
+/// An enum of the contract whose values people type: `OFFER_TRANSPORT_SEA`, or `offer-transport-sea`.
+pub(crate) trait Word: Copy + Sized {
+    /// The part that every value's name in the contract begins with.
+    const PREFIX: &'static str;
+
+    /// The name in the contract.
+    fn full(self) -> &'static str;
+
+    /// The value with a name in the contract.
+    fn from_full(name: &str) -> Option<Self>;
+
+    /// The value with a number.
+    fn from_number(number: i32) -> Option<Self>;
+
+    /// The name without its prefix.
+    fn word(self) -> &'static str {
+        self.full().trim_start_matches(Self::PREFIX)
+    }
+
+    /// Reads a word; the error lists those that exist.
+    fn parse(text: &str) -> Result<Self, String> {
+        let name = text.trim().to_ascii_uppercase().replace(['-', ' '], "_");
+        let name = name.trim_start_matches(Self::PREFIX);
+        Self::from_full(&format!("{}{name}", Self::PREFIX)).filter(|value| value.word() != "UNSPECIFIED").ok_or_else(
+            || {
+                let known = Self::words().join(", ");
+                format!("{text:?} is none of {known}")
+            },
+        )
+    }
+
+    /// Every word, in the order of the contract.
+    fn words() -> Vec<&'static str> {
+        (1..200).map_while(Self::from_number).map(Self::word).collect()
+    }
+}
+
+macro_rules! words {
+    ($($type:ident = $prefix:literal),* $(,)?) => {$(
+        impl Word for $type {
+            const PREFIX: &'static str = $prefix;
+
+            fn full(self) -> &'static str {
+                self.as_str_name()
+            }
+
+            fn from_full(name: &str) -> Option<Self> {
+                Self::from_str_name(name)
+            }
+
+            fn from_number(number: i32) -> Option<Self> {
+                Self::try_from(number).ok()
+            }
+        }
+    )*};
+}
+
+words! {
+    AccessObstacle = "ACCESS_OBSTACLE_",
+    CaseStatus = "CASE_STATUS_",
+    CauseKind = "CAUSE_KIND_",
+    DecisionKind = "DECISION_KIND_",
+    DecisionSource = "DECISION_SOURCE_",
+    Dimension = "DIMENSION_",
+    Disposition = "DISPOSITION_",
+    GoneBy = "GONE_BY_",
+    Ground = "GROUND_",
+    OrganisationKind = "ORGANISATION_KIND_",
+    Outcome = "OUTCOME_",
+    ProtectedContext = "PROTECTED_CONTEXT_",
+    ReferralNature = "REFERRAL_NATURE_",
+    ReferralState = "REFERRAL_STATE_",
+    Restriction = "RESTRICTION_",
+    TargetKind = "TARGET_KIND_",
+}
+
+/// The words of an enum as an option takes them: in lower case with hyphens, and as the contract writes them.
+pub(crate) fn words_of<W: Word + Send + Sync + 'static>() -> impl TypedValueParser<Value = W> {
+    let value = |word: &'static str| PossibleValue::new(word.to_lowercase().replace('_', "-")).alias(word);
+    PossibleValuesParser::new(W::words().into_iter().map(value)).try_map(|text| W::parse(&text))
+}
+
+/// The word of a number as a message carries it; the number itself where this version has no word for it.
+pub(crate) fn shown<W: Word>(number: i32) -> String {
+    W::from_number(number).map_or_else(|| number.to_string(), |value| value.word().to_owned())
+}
+
+/// Reads an RFC 3339 time, or a date as the start of its day in UTC.
+pub(crate) fn time(text: &str) -> Result<prost_types::Timestamp, String> {
+    text.trim().parse::<Timestamp>().map(to_proto)
+}
+
+/// An instant as messages carry it.
+pub(crate) fn to_proto(instant: Timestamp) -> prost_types::Timestamp {
+    let (seconds, nanos) = instant.to_parts();
+    prost_types::Timestamp { seconds, nanos }
+}
+
+/// The instant in a message.
+pub(crate) fn from_proto(instant: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    instant.and_then(|instant| Timestamp::from_parts(instant.seconds, instant.nanos))
+}
+
+/// A whole number with its thousands set apart: `1,218`.
+pub(crate) fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+/// A share in per cent with one decimal; a dash when there is nothing to be a share of.
+pub(crate) fn share(part: i64, whole: i64) -> String {
+    if whole == 0 {
+        return "–".to_owned();
+    }
+    let tenths = (i128::from(part) * 1000 + i128::from(whole) / 2) / i128::from(whole);
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_in_any_spelling_and_listed_when_wrong() {
+        for text in
+            ["OFFER_TRANSPORT_SEA", "offer-transport-sea", "GROUND_OFFER_TRANSPORT_SEA", " offer transport sea "]
+        {
+            assert_eq!(Ground::parse(text), Ok(Ground::OfferTransportSea), "{text}");
+        }
+        let wrong = TargetKind::parse("submarine").unwrap_err();
+        assert!(
+            wrong.starts_with("\"submarine\" is none of PAGE, ACCOUNT,") && wrong.ends_with("PHONE_NUMBER"),
+            "{wrong}"
+        );
+        assert!(Outcome::parse("UNSPECIFIED").is_err() && Outcome::parse("").is_err());
+        assert_eq!(shown::<Outcome>(9), "NO_ACTION_PERMITTED_BY_POLICY");
+        assert_eq!(shown::<Outcome>(4711), "4711");
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_shares_rounded() {
+        assert_eq!(
+            [0, 7, 999, 1_218, 1_000_000, -12_345].map(grouped),
+            ["0", "7", "999", "1,218", "1,000,000", "-12,345"]
+        );
+        assert_eq!(
+            (share(578, 1_218), share(485, 1_218), share(155, 1_218)),
+            ("47.5 %".into(), "39.8 %".into(), "12.7 %".into())
+        );
+        assert_eq!(share(0, 0), "–");
+    }
+}

@@ -1,0 +1,179 @@
+//! Puts the services together: all of them in one process, or one.
+//!
+//! The code path is the same in both: a service learns of another over gRPC, through a channel within the process or to
+//! where the other one is.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use portreeve_core::id::RandomIds;
+use portreeve_core::time::SystemClock;
+use portreeve_core::{Clock, IdSource};
+use portreeve_runtime::channel::{self, AddressError};
+use portreeve_runtime::config::{Config, Part};
+use portreeve_runtime::lifecycle::Lifecycle;
+use portreeve_runtime::server::{Builder, Running, StartError};
+use portreeve_runtime::watch;
+use tonic::transport::Channel;
+
+/// Why the suite, or a part of it, did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SuiteError {
+    /// The configuration names no database that there could be.
+    #[error("database: {0}")]
+    Database(#[source] portreeve_core::Error),
+    /// A service's data cannot be opened.
+    #[error("the data of the {0} service cannot be opened: {1}")]
+    Data(&'static str, #[source] portreeve_core::Error),
+    /// A service cannot follow another.
+    #[error("the {0} service cannot follow the others: {1}")]
+    Follow(&'static str, #[source] portreeve_core::Error),
+    /// The address of another service is missing or wrong.
+    #[error("{0}: {1}")]
+    Address(&'static str, #[source] AddressError),
+    /// The server cannot listen.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Starts a part of the suite, or all of it. It lives as long as `life`: its writers commit what has queued when no call
+/// is left, and only then does [`Lifecycle::run`] return.
+pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Running, SuiteError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
+    let database = config.database().map_err(SuiteError::Database)?;
+    let streams = watch::Settings { drain: life.soft(), ..watch::Settings::default() };
+    let mut server = Builder::new(life.clone(), Arc::clone(&clock), Arc::clone(&ids));
+    let to = |key, url: &Option<String>, server: &Builder| -> Result<Channel, SuiteError> {
+        match url {
+            _ if part == Part::Suite => Ok(server.local_channel()),
+            url => {
+                channel::connect(url.as_deref().unwrap_or_default()).map_err(|error| SuiteError::Address(key, error))
+            }
+        }
+    };
+    if matches!(part, Part::Suite | Part::Referral) {
+        let settings =
+            portreeve_referral::Settings { backdating_days_max: config.max_backdating_days, watch: streams.clone() };
+        let service = portreeve_referral::Service::open(&database, settings, Arc::clone(&clock), Arc::clone(&ids))
+            .await
+            .map_err(|error| SuiteError::Data("referral", error))?;
+        server.add(service.referrals()).add(service.organisations());
+        stop_when_quiet(life, "the referral writer", async move { service.stop().await });
+    }
+    if matches!(part, Part::Suite | Part::Decision) {
+        let settings =
+            portreeve_decision::Settings { backdating_days_max: config.max_backdating_days, watch: streams.clone() };
+        let service = portreeve_decision::Service::open(&database, settings, Arc::clone(&clock), Arc::clone(&ids))
+            .await
+            .map_err(|error| SuiteError::Data("decision", error))?;
+        let referral = to("referral_url", &config.referral_url, &server)?;
+        server.add(service.decisions()).add(service.policies());
+        let (soft, quiet) = (life.soft(), life.quiet());
+        life.spawn("the decision follower", async move {
+            service.follow(referral, soft).await?;
+            quiet.cancelled().await;
+            service.stop().await;
+            Ok::<_, portreeve_core::Error>(())
+        });
+    }
+    if matches!(part, Part::Suite | Part::Reporting) {
+        let settings = portreeve_reporting::Settings { watch: streams };
+        let service = portreeve_reporting::Service::open(&database, settings, clock, ids)
+            .await
+            .map_err(|error| SuiteError::Data("reporting", error))?;
+        let referral = to("referral_url", &config.referral_url, &server)?;
+        let decision = to("decision_url", &config.decision_url, &server)?;
+        let follow =
+            service.follow(referral, decision, life.soft()).map_err(|error| SuiteError::Follow("reporting", error))?;
+        server.add(service.reports());
+        spawn(life, "the reporting follower", follow);
+        stop_when_quiet(life, "the reporting writer", async move { service.stop().await });
+    }
+    Ok(server.start(config.listen).await?)
+}
+
+fn spawn(life: &Lifecycle, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    life.spawn(name, async move {
+        task.await;
+        Ok::<_, Infallible>(())
+    });
+}
+
+fn stop_when_quiet(life: &Lifecycle, name: &'static str, stop: impl Future<Output = ()> + Send + 'static) {
+    let quiet = life.quiet();
+    spawn(life, name, async move {
+        quiet.cancelled().await;
+        stop.await;
+    });
+}
+
+/// A service of the suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Organisations and referrals.
+    Referral,
+    /// Cases, decisions and policies.
+    Decision,
+    /// Reports.
+    Reporting,
+}
+
+impl Service {
+    /// All of them, each after those that it follows.
+    pub const ALL: [Self; 3] = [Self::Referral, Self::Decision, Self::Reporting];
+}
+
+impl std::fmt::Display for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Referral => "referral",
+            Self::Decision => "decision",
+            Self::Reporting => "reporting",
+        })
+    }
+}
+
+/// Opens a service's data without serving it, works on it, and closes it again.
+macro_rules! with_data {
+    ($service:expr, $config:expr, |$open:ident| $work:expr) => {{
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
+        let database = $config.database().map_err(SuiteError::Database)?;
+        match $service {
+            Service::Referral => {
+                with_data!(portreeve_referral, "referral", &database, clock, ids, |$open| $work)
+            }
+            Service::Decision => {
+                with_data!(portreeve_decision, "decision", &database, clock, ids, |$open| $work)
+            }
+            Service::Reporting => {
+                with_data!(portreeve_reporting, "reporting", &database, clock, ids, |$open| $work)
+            }
+        }
+    }};
+    ($krate:ident, $name:literal, $database:expr, $clock:expr, $ids:expr, |$open:ident| $work:expr) => {{
+        let failed = |error| SuiteError::Data($name, error);
+        let $open =
+            $krate::Service::open($database, $krate::Settings::default(), $clock, $ids).await.map_err(failed)?;
+        let done: portreeve_core::Result<_> = async { $work }.await;
+        $open.stop().await;
+        done.map_err(failed)
+    }};
+}
+
+/// Empties a service's state tables and fills them again from its log; gives the number of events. No server may run on
+/// the data.
+pub async fn rebuild(service: Service, config: &Config) -> Result<i64, SuiteError> {
+    with_data!(service, config, |open| open.reads().rebuild().await)
+}
+
+/// Lets the streams of a service no longer start before its newest `keep` events; gives the number of events and the
+/// position after which streams can start.
+pub async fn compact(service: Service, config: &Config, keep: i64) -> Result<(i64, i64), SuiteError> {
+    with_data!(service, config, |open| {
+        let (state, _) = open.log().standing().await?;
+        let floor = open.reads().compact(state.head.saturating_sub(keep).max(0)).await?;
+        Ok((state.head, floor))
+    })
+}

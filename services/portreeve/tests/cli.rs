@@ -1,0 +1,247 @@
+//! The binary as its users meet it: its commands against its own server, their output and their exit codes.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn portreeve() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+    for variable in ["PORTREEVE_SERVER", "PORTREEVE_AS", "PORTREEVE_ROLES", "PORTREEVE_MEMBER", "PORTREEVE_CONFIG"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// A server of its own, on a free port, ended with the test.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let mut process = portreeve()
+            .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--database"])
+            .arg(format!("sqlite:{}", folder.display()))
+            // Where a server is started, the variable of the client commands may be set.
+            .env("PORTREEVE_AS", "agencies/nca")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://"));
+        let url = url.unwrap_or_else(|| panic!("no address in {line:?}")).to_owned();
+        assert!(line.contains("open") && line.contains("this machine only"), "{line}");
+        Self { process, url }
+    }
+
+    fn run(&self, acting: &str, arguments: &[&str]) -> Output {
+        portreeve().args(arguments).args(["--server", &self.url, "--as", acting]).output().unwrap()
+    }
+
+    fn done(&self, acting: &str, arguments: &[&str]) -> String {
+        let output = self.run(acting, arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const SUM: &str = "1,218 referred  =  578 closed  +  485 not in breach  +  155 undecided  +  0 other";
+
+#[test]
+fn the_demo_comes_to_the_published_totals() {
+    let output = portreeve().arg("demo").output().unwrap();
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}\n{}", text(&output.stderr));
+    for line in [SUM, "harbourbook: requests@1", "CHA0051", "is synthetic", "With the undecided (Kaplan-Meier)"] {
+        assert!(shown.contains(line), "{line:?} is missing in\n{shown}");
+    }
+}
+
+#[test]
+fn the_demo_can_be_played_twice_and_the_tables_be_rebuilt_from_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let play = || portreeve().args(["demo", "--server", &server.url]).output().unwrap();
+    let (first, second) = (play(), play());
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    assert_eq!(text(&first.stdout), text(&second.stdout));
+
+    let report = ["report", "--cohort", "2020-01..2020-05", "--as-of", "2020-09-03", "--by", "platform,clause"];
+    let csv =
+        |server: &Server| server.done("oversightBodies/home-affairs", &[&report[..], &["--format", "csv"]].concat());
+    let before = csv(&server);
+    assert!(before.lines().last().unwrap().starts_with("total,"), "{before}");
+    drop(server);
+    let database = format!("sqlite:{}", folder.path().display());
+    let rebuilt = portreeve().args(["rebuild", "--database", &database]).output().unwrap();
+    assert_eq!(rebuilt.status.code(), Some(0), "{}", text(&rebuilt.stderr));
+    assert!(text(&rebuilt.stdout).contains("referral: rebuilt from 1,223 events"), "{}", text(&rebuilt.stdout));
+    assert_eq!(csv(&Server::start(folder.path())), before);
+}
+
+#[test]
+fn a_file_with_bad_rows_is_imported_without_them_and_explains_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let operator = "operators/local";
+    server.done(operator, &["organisation", "create", "agencies/nca", "--name", "National Crime Agency"]);
+    for id in ["harbourbook", "chirrup"] {
+        let host = format!("{id}.example");
+        server.done(operator, &["organisation", "create", &format!("platforms/{id}"), "--name", id, "--host", &host]);
+    }
+    let row = |url: &str, rest: &str| {
+        format!(
+            "harbourbook,page,{url},voluntary-referral,OFFER_TRANSPORT_SEA,Immigration Act 1971,Offers {rest},en,2020-01-06T09:00:00Z\n"
+        )
+    };
+    let mut file = b"platform,kind,url,nature,ground,statute,reasons,reasons_language,occurred_at\n".to_vec();
+    file.extend(row("https://harbourbook.example/1", "crossings").bytes());
+    file.extend(row("https://chirrup.example/2", "crossings").bytes());
+    file.extend(row("javascript:alert(1)", "crossings").bytes());
+    file.extend(row("https://harbourbook.example/4", "caf\u{e9}").chars().map(|c| u8::try_from(c).unwrap()));
+    file.extend(row("https://harbourbook.example/5", "crossings").replace("page", "boat").bytes());
+    file.extend(row("https://harbourbook.example/6", "crossings").replace("2020-01", "9020-01").bytes());
+    file.extend(row("https://harbourbook.example/7", "crossings").bytes());
+    let path = folder.path().join("pages.csv");
+    std::fs::write(&path, file).unwrap();
+    let import = |roles: &[&str]| server.run("agencies/nca", &[&["import", path.to_str().unwrap()], roles].concat());
+
+    // Facts of long ago need the role; without it every row is refused, and none stored.
+    let refused = import(&[]);
+    assert!(
+        text(&refused.stdout).contains("7 rows: 0 imported, 0 already there, 7 refused"),
+        "{}",
+        text(&refused.stdout)
+    );
+
+    let first = import(&["--roles", "import"]);
+    assert_eq!(first.status.code(), Some(1));
+    assert!(text(&first.stdout).contains("7 rows: 2 imported, 0 already there, 5 refused"), "{}", text(&first.stdout));
+    let rejects = std::fs::read(folder.path().join("pages.rejects.csv")).unwrap();
+    let rejects = text(&rejects);
+    assert!(rejects.starts_with(
+        "platform,kind,url,nature,ground,statute,reasons,reasons_language,occurred_at,reason,message,field\n"
+    ));
+    assert_eq!(rejects.lines().count(), 6, "{rejects}");
+    let line =
+        |part: &str| rejects.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {rejects}"));
+    assert!(line("chirrup.example/2").contains("URL_OF_ANOTHER_PLATFORM"));
+    assert!(line("javascript:").ends_with(",url"));
+    assert!(line("harbourbook.example/4").contains("is not UTF-8"));
+    assert!(line("harbourbook.example/5").ends_with(",kind"));
+    assert!(line("harbourbook.example/6").ends_with(",occurred_at"));
+
+    let second = import(&["--roles", "import"]);
+    assert!(
+        text(&second.stdout).contains("7 rows: 0 imported, 2 already there, 5 refused"),
+        "{}",
+        text(&second.stdout)
+    );
+}
+
+#[test]
+fn a_case_goes_through_the_command_line_from_referral_to_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    server.done("operators/local", &["organisation", "create", "agencies/nca", "--name", "NCA"]);
+    let host = ["--host", "harbourbook.example"];
+    let create = ["organisation", "create", "platforms/harbourbook", "--name", "Harbourbook"];
+    server.done("operators/local", &[&create[..], &host].concat());
+    let refer = [
+        "refer",
+        "https://harbourbook.example/pages/1",
+        "--platform",
+        "platforms/harbourbook",
+        "--nature",
+        "voluntary-referral",
+        "--ground",
+        "solicitation-of-service",
+        "--statute",
+        "Immigration Act 1971",
+        "--reasons",
+        "Asks",
+    ];
+    let referred = server.done("agencies/nca", &refer);
+    let uuid = referred.lines().next().unwrap().rsplit('/').next().unwrap().to_owned();
+
+    let platform = "platforms/harbourbook";
+    let changes = server.done(platform, &["watch", "cases", "--from", "earliest", "--count", "1"]);
+    assert!(changes.contains(&uuid) && changes.contains("\"resumeToken\""), "{changes}");
+    let clause = [
+        "clause",
+        "add",
+        "requests",
+        "--title",
+        "Requests",
+        "--text-digest",
+        &"0".repeat(64),
+        "--effective-from",
+        "2019-01-01",
+        "--permits",
+        "Asking",
+    ];
+    server.done(platform, &clause);
+
+    // Receipt comes before the decision, and a decision that permits names its clause.
+    let decide = ["decide", &uuid, "--outcome", "no-action-permitted-by-policy"];
+    let early = server.run(platform, &[&decide[..], &["--clauses", "requests@1"]].concat());
+    assert_eq!(early.status.code(), Some(1));
+    assert!(text(&early.stderr).starts_with("error: INVALID_TRANSITION:"), "{}", text(&early.stderr));
+    let inbox = server.done(platform, &["inbox", "--status", "submitted", "--acknowledge"]);
+    assert!(inbox.contains(&uuid), "{inbox}");
+    let bare = server.run(platform, &decide);
+    assert!(
+        text(&bare.stderr).contains("what to do:") && text(&bare.stderr).contains("clauses"),
+        "{}",
+        text(&bare.stderr)
+    );
+    let decided = server.done(platform, &[&decide[..], &["--clauses", "requests@1"]].concat());
+    let revision = decided.lines().find_map(|line| line.strip_prefix("revision: ")).unwrap().to_owned();
+
+    let day = server.done("agencies/nca", &["inbox", "--format", "json"]);
+    let day = day.split("\"submittedAt\":\"").nth(1).unwrap().get(..10).unwrap().to_owned();
+    let report = server
+        .done("agencies/nca", &["report", "--cohort", &day, "--by", "disposition,clause", "--at-least", &revision]);
+    assert!(report.contains("1 referred  =  0 closed  +  1 not in breach  +  0 undecided  +  0 other"), "{report}");
+    assert!(report.contains("harbourbook: requests@1"), "{report}");
+}
+
+#[test]
+fn what_went_wrong_is_told_by_the_exit_code() {
+    let nobody = ["organisation", "list", "--as", "agencies/nca", "--server", "http://127.0.0.1:1"];
+    let unreachable = portreeve().args(nobody).output().unwrap();
+    assert_eq!(unreachable.status.code(), Some(3));
+    assert!(text(&unreachable.stderr).contains("portreeve serve"), "{}", text(&unreachable.stderr));
+    for wrong in [&["report"][..], &["organisation", "list"], &["import", "/nowhere.csv", "--agency", "agencies/nca"]] {
+        assert_eq!(portreeve().args(wrong).output().unwrap().status.code(), Some(2), "{wrong:?}");
+    }
+    let unknown = portreeve().args(["config", "show"]).env("PORTREEVE_LISTNE", "x").output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("PORTREEVE_LISTNE"), "{}", text(&unknown.stderr));
+    let open = portreeve().args(["serve", "--listen", "0.0.0.0:0"]).output().unwrap();
+    assert_eq!(open.status.code(), Some(2));
+    assert!(text(&open.stderr).contains("loopback"), "{}", text(&open.stderr));
+    let shown = portreeve().args(["config", "show", "--database", "postgres://u:secret@db/x"]).output().unwrap();
+    assert!(
+        !text(&shown.stdout).contains("secret") && text(&shown.stdout).contains("database = "),
+        "{}",
+        text(&shown.stdout)
+    );
+    for shell in ["bash", "zsh", "fish"] {
+        assert_eq!(portreeve().args(["completions", shell]).output().unwrap().status.code(), Some(0));
+    }
+}
