@@ -1,5 +1,7 @@
 //! The service's store on both engines: what the writer persists is what the reads give and what the log says.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

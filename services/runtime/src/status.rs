@@ -10,6 +10,16 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 /// The domain under which the reasons are documented.
 pub const ERROR_DOMAIN: &str = "portreeve";
 
+/// Bytes of the sentence for a person. A status travels as headers, and clients refuse long ones (16 KiB in all is common).
+pub const MESSAGE_BYTES: usize = 1_024;
+/// Bytes of the wrong fields that a status names, for the same reason: a batch can have more of them than headers hold.
+const VIOLATION_BYTES: usize = 6 * 1_024;
+
+/// The beginning of a text, cut between characters.
+pub fn within(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
+}
+
 /// The status for an error, with its reason, its wrong fields and when to repeat the call.
 ///
 /// What went wrong inside is logged here and never leaves the process.
@@ -24,14 +34,22 @@ pub fn status(error: &Error) -> Status {
     let mut details =
         ErrorDetails::with_error_info(error.reason().as_str(), ERROR_DOMAIN, metadata.collect::<HashMap<_, _>>());
     if !error.violations().is_empty() {
-        let violations = error.violations().iter();
-        let violations = violations.map(|v| FieldViolation::new(v.field.as_str(), v.description.as_str()));
-        details.set_bad_request(violations.collect::<Vec<_>>());
+        let mut room = VIOLATION_BYTES;
+        let fitting = error.violations().iter().map_while(|violation| {
+            room = room.checked_sub(violation.field.len() + violation.description.len())?;
+            Some(FieldViolation::new(violation.field.as_str(), violation.description.as_str()))
+        });
+        let mut fitting = fitting.collect::<Vec<_>>();
+        let more = error.violations().len() - fitting.len();
+        if more > 0 {
+            fitting.push(FieldViolation::new("", format!("and {more} more")));
+        }
+        details.set_bad_request(fitting);
     }
     if let Some(delay) = error.retry_delay() {
         details.set_retry_info(Some(delay));
     }
-    Status::with_error_details(code(error.reason().class()), message, details)
+    Status::with_error_details(code(error.reason().class()), within(message, MESSAGE_BYTES), details)
 }
 
 fn code(class: Class) -> Code {
@@ -85,6 +103,21 @@ mod tests {
         let later = status(&Error::new(Reason::Overloaded, "full").retry_after(Duration::from_millis(100)));
         let delay = later.get_error_details().retry_info().and_then(|r| r.retry_delay);
         assert_eq!((later.code(), delay), (Code::ResourceExhausted, Some(Duration::from_millis(100))));
+    }
+
+    #[test]
+    fn a_status_fits_into_headers_however_much_is_wrong() {
+        let mut violations = Violations::new();
+        for index in 0..10_000 {
+            violations.add(format!("drafts[{index}].target.url"), "must be an absolute http or https URL");
+        }
+        let invalid = violations.into_result().map_err(|e| status(&e)).unwrap_err();
+        assert!(invalid.message().len() <= MESSAGE_BYTES && invalid.details().len() < 10 * 1_024);
+        let named = invalid.get_error_details().bad_request().unwrap().field_violations.clone();
+        let (last, named) = named.split_last().unwrap();
+        assert_eq!(named[0].field, "drafts[0].target.url");
+        assert_eq!((last.field.as_str(), last.description.as_str()), ("", format!("and {} more", 10_000 - named.len()).as_str()));
+        assert_eq!(within("a\u{e9}b", 2), "a");
     }
 
     #[test]

@@ -286,8 +286,9 @@ async fn what_is_no_message_is_refused_with_a_reason() {
     for bytes in [limits::MESSAGE_BYTES_MAX, 10_000_000] {
         let status = send("QueryReport", padded(bytes)).await.unwrap_err();
         assert_eq!(reason(&status), (Code::ResourceExhausted, "LIMIT_EXCEEDED".into()), "{status:?}");
-        let limit = status.get_error_details().error_info().unwrap().metadata.get("limit").cloned();
-        assert_eq!(limit, Some(limits::MESSAGE_BYTES_MAX.to_string()));
+        let metadata = status.get_error_details().error_info().unwrap().metadata.clone();
+        assert_eq!(metadata["limit"], "MESSAGE_BYTES_MAX");
+        assert_eq!(metadata["maximum"], limits::MESSAGE_BYTES_MAX.to_string());
     }
     let status = send("Nothing", vec![]).await.unwrap_err();
     assert_eq!(reason(&status), (Code::Unimplemented, "REQUEST_INVALID".into()));

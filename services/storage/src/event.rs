@@ -64,14 +64,15 @@ pub struct LogState {
     pub compacted: i64,
 }
 
-/// A stretch of the log, read in one snapshot.
+/// A stretch of the log, and where the log stood after it was read.
 #[derive(Clone, Debug)]
 pub struct LogPage {
     /// The events after the position asked for, without a gap.
     pub events: Vec<StoredEvent>,
-    /// Where the log stood.
+    /// Where the log stood then: further on than the events if more came meanwhile.
     pub state: LogState,
-    /// How far the service had followed other logs at that moment.
+    /// How far the service had followed other logs then. What it had learnt of them is in the events only if these reach
+    /// the head.
     pub followed: Vec<Revision>,
 }
 

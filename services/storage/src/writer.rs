@@ -173,9 +173,9 @@ async fn run<L: Ledger>(
         let begun = tokio::time::Instant::now();
         // A fault in deciding is ours, and fails the batch that met it; the transaction is undone as it is dropped. The
         // writer itself goes on: a service whose writer had died would refuse everybody for ever.
-        let committed = AssertUnwindSafe(committer.commit(&batch)).catch_unwind().await;
+        let done = AssertUnwindSafe(committer.commit(&batch)).catch_unwind().await;
         let results =
-            committed.unwrap_or_else(|_| batch.iter().map(|_| Err(Error::internal("a commit panicked"))).collect());
+            done.unwrap_or_else(|_| batch.iter().map(|_| Err(Error::internal("a commit panicked"))).collect());
         let mut results = results.into_iter();
         seconds.record(begun.elapsed());
         for (count, answer) in answers {

@@ -93,7 +93,7 @@ pub(crate) struct Session {
 }
 
 /// The addresses of the referral, the decision and the reporting service: one for all, or each with its name.
-fn addresses(servers: &str) -> Result<[&str; 3], String> {
+pub(super) fn addresses(servers: &str) -> Result<[&str; 3], String> {
     if !servers.contains('=') {
         return Ok([servers; 3]);
     }
@@ -112,7 +112,7 @@ fn addresses(servers: &str) -> Result<[&str; 3], String> {
 }
 
 /// Connects to one server.
-async fn connect(server: &str) -> Result<Channel> {
+pub(super) async fn connect(server: &str) -> Result<Channel> {
     let endpoint = clients::endpoint(server)
         .ok()
         .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))

@@ -15,6 +15,7 @@ mod config;
 pub(crate) mod connection;
 mod decide;
 pub(crate) mod failure;
+mod health;
 pub(crate) mod import;
 mod inbox;
 mod json;
@@ -61,6 +62,7 @@ enum Command {
     Watch(watch::Watch),
     Organisation(organisation::Organisation),
     Clause(clause::Clause),
+    Health(health::Health),
     Rebuild(upkeep::Rebuild),
     Compact(upkeep::Compact),
     Config(config::Config),
@@ -101,6 +103,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Watch(command) => command.run().await?,
         Command::Organisation(command) => command.run().await?,
         Command::Clause(command) => command.run().await?,
+        Command::Health(command) => command.run().await?,
         Command::Rebuild(command) => command.run().await?,
         Command::Compact(command) => command.run().await?,
         Command::Config(command) => command.run()?,

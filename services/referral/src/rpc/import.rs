@@ -7,6 +7,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use portreeve_api::referral::v1 as wire;
 use portreeve_core::name::{OrganisationKind, parse_owner};
 use portreeve_core::principal::Role;
+use portreeve_core::token::Revision;
 use portreeve_core::{Clock, Error, IdSource, Principal, Reason, Result, Violations, limits};
 use portreeve_runtime::status::status;
 use portreeve_runtime::wire::{check_backdating, guard, item_status, principal, violations};
@@ -70,8 +71,18 @@ impl Rpc {
             async move { import.take(numbered?).await.map_err(|error| status(&error)) }
         });
         // Ordered: answers leave in the order in which the messages came. After the first error nothing more is taken.
-        let replies = replies.buffered(MESSAGES_UNDER_WAY).scan(false, |ended, reply| {
+        let replies = replies.buffered(MESSAGES_UNDER_WAY).scan((false, 0, String::new()), |state, mut reply| {
+            let (ended, position, revision) = state;
             let last = std::mem::replace(ended, *ended || reply.is_err());
+            if let Ok(reply) = &mut reply {
+                // All results so far, and not this message's alone: those may be refusals, or repeat what is long there.
+                match Revision::decode(&reply.revision) {
+                    Ok(newest) if newest.position >= *position => {
+                        (*position, *revision) = (newest.position, reply.revision.clone());
+                    }
+                    _ => reply.revision.clone_from(revision),
+                }
+            }
             std::future::ready((!last).then_some(reply))
         });
         Ok(Box::pin(replies))

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{Around, Inner, Next};
-use crate::status::{ERROR_DOMAIN, status};
+use crate::status::{ERROR_DOMAIN, MESSAGE_BYTES, status, within};
 
 /// The layer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +55,8 @@ fn explain(headers: &mut HeaderMap) {
 
 /// The same failure with its reason; `None` if it says all there is to say.
 fn explained(bare: &Status) -> Option<Status> {
-    let message = bare.message();
+    // Of bytes that are no message, the library tells every level down to where it gave up.
+    let message = within(bare.message(), MESSAGE_BYTES);
     let invalid = |code: Code, message: &str| {
         let info = ErrorDetails::with_error_info(Reason::RequestInvalid.as_str(), ERROR_DOMAIN, HashMap::new());
         Status::with_error_details(code, message, info)
@@ -65,11 +66,13 @@ fn explained(bare: &Status) -> Option<Status> {
         Code::Ok | Code::Cancelled => return None,
         Code::OutOfRange | Code::ResourceExhausted if message.contains("decoded message length too large") => {
             Error::new(Reason::LimitExceeded, "the message is larger than the server takes; split it or stream it")
-                .with("limit", limits::MESSAGE_BYTES_MAX)
+                .with("limit", "MESSAGE_BYTES_MAX")
+                .with("maximum", limits::MESSAGE_BYTES_MAX)
         }
         Code::OutOfRange | Code::ResourceExhausted if message.contains("encoded message length too large") => {
             Error::new(Reason::LimitExceeded, "the reply is larger than the server sends; ask for fewer rows at once")
-                .with("limit", limits::REPLY_BYTES_MAX)
+                .with("limit", "REPLY_BYTES_MAX")
+                .with("maximum", limits::REPLY_BYTES_MAX)
         }
         Code::Internal if UNREADABLE.iter().any(|sign| message.contains(sign)) => {
             return Some(invalid(Code::InvalidArgument, &format!("the request cannot be read: {message}")));

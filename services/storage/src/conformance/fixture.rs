@@ -1,16 +1,15 @@
 //! Databases for tests: fresh, and gone afterwards.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use portreeve_core::Timestamp;
+use portreeve_core::id::{IdSource as _, RandomIds};
 use sqlx::Connection as _;
 
 use crate::Database;
 
 /// The variable that names a Postgres server on which databases may be created. `tests/run` sets it.
 pub const POSTGRES: &str = "PORTREEVE_TEST_POSTGRES";
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A database that exists as long as this does.
 pub struct Fixture {
@@ -58,5 +57,5 @@ impl Drop for Fixture {
 }
 
 fn name() -> String {
-    format!("portreeve_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("portreeve_{}", RandomIds.uuid(Timestamp::default()).simple())
 }

@@ -1,4 +1,4 @@
-//! The event log: append under the head row's lock, read in one snapshot.
+//! The event log: append under the head row's lock, read in the order of its numbers.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use portreeve_core::{Error, Recorded, Result, Timestamp};
 use sqlx::Pool;
 use tokio::sync::watch;
 
-use super::super::{LOCK_HEAD, begin_read};
+use super::super::LOCK_HEAD;
 use super::{Conn, Db, Insert, followed};
 use crate::{Codec, Encoded, EventLog, LogPage, LogState, StoredEvent};
 
 pub(super) const HEAD: &str = "SELECT epoch, last, compacted, recorded_us FROM event_head WHERE id = 1";
 pub(super) const MAKE_HEAD: &str = "INSERT INTO event_head (id, epoch, last, compacted, recorded_us) VALUES (1, $1, 0, 0, 0) ON CONFLICT (id) DO NOTHING";
 pub(super) const MOVE_HEAD: &str = "UPDATE event_head SET last = $1, recorded_us = $2 WHERE id = 1";
-pub(super) const PAGE: &str =
-    "SELECT seq, recorded_us, agency, platform, actor, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
+pub(super) const STANDING: &str = "SELECT h.epoch, h.last, h.compacted, f.source, f.epoch, f.seq \
+     FROM event_head h LEFT JOIN followed f ON h.id = 1 WHERE h.id = 1 ORDER BY f.source";
 pub(super) const WHOLE: &str = "SELECT seq, recorded_us, agency, platform, actor, body FROM event_archive WHERE seq > $1 \
      UNION ALL SELECT seq, recorded_us, agency, platform, actor, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 pub(super) static INSERT: Insert = Insert::new(
@@ -27,6 +27,7 @@ pub(super) static INSERT: Insert = Insert::new(
 
 pub(super) type EventRow = (i64, i64, String, String, String, Vec<u8>);
 type HeadRow = (Vec<u8>, i64, i64, i64);
+type StandingRow = (Vec<u8>, i64, i64, Option<String>, Option<Vec<u8>>, Option<i64>);
 
 /// The head of the log while it is held.
 #[derive(Clone, Copy, Debug)]
@@ -95,18 +96,21 @@ impl Log {
         Arc::new(Self { name, readers, changed })
     }
 
+    /// The events first, where the log stands afterwards: what has come in between shows as a head further on, and is
+    /// read next. Two statements and no transaction, for every wake of every stream.
     async fn read(&self, after: i64, limit: i64) -> sqlx::Result<LogPage> {
-        let mut snapshot = begin_read(&self.readers).await?;
-        let state = head(sqlx::query_as(HEAD).fetch_one(&mut *snapshot).await?)?.state;
-        let followed = followed::all(&mut snapshot).await?;
+        let mut conn = self.readers.acquire().await?;
         let mut events = Vec::new();
-        if limit > 0 && after < state.head {
-            let text = if after < state.compacted { WHOLE } else { PAGE };
-            let rows: Vec<EventRow> = sqlx::query_as(text).bind(after).bind(limit).fetch_all(&mut *snapshot).await?;
+        if limit > 0 {
+            let rows: Vec<EventRow> = sqlx::query_as(WHOLE).bind(after).bind(limit).fetch_all(&mut *conn).await?;
             events = rows.into_iter().map(stored).collect();
         }
-        snapshot.commit().await?;
-        Ok(LogPage { events, state, followed })
+        let rows: Vec<StandingRow> = sqlx::query_as(STANDING).fetch_all(&mut *conn).await?;
+        let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        let state = head((first.0.clone(), first.1, first.2, 0))?.state;
+        let followed =
+            rows.into_iter().filter_map(|(.., source, epoch, seq)| followed::revision(source?, epoch?, seq?));
+        Ok(LogPage { events, state, followed: followed.collect() })
     }
 }
 

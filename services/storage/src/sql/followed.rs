@@ -14,10 +14,12 @@ pub(super) static UPSERT: Insert = Insert::new(
 /// Every log followed and the newest event of it that is reflected.
 pub async fn all(conn: &mut Conn) -> sqlx::Result<Vec<Revision>> {
     let rows: Vec<(String, Vec<u8>, i64)> = sqlx::query_as(ALL).fetch_all(conn).await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|(log, epoch, position)| Some(Revision { log, epoch: Epoch::try_from(epoch).ok()?, position }))
-        .collect())
+    Ok(rows.into_iter().filter_map(|(log, epoch, position)| revision(log, epoch, position)).collect())
+}
+
+/// The revision of a row.
+pub(super) fn revision(log: String, epoch: Vec<u8>, position: i64) -> Option<Revision> {
+    Some(Revision { log, epoch: Epoch::try_from(epoch).ok()?, position })
 }
 
 /// Notes how far logs were followed.

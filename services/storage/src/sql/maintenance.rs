@@ -46,7 +46,7 @@ pub fn statements() -> Vec<(&'static str, String)> {
         ("head", event_log::HEAD),
         ("make_head", event_log::MAKE_HEAD),
         ("move_head", event_log::MOVE_HEAD),
-        ("event_page", event_log::PAGE),
+        ("standing", event_log::STANDING),
         ("event_whole", event_log::WHOLE),
         ("followed", followed::ALL),
         ("archive", ARCHIVE),
