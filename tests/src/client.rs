@@ -1,0 +1,96 @@
+//! Clients that act for an organisation, and what servers refuse.
+
+use std::collections::HashMap;
+
+use portreeve_api::clients::{
+    self, Acting, DecisionClient, OrganisationClient, PolicyClient, ReferralClient, ReportingClient,
+};
+use portreeve_api::reporting::v1::{QueryReportRequest, Report, ReportDefinition};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// A connection with who acts.
+#[derive(Clone)]
+pub struct Client {
+    /// The connection.
+    pub channel: Channel,
+    acting: Acting,
+}
+
+impl Client {
+    /// Connects when first used.
+    pub fn new(url: &str, organisation: &str) -> Self {
+        Self { channel: clients::endpoint(url).unwrap().connect_lazy(), acting: Acting::new(organisation).unwrap() }
+    }
+
+    /// The same connection for another organisation.
+    #[must_use]
+    pub fn acting(&self, organisation: &str) -> Self {
+        Self { channel: self.channel.clone(), acting: Acting::new(organisation).unwrap() }
+    }
+
+    /// The same connection and organisation with these roles.
+    #[must_use]
+    pub fn roles(&self, roles: &[&str]) -> Self {
+        Self { channel: self.channel.clone(), acting: self.acting.clone().roles(roles).unwrap() }
+    }
+
+    /// `ReferralService`.
+    pub fn referrals(&self) -> ReferralClient {
+        clients::referral(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `OrganisationService`.
+    pub fn organisations(&self) -> OrganisationClient {
+        clients::organisation(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `DecisionService`.
+    pub fn decisions(&self) -> DecisionClient {
+        clients::decision(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `PolicyService`.
+    pub fn policies(&self) -> PolicyClient {
+        clients::policy(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `ReportingService`.
+    pub fn reports(&self) -> ReportingClient {
+        clients::reporting(self.channel.clone(), self.acting.clone())
+    }
+
+    /// A report that reflects the revisions.
+    pub async fn report(&self, definition: ReportDefinition, at_least: &[String]) -> Result<Report, Status> {
+        let request = QueryReportRequest { definition: Some(definition), at_least: at_least.to_vec() };
+        Ok(self.reports().query_report(request).await?.into_inner().report.unwrap())
+    }
+}
+
+/// A refusal as a program reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The gRPC code.
+    pub code: Code,
+    /// The reason of its `ErrorInfo`.
+    pub reason: String,
+    /// The metadata of its `ErrorInfo`.
+    pub metadata: HashMap<String, String>,
+    /// The field paths of its `BadRequest`, in order.
+    pub fields: Vec<String>,
+}
+
+/// Reads a refusal. Whatever a server says no to, it says why: a status without a reason fails the test.
+pub fn refusal(status: &Status) -> Refused {
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("a status without a reason: {status:?}"));
+    assert_eq!(info.domain, "portreeve", "{status:?}");
+    let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+    Refused {
+        code: status.code(),
+        reason: info.reason.clone(),
+        metadata: info.metadata.clone(),
+        fields: violations.iter().map(|violation| violation.field.clone()).collect(),
+    }
+}

@@ -1,0 +1,210 @@
+//! Things to send. All names are invented, all hosts reserved.
+
+use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind, WatchStart, watch_start};
+use portreeve_api::decision::v1 as decision;
+use portreeve_api::referral::v1 as referral;
+use portreeve_core::Timestamp;
+use prost_types::Timestamp as WireTime;
+use uuid::Uuid;
+
+use crate::Client;
+
+/// Platforms with the hosts that route to them.
+pub const PLATFORMS: [(&str, &str); 3] =
+    [("harbourbook", "harbourbook.example"), ("chirrup", "chirrup.example"), ("lensgram", "lensgram.example")];
+/// Agencies.
+pub const AGENCIES: [&str; 2] = ["nca", "bka"];
+
+/// A request id that is the same for the same words.
+pub fn request_id(words: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("https://portreeve.example/{words}").as_bytes()).to_string()
+}
+
+/// A time for the wire, from RFC 3339 or a bare date.
+pub fn time(text: &str) -> WireTime {
+    wire_time(text.parse().expect("a time"))
+}
+
+/// A time for the wire.
+pub fn wire_time(time: Timestamp) -> WireTime {
+    let (seconds, nanos) = time.to_parts();
+    WireTime { seconds, nanos }
+}
+
+/// Microseconds of a time of the wire.
+pub fn micros(time: Option<&WireTime>) -> i64 {
+    time.map_or(i64::MIN, |time| time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000)
+}
+
+/// A referral to a platform; `tag` tells it from others.
+pub fn draft(platform: &str, tag: &str) -> referral::ReferralDraft {
+    referral::ReferralDraft {
+        platform: format!("platforms/{platform}"),
+        target: Some(referral::Target {
+            kind: TargetKind::Page.into(),
+            url: format!("https://{platform}.example/pages/{}", tag.replace(' ', "-")),
+            native_id: tag.to_owned(),
+            ..referral::Target::default()
+        }),
+        nature: ReferralNature::VoluntaryReferral.into(),
+        ground: Ground::OfferTransportSea.into(),
+        legal_basis: Some(referral::LegalBasis {
+            code: "IA1971_S25".into(),
+            statute: "Immigration Act 1971".into(),
+            section: "s. 25".into(),
+        }),
+        statement_of_reasons: "Offers crossings by boat for a price.".into(),
+        statement_language: "en".into(),
+        content_language: "sq".into(),
+        occurred_at: None,
+    }
+}
+
+/// A request to send a draft.
+pub fn create(agency: &str, draft: referral::ReferralDraft, id: &str) -> referral::CreateReferralRequest {
+    referral::CreateReferralRequest {
+        parent: format!("agencies/{agency}"),
+        referral: Some(draft),
+        request_id: request_id(id),
+    }
+}
+
+/// A request to withdraw a referral.
+pub fn withdraw(name: &str, id: &str) -> referral::WithdrawReferralRequest {
+    referral::WithdrawReferralRequest {
+        name: name.to_owned(),
+        reason: "Sent to the wrong platform.".into(),
+        occurred_at: None,
+        request_id: request_id(id),
+    }
+}
+
+/// The name of the case of a referral.
+pub fn case_of(referral: &referral::Referral) -> String {
+    let (_, id) = referral.name.rsplit_once('/').unwrap();
+    format!("{}/cases/{id}", referral.platform)
+}
+
+/// A request to register an organisation: `platforms/harbourbook`, with its hosts if it has any.
+pub fn organisation(name: &str, hosts: &[&str]) -> referral::CreateOrganisationRequest {
+    use referral::OrganisationKind as Kind;
+    let (collection, id) = name.split_once('/').unwrap();
+    let kind = match collection {
+        "agencies" => Kind::Agency,
+        "platforms" => Kind::Platform,
+        "oversightBodies" => Kind::OversightBody,
+        _ => Kind::Operator,
+    };
+    referral::CreateOrganisationRequest {
+        organisation_id: id.to_owned(),
+        organisation: Some(referral::Organisation {
+            display_name: id.to_uppercase(),
+            kind: kind.into(),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            ..referral::Organisation::default()
+        }),
+        request_id: request_id(&format!("register {name}")),
+    }
+}
+
+/// Registers [`AGENCIES`], [`PLATFORMS`] and an oversight body; gives the last revision.
+pub async fn register(client: &Client) -> String {
+    let mut organisations = client.acting("operators/op").organisations();
+    let agencies = AGENCIES.iter().map(|id| organisation(&format!("agencies/{id}"), &[]));
+    let platforms = PLATFORMS.iter().map(|(id, host)| organisation(&format!("platforms/{id}"), &[host]));
+    let mut revision = String::new();
+    for request in agencies.chain(platforms).chain([organisation("oversightBodies/hac", &[])]) {
+        revision = organisations.create_organisation(request).await.unwrap().into_inner().revision;
+    }
+    revision
+}
+
+/// Refers; gives the referral and the revision.
+pub async fn refer(client: &Client, agency: &str, platform: &str, tag: &str) -> (referral::Referral, String) {
+    let mut referrals = client.acting(&format!("agencies/{agency}")).referrals();
+    let request = create(agency, draft(platform, tag), &format!("refer {agency} {tag}"));
+    let reply = referrals.create_referral(request).await.unwrap().into_inner();
+    (reply.referral.unwrap(), reply.revision)
+}
+
+/// Adds a clause with one version in force since 2019 to a platform's catalogue; gives the citation and the revision.
+pub async fn clause(client: &Client, platform: &str, clause: &str) -> (decision::ClauseCitation, String) {
+    let mut policies = client.acting(&format!("platforms/{platform}")).policies();
+    let request = decision::CreateClauseRequest {
+        parent: format!("platforms/{platform}"),
+        clause_id: clause.to_owned(),
+        clause: Some(decision::Clause { title: "Human exploitation".into(), ..decision::Clause::default() }),
+        request_id: request_id(&format!("clause {platform} {clause}")),
+    };
+    let name = policies.create_clause(request).await.unwrap().into_inner().clause.unwrap().name;
+    let request = decision::AddClauseVersionRequest {
+        parent: name.clone(),
+        clause_version: Some(decision::ClauseVersion {
+            title: "Human exploitation".into(),
+            text_digest: "ab".repeat(32),
+            effective_from: Some(time("2019-01-01")),
+            permits: "Requests for smuggling services".into(),
+            ..decision::ClauseVersion::default()
+        }),
+        request_id: request_id(&format!("clause version {platform} {clause}")),
+    };
+    let reply = policies.add_clause_version(request).await.unwrap().into_inner();
+    (decision::ClauseCitation { clause: name, version: 1 }, reply.revision)
+}
+
+/// A request to acknowledge cases.
+pub fn acknowledge(platform: &str, cases: &[String], id: &str) -> decision::AcknowledgeCasesRequest {
+    decision::AcknowledgeCasesRequest {
+        parent: format!("platforms/{platform}"),
+        names: cases.to_vec(),
+        occurred_at: None,
+        request_id: request_id(id),
+    }
+}
+
+/// A first decision without details.
+pub fn decided(outcome: decision::Outcome) -> decision::DecisionDraft {
+    decision::DecisionDraft {
+        kind: decision::DecisionKind::Initial.into(),
+        outcome: outcome.into(),
+        decided_by: decision::DecisionSource::Human.into(),
+        ..decision::DecisionDraft::default()
+    }
+}
+
+/// A first decision: closed as illegal.
+pub fn closed() -> decision::DecisionDraft {
+    decision::DecisionDraft { law: "Immigration Act 1971, s. 25".into(), ..decided(decision::Outcome::ClosedIllegal) }
+}
+
+/// A first decision: permitted by a clause.
+pub fn permitted(by: &decision::ClauseCitation) -> decision::DecisionDraft {
+    decision::DecisionDraft { clauses: vec![by.clone()], ..decided(decision::Outcome::NoActionPermittedByPolicy) }
+}
+
+/// The same decision as a later version, by its platform's own motion.
+pub fn later(kind: decision::DecisionKind, draft: decision::DecisionDraft) -> decision::DecisionDraft {
+    let cause =
+        decision::DecisionCause { kind: decision::CauseKind::OwnMotion.into(), ..decision::DecisionCause::default() };
+    decision::DecisionDraft { kind: kind.into(), cause: Some(cause), ..draft }
+}
+
+/// A request to record a decision.
+pub fn record(case: &str, draft: decision::DecisionDraft, id: &str) -> decision::RecordDecisionRequest {
+    decision::RecordDecisionRequest {
+        parent: case.to_owned(),
+        decision: Some(draft),
+        expected_version: None,
+        request_id: request_id(id),
+    }
+}
+
+/// A start of a stream.
+pub fn start(start: watch_start::Start) -> WatchStart {
+    WatchStart { start: Some(start) }
+}
+
+/// A start after a token.
+pub fn after(token: &str) -> WatchStart {
+    start(watch_start::Start::ResumeToken(token.to_owned()))
+}

@@ -1,0 +1,562 @@
+//! The golden scenarios: what Portreeve is for, told as a story over the public API.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeSet;
+
+use portreeve_api::common::v1::{Ground, TargetKind, WatchStart, watch_start};
+use portreeve_api::decision::v1 as decision;
+use portreeve_api::referral::v1 as referral;
+use portreeve_api::reporting::v1 as reporting;
+use portreeve_core::Timestamp;
+use portreeve_tests::{Client, Database, ManualClock, Part, Server, on_both_engines, refusal, sample};
+use referral::import_result::Result as Imported;
+use tokio::task::JoinSet;
+use tonic::Code;
+
+on_both_engines!(
+    one_the_cohort_of_the_written_evidence,
+    seven_a_retry_storm_returns_the_same_referral,
+    eight_an_amended_decision_restates_the_report,
+    each_sees_its_own_and_no_more,
+    what_is_written_is_read_across_services,
+    facts_may_be_told_late_and_never_early,
+);
+
+/// The published figures, by period.
+fn published(period: &str) -> [i64; 4] {
+    let text = include_str!("../data/nca_oic_published_figures.csv");
+    let mut rows = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
+    let row = rows.records().map(Result::unwrap).find(|row| row[0].starts_with(period)).unwrap();
+    [1, 2, 3, 4].map(|column| row[column].parse().unwrap())
+}
+
+/// An invented spread of the published totals over platforms, days and clauses.
+struct Spread {
+    closed: i64,
+    not_in_breach: i64,
+    undecided: i64,
+}
+
+const NOON: i64 = 12 * 3_600_000_000;
+
+fn day(date: &str, plus: i64) -> Timestamp {
+    let start: Timestamp = date.parse().unwrap();
+    start.plus_micros(plus * 86_400_000_000 + NOON)
+}
+
+/// The committee's cohort is referred and decided; gives the cases that were closed, with the platform of each, and the
+/// revisions of the last writes.
+async fn play(client: &Client, spread: &Spread) -> (Vec<String>, Vec<String>) {
+    sample::register(client).await;
+    let mut citations = Vec::new();
+    for (platform, _) in sample::PLATFORMS {
+        citations.push(sample::clause(client, platform, "solicitation").await.0);
+    }
+
+    // The agency refers 1,218 pages from January to May 2020, by a stream.
+    let total = spread.closed + spread.not_in_breach + spread.undecided;
+    let items = (0..total).map(|number| {
+        let (platform, _) = sample::PLATFORMS[usize::try_from(number % 3).unwrap()];
+        let ground = if number % 2 == 0 { Ground::OfferTransportSea } else { Ground::SolicitationOfService };
+        let draft = referral::ReferralDraft {
+            ground: ground.into(),
+            occurred_at: Some(sample::wire_time(day("2020-01-01", number % 152))),
+            ..sample::draft(platform, &number.to_string())
+        };
+        referral::ImportItem { request_id: sample::request_id(&format!("page {number}")), draft: Some(draft) }
+    });
+    let items = items.collect::<Vec<_>>();
+    let messages = items
+        .chunks(200)
+        .map(|items| referral::ImportReferralsRequest { parent: "agencies/nca".into(), items: items.to_vec() });
+    let messages = messages.collect::<Vec<_>>();
+    let mut nca = client.acting("agencies/nca").roles(&["officer", "import"]).referrals();
+    let mut replies = nca.import_referrals(tokio_stream::iter(messages)).await.unwrap().into_inner();
+    let (mut names, mut referred) = (Vec::new(), String::new());
+    while let Some(reply) = replies.message().await.unwrap() {
+        for result in reply.results {
+            match result.result.unwrap() {
+                Imported::Imported(imported) => names.push(imported.name),
+                Imported::Error(error) => panic!("{error:?}"),
+            }
+        }
+        referred = reply.revision;
+    }
+    assert_eq!(names.len(), usize::try_from(total).unwrap());
+
+    // Each platform acknowledges what it received, and decides most of it.
+    let (mut closed, mut revisions) = (Vec::new(), vec![referred.clone()]);
+    for (number, (platform, _)) in sample::PLATFORMS.into_iter().enumerate() {
+        let mut decisions = client.acting(&format!("platforms/{platform}")).roles(&["reviewer", "import"]).decisions();
+        let own = names.iter().enumerate().skip(number).step_by(3);
+        let own = own.map(|(number, name)| {
+            let (_, id) = name.rsplit_once('/').unwrap();
+            (i64::try_from(number).unwrap(), format!("platforms/{platform}/cases/{id}"))
+        });
+        let own = own.collect::<Vec<_>>();
+        // It waits until its inbox holds all of it.
+        let request = decision::ListCasesRequest {
+            parent: format!("platforms/{platform}"),
+            page_size: 1_000,
+            at_least: vec![referred.clone()],
+            ..decision::ListCasesRequest::default()
+        };
+        let inbox = decisions.list_cases(request).await.unwrap().into_inner().cases;
+        assert_eq!(
+            inbox.iter().map(|case| &case.name).collect::<BTreeSet<_>>(),
+            own.iter().map(|(_, case)| case).collect()
+        );
+        for (number, chunk) in own.chunks(500).enumerate() {
+            let cases = chunk.iter().map(|(_, case)| case.clone()).collect::<Vec<_>>();
+            let request = decision::AcknowledgeCasesRequest {
+                occurred_at: Some(sample::wire_time(day("2020-06-01", 0))),
+                ..sample::acknowledge(platform, &cases, &format!("acknowledge {platform} {number}"))
+            };
+            let reply = decisions.acknowledge_cases(request).await.unwrap().into_inner();
+            for result in reply.results {
+                assert!(matches!(result.result, Some(decision::acknowledge_result::Result::Receipt(_))), "{result:?}");
+            }
+        }
+        let mut items = Vec::new();
+        for (page, case) in own {
+            let draft = if page < spread.closed {
+                closed.push(case.clone());
+                sample::closed()
+            } else if page < spread.closed + spread.not_in_breach {
+                sample::permitted(&citations[number])
+            } else {
+                continue;
+            };
+            items.push(decision::BatchDecisionItem {
+                case,
+                decision: Some(decision::DecisionDraft {
+                    decided_at: Some(sample::wire_time(day("2020-06-02", page % 60))),
+                    ..draft
+                }),
+                expected_version: Some(0),
+                request_id: sample::request_id(&format!("decide {page}")),
+            });
+        }
+        for chunk in items.chunks(500) {
+            let request = decision::BatchRecordDecisionsRequest {
+                parent: format!("platforms/{platform}"),
+                items: chunk.to_vec(),
+            };
+            let reply = decisions.batch_record_decisions(request).await.unwrap().into_inner();
+            for result in reply.results {
+                assert!(
+                    matches!(result.result, Some(decision::batch_decision_result::Result::Recorded(_))),
+                    "{result:?}"
+                );
+            }
+            revisions.push(reply.revision);
+        }
+    }
+    (closed, revisions)
+}
+
+fn cohort() -> reporting::ReportDefinition {
+    reporting::ReportDefinition {
+        cohort_from_date: "2020-01-01".into(),
+        cohort_until_date: "2020-05-31".into(),
+        as_of_date: "2020-09-03".into(),
+        ..reporting::ReportDefinition::default()
+    }
+}
+
+fn counts(row: &reporting::ReportRow) -> [i64; 5] {
+    let counts = row.counts.as_ref().unwrap();
+    let buckets = [counts.closed, counts.not_in_breach, counts.undecided, counts.other];
+    assert_eq!(counts.referred, buckets.iter().sum::<i64>(), "the buckets always add up to referred");
+    assert_eq!(counts.referred, counts.detail.iter().map(|detail| detail.count).sum::<i64>());
+    [counts.referred, counts.closed, counts.not_in_breach, counts.undecided, counts.other]
+}
+
+fn of_the_evidence() -> (Spread, [i64; 5]) {
+    let [referred, closed, not_in_breach, undecided] = published("2020-01..2020-05 (as of 2020-09-03)");
+    (Spread { closed, not_in_breach, undecided }, [referred, closed, not_in_breach, undecided, 0])
+}
+
+async fn suite(database: &Database) -> (Server, std::sync::Arc<ManualClock>, Client) {
+    let (server, clock) = Server::suite_at(database, "2020-09-03T09:00:00Z").await;
+    let client = server.client("operators/op");
+    (server, clock, client)
+}
+
+/// (1) Of the pages that the agency referred from January to May 2020, how many were closed, left open as not in breach, and
+/// undecided on 3 September; by platform; how old the undecided are; and what the median hides.
+async fn one_the_cohort_of_the_written_evidence(database: &Database) {
+    let (_server, _clock, client) = suite(database).await;
+    let (spread, expected) = of_the_evidence();
+    assert_eq!(expected, [1_218, 578, 485, 155, 0]);
+    let (_, revisions) = play(&client, &spread).await;
+
+    // The committee asks.
+    let committee = client.acting("oversightBodies/hac");
+    let by_platform =
+        reporting::ReportDefinition { dimensions: vec![reporting::Dimension::Platform.into()], ..cohort() };
+    let report = committee.report(by_platform, &revisions).await.unwrap();
+    let total = report.total.as_ref().unwrap();
+    assert_eq!(counts(total), expected);
+    assert_eq!(report.rows.len(), 3);
+    let sums = report.rows.iter().map(counts).fold([0; 5], |sums, row| std::array::from_fn(|n| sums[n] + row[n]));
+    assert_eq!(sums, expected, "the rows add up to the total");
+
+    // Every undecided page is more than 90 days old, and counted in one age.
+    let ages = total.undecided_ages.as_ref().unwrap();
+    assert_eq!(ages.buckets.iter().map(|bucket| bucket.count).sum::<u64>(), 155);
+    assert_eq!(ages.buckets.iter().filter(|age| age.from_days < 90).map(|age| age.count).sum::<u64>(), 0);
+    // The median of the decided alone is not the median of all.
+    let times = total.decision_times.as_ref().unwrap();
+    assert_eq!((times.n, times.decided), (1_218, 1_063));
+    assert!(times.censored_median_days > times.decided_only_median_days);
+
+    // Why were 485 left open? Each names the clause that permits it.
+    let by_clause = reporting::ReportDefinition {
+        dimensions: vec![reporting::Dimension::Disposition.into(), reporting::Dimension::Clause.into()],
+        ..cohort()
+    };
+    let report = committee.report(by_clause, &[]).await.unwrap();
+    let left_open = report.rows.iter().filter(|row| row.key[0].value == "PERMITTED_BY_POLICY");
+    let (mut pages, mut clauses) = (0, BTreeSet::new());
+    for row in left_open {
+        pages += counts(row)[2];
+        clauses.insert(row.key[1].value.clone());
+    }
+    assert_eq!(pages, 485);
+    let expected_clauses = sample::PLATFORMS.map(|(id, _)| format!("platforms/{id}/clauses/solicitation@1"));
+    assert_eq!(clauses, BTreeSet::from(expected_clauses));
+
+    // At the end of May, nothing had been decided; before the year, nothing referred.
+    let early = reporting::ReportDefinition { as_of_date: "2020-05-31".into(), ..cohort() };
+    assert_eq!(counts(&committee.report(early, &[]).await.unwrap().total.unwrap()), [1_218, 0, 0, 1_218, 0]);
+    let before = reporting::ReportDefinition { as_of_date: "2019-12-31".into(), ..cohort() };
+    assert_eq!(counts(&committee.report(before, &[]).await.unwrap().total.unwrap()), [0; 5]);
+
+    // The same question gives the same bytes.
+    let known = reporting::ReportDefinition { known_at_date: "2020-09-03".into(), ..cohort() };
+    let once = committee.report(known.clone(), &[]).await.unwrap();
+    let again = committee.report(known, &[]).await.unwrap();
+    assert_eq!((&once.digest, &once.total), (&again.digest, &again.total));
+}
+
+/// (7) An officer's client sends a referral, hears nothing, and sends it again; fifty times at once, over many connections.
+/// There is one referral, and each answer names it.
+async fn seven_a_retry_storm_returns_the_same_referral(database: &Database) {
+    let (server, _clock, client) = suite(database).await;
+    sample::register(&client).await;
+    let before = server.head(Part::Referral).await;
+    let request = sample::create("nca", sample::draft("chirrup", "storm"), "storm");
+    let mut storm = JoinSet::new();
+    for connection in 0..50 {
+        let officer = if connection % 5 == 0 { server.client("agencies/nca") } else { client.acting("agencies/nca") };
+        let request = request.clone();
+        storm.spawn(async move { officer.referrals().create_referral(request).await.unwrap().into_inner() });
+    }
+    let answers = storm.join_all().await;
+    let referrals = answers.iter().map(|answer| format!("{:?}", answer.referral)).collect::<BTreeSet<_>>();
+    let revisions = answers.iter().map(|answer| &answer.revision).collect::<BTreeSet<_>>();
+    assert_eq!((referrals.len(), revisions.len()), (1, 1), "every answer is the first one's");
+    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
+    assert_eq!(server.head(Part::Referral).await, before + 1);
+
+    // The server falls over and comes back: the next retry is still the same referral.
+    server.kill().await;
+    let server = Server::start(database, portreeve_tests::Options::default()).await;
+    let answer = server.client("agencies/nca").referrals().create_referral(request.clone()).await.unwrap().into_inner();
+    assert!(answer.replayed);
+    assert_eq!(referrals, BTreeSet::from([format!("{:?}", answer.referral)]));
+
+    // The same id for something else is refused, and the first stands.
+    let other = referral::CreateReferralRequest { referral: Some(sample::draft("chirrup", "other")), ..request };
+    let status = server.client("agencies/nca").referrals().create_referral(other).await.unwrap_err();
+    let refused = refusal(&status);
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "REQUEST_ID_REUSED"));
+    assert_eq!(server.head(Part::Referral).await, before + 1);
+}
+
+/// (8) After the figures were published a platform goes back on eight of its decisions. The published report, asked for
+/// again as it was known, has not changed by a byte; asked for as known today, it says 570.
+async fn eight_an_amended_decision_restates_the_report(database: &Database) {
+    let (server, clock, client) = suite(database).await;
+    let (spread, expected) = of_the_evidence();
+    let (closed, revisions) = play(&client, &spread).await;
+    let committee = client.acting("oversightBodies/hac");
+    let published = reporting::ReportDefinition { known_at_date: "2020-09-03".into(), ..cohort() };
+    let first = committee.report(published.clone(), &revisions).await.unwrap();
+    assert_eq!(counts(first.total.as_ref().unwrap()), expected);
+    assert!(!first.settled, "the day is not over");
+
+    // A month later.
+    clock.set("2020-10-05T10:00:00Z".parse().unwrap());
+    let mut platform = String::new();
+    let mut revision = String::new();
+    let citation = |platform: &str| decision::ClauseCitation {
+        clause: format!("platforms/{platform}/clauses/solicitation"),
+        version: 1,
+    };
+    for case in closed.iter().filter(|case| case.starts_with("platforms/harbourbook")).take(8) {
+        platform = case.split('/').nth(1).unwrap().to_owned();
+        let draft = sample::later(decision::DecisionKind::Reversed, sample::permitted(&citation(&platform)));
+        // They say that it had been so before the committee asked.
+        let draft = decision::DecisionDraft { decided_at: Some(sample::time("2020-08-30T00:00:00Z")), ..draft };
+        let request = decision::RecordDecisionRequest {
+            expected_version: Some(1),
+            ..sample::record(case, draft, &format!("reverse {case}"))
+        };
+        let mut reviewer = client.acting(&format!("platforms/{platform}")).roles(&["reviewer", "import"]).decisions();
+        let reply = reviewer.record_decision(request).await.unwrap().into_inner();
+        assert_eq!(reply.decision.unwrap().version, 2);
+        revision = reply.revision;
+        // The first decision stays.
+        let request =
+            decision::ListDecisionsRequest { parent: case.clone(), ..decision::ListDecisionsRequest::default() };
+        let versions = reviewer.list_decisions(request).await.unwrap().into_inner().decisions;
+        let kinds = versions.iter().map(|version| version.kind()).collect::<Vec<_>>();
+        assert_eq!(kinds, [decision::DecisionKind::Initial, decision::DecisionKind::Reversed]);
+    }
+    assert_eq!(platform, "harbourbook");
+
+    // Known in September: unchanged. Known now: restated, with the eight in the other bucket.
+    let again = committee.report(published, &[revision.clone()]).await.unwrap();
+    assert_eq!((&again.digest, &again.rows, &again.total), (&first.digest, &first.rows, &first.total));
+    let restated = committee.report(cohort(), std::slice::from_ref(&revision)).await.unwrap();
+    assert_eq!(counts(restated.total.as_ref().unwrap()), [1_218, 570, 493, 155, 0]);
+    assert_eq!(restated.definition.unwrap().known_at_date, "2020-10-05");
+    assert_ne!(restated.digest, first.digest);
+
+    // The whole server is rebuilt from its logs; the figures are the same.
+    for part in Part::ALL {
+        server.rebuild(part).await;
+    }
+    let restated_again = committee.report(cohort(), &[revision]).await.unwrap();
+    assert_eq!(restated_again.digest, restated.digest);
+}
+
+/// An agency sees its own referrals only, a platform its own cases only; who may not know whether something exists is told
+/// so, whether it exists or not.
+async fn each_sees_its_own_and_no_more(database: &Database) {
+    let (server, _clock, client) = suite(database).await;
+    sample::register(&client).await;
+    let mut referred = Vec::new();
+    let mut revision = String::new();
+    for (agency, platform) in [("nca", "chirrup"), ("nca", "lensgram"), ("bka", "chirrup")] {
+        let (referral, at) = sample::refer(&client, agency, platform, &format!("{agency}-{platform}")).await;
+        referred.push(referral);
+        revision = at;
+    }
+    let at_least = vec![revision];
+    let names = |indexes: &[usize]| indexes.iter().map(|index| referred[*index].name.clone()).collect::<Vec<_>>();
+    let cases = |indexes: &[usize]| indexes.iter().map(|index| sample::case_of(&referred[*index])).collect::<Vec<_>>();
+
+    for (reader, visible) in [
+        ("agencies/nca", vec![0, 1]),
+        ("agencies/bka", vec![2]),
+        ("platforms/chirrup", vec![0, 2]),
+        ("platforms/lensgram", vec![1]),
+        ("platforms/harbourbook", vec![]),
+    ] {
+        let reader = client.acting(reader);
+        let request = referral::ListReferralsRequest {
+            parent: "agencies/-".into(),
+            at_least: at_least.clone(),
+            ..referral::ListReferralsRequest::default()
+        };
+        let listed = reader.referrals().list_referrals(request).await.unwrap().into_inner().referrals;
+        assert_eq!(listed.iter().map(|it| it.name.clone()).collect::<Vec<_>>(), names(&visible));
+        let request = decision::ListCasesRequest {
+            parent: "platforms/-".into(),
+            at_least: at_least.clone(),
+            ..decision::ListCasesRequest::default()
+        };
+        let listed = reader.decisions().list_cases(request).await.unwrap().into_inner().cases;
+        assert_eq!(listed.iter().map(|it| it.name.clone()).collect::<Vec<_>>(), cases(&visible));
+        // The same by the twins of the streams.
+        let request = referral::ListReferralChangesRequest {
+            parent: "agencies/-".into(),
+            start: Some(referral::list_referral_changes_request::Start::Earliest(true)),
+            ..referral::ListReferralChangesRequest::default()
+        };
+        let changes = reader.referrals().list_referral_changes(request).await.unwrap().into_inner().changes;
+        let seen = changes.into_iter().filter_map(|change| match change.change {
+            Some(referral::referral_change::Change::Created(referral)) => Some(referral.name),
+            _ => None,
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), names(&visible));
+        // And by figures.
+        let definition = reporting::ReportDefinition {
+            cohort_from_date: "2020-09-03".into(),
+            cohort_until_date: "2020-09-03".into(),
+            ..cohort()
+        };
+        let report = reader.report(definition, &at_least).await.unwrap();
+        assert_eq!(counts(&report.total.unwrap())[0], i64::try_from(visible.len()).unwrap());
+    }
+
+    // One by one: what is another's is PERMISSION_DENIED, and so is what does not exist at another's.
+    let missing = "00000000-0000-7000-8000-000000000000";
+    let denied = |status: tonic::Status| {
+        let refused = refusal(&status);
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::PermissionDenied, "PERMISSION_DENIED"));
+        (status.message().to_owned(), refused.metadata)
+    };
+    let get_referral = |who: &str, name: &str| {
+        let mut reader = client.acting(who).referrals();
+        let request = referral::GetReferralRequest { name: name.into(), at_least: at_least.clone() };
+        async move { reader.get_referral(request).await }
+    };
+    let get_case = |who: &str, name: &str| {
+        let mut reader = client.acting(who).decisions();
+        let request = decision::GetCaseRequest { name: name.into(), at_least: at_least.clone() };
+        async move { reader.get_case(request).await }
+    };
+    let theirs = denied(get_referral("agencies/bka", &referred[0].name).await.unwrap_err());
+    let nothing = denied(get_referral("agencies/bka", &format!("agencies/nca/referrals/{missing}")).await.unwrap_err());
+    assert_eq!(theirs, nothing, "the refusal does not tell what exists");
+    let theirs = denied(get_referral("platforms/lensgram", &referred[0].name).await.unwrap_err());
+    let nothing =
+        denied(get_referral("platforms/lensgram", &format!("agencies/nca/referrals/{missing}")).await.unwrap_err());
+    assert_eq!(theirs, nothing);
+    let theirs = denied(get_case("platforms/lensgram", &sample::case_of(&referred[0])).await.unwrap_err());
+    let nothing =
+        denied(get_case("platforms/lensgram", &format!("platforms/chirrup/cases/{missing}")).await.unwrap_err());
+    assert_eq!(theirs, nothing);
+    // A case's name does not say whose referral it is: what is another agency's is as if it were not there.
+    let theirs = refusal(&get_case("agencies/bka", &sample::case_of(&referred[0])).await.unwrap_err());
+    let nothing = refusal(&get_case("agencies/bka", &format!("platforms/chirrup/cases/{missing}")).await.unwrap_err());
+    assert_eq!((theirs.code, theirs.reason), (nothing.code, nothing.reason));
+    // At home, what does not exist is not found.
+    let status = get_referral("agencies/nca", &format!("agencies/nca/referrals/{missing}")).await.unwrap_err();
+    assert_eq!((status.code(), refusal(&status).reason.as_str()), (Code::NotFound, "REFERRAL_NOT_FOUND"));
+    let status = get_case("platforms/chirrup", &format!("platforms/chirrup/cases/{missing}")).await.unwrap_err();
+    assert_eq!((status.code(), refusal(&status).reason.as_str()), (Code::NotFound, "CASE_NOT_FOUND"));
+    // Its own each may read.
+    assert!(get_referral("agencies/nca", &referred[0].name).await.is_ok());
+    assert!(get_case("platforms/chirrup", &sample::case_of(&referred[0])).await.is_ok());
+
+    // Nobody acts for another.
+    let heads = [server.head(Part::Referral).await, server.head(Part::Decision).await];
+    let request = sample::create("nca", sample::draft("chirrup", "forged"), "forged");
+    for who in ["agencies/bka", "platforms/chirrup", "oversightBodies/hac", "operators/op"] {
+        denied(client.acting(who).referrals().create_referral(request.clone()).await.unwrap_err());
+    }
+    denied(
+        client
+            .acting("agencies/bka")
+            .referrals()
+            .withdraw_referral(sample::withdraw(&referred[0].name, "w"))
+            .await
+            .unwrap_err(),
+    );
+    let request = sample::record(&sample::case_of(&referred[0]), sample::closed(), "forged decision");
+    for who in ["platforms/lensgram", "agencies/nca", "operators/op"] {
+        denied(client.acting(who).decisions().record_decision(request.clone()).await.unwrap_err());
+    }
+    denied(
+        client
+            .acting("agencies/nca")
+            .organisations()
+            .create_organisation(sample::organisation("agencies/zz", &[]))
+            .await
+            .unwrap_err(),
+    );
+    // Oversight and operators see figures and organisations, no referral and no case.
+    for who in ["oversightBodies/hac", "operators/op"] {
+        denied(get_referral(who, &referred[0].name).await.unwrap_err());
+        denied(get_case(who, &sample::case_of(&referred[0])).await.unwrap_err());
+        let start = Some(WatchStart { start: Some(watch_start::Start::Earliest(true)) });
+        let request = referral::WatchReferralsRequest {
+            parent: "agencies/-".into(),
+            start: start.clone(),
+            ..referral::WatchReferralsRequest::default()
+        };
+        denied(client.acting(who).referrals().watch_referrals(request).await.unwrap_err());
+        let request = decision::WatchCasesRequest {
+            parent: "platforms/-".into(),
+            start,
+            ..decision::WatchCasesRequest::default()
+        };
+        denied(client.acting(who).decisions().watch_cases(request).await.unwrap_err());
+    }
+    assert_eq!(heads, [server.head(Part::Referral).await, server.head(Part::Decision).await]);
+    // Who does not say who they are is nobody.
+    let status =
+        client.acting("nca").referrals().get_referral(referral::GetReferralRequest::default()).await.unwrap_err();
+    assert_eq!((status.code(), refusal(&status).reason.as_str()), (Code::Unauthenticated, "UNAUTHENTICATED"));
+}
+
+/// What a client wrote in one service it reads in the others at once, by naming the revision that it was given.
+async fn what_is_written_is_read_across_services(database: &Database) {
+    let (_server, _clock, client) = suite(database).await;
+    sample::register(&client).await;
+    let (citation, cited) = sample::clause(&client, "chirrup", "fees").await;
+    let chirrup = client.acting("platforms/chirrup");
+    for tag in 0..25 {
+        let (referral, referred) = sample::refer(&client, "nca", "chirrup", &tag.to_string()).await;
+        let case = sample::case_of(&referral);
+        // Agency -> decision service.
+        let request = decision::GetCaseRequest { name: case.clone(), at_least: vec![referred.clone()] };
+        let opened = chirrup.decisions().get_case(request).await.unwrap().into_inner();
+        assert_eq!(opened.case.unwrap().status(), decision::CaseStatus::Submitted);
+        let request = sample::acknowledge("chirrup", std::slice::from_ref(&case), &format!("a{tag}"));
+        chirrup.decisions().acknowledge_cases(request).await.unwrap();
+        let draft = if tag % 2 == 0 { sample::closed() } else { sample::permitted(&citation) };
+        let request = sample::record(&case, draft, &format!("d{tag}"));
+        let decided = chirrup.decisions().record_decision(request).await.unwrap().into_inner();
+        assert!(decided.decision.is_some());
+        // Platform -> reporting service, for the agency; each with the revisions of both.
+        let today = reporting::ReportDefinition {
+            cohort_from_date: "2020-09-03".into(),
+            cohort_until_date: "2020-09-03".into(),
+            ..cohort()
+        };
+        let at_least = [referred, decided.revision, cited.clone()];
+        let report = client.acting("agencies/nca").report(today, &at_least).await.unwrap();
+        let decided = tag + 1;
+        assert_eq!(counts(&report.total.unwrap()), [decided, (decided + 1) / 2, decided / 2, 0, 0]);
+        // The report names revisions that reads of every service take.
+        let revisions = report.progress.unwrap().revisions;
+        assert!(!revisions.is_empty());
+    }
+    // A withdrawal reaches the platform and the figures.
+    let (referral, _) = sample::refer(&client, "nca", "chirrup", "withdrawn").await;
+    let mut nca = client.acting("agencies/nca").referrals();
+    let revision = nca.withdraw_referral(sample::withdraw(&referral.name, "w")).await.unwrap().into_inner().revision;
+    let request = decision::GetCaseRequest { name: sample::case_of(&referral), at_least: vec![revision] };
+    let case = chirrup.decisions().get_case(request).await.unwrap().into_inner().case.unwrap();
+    assert_eq!(case.status(), decision::CaseStatus::Withdrawn);
+}
+
+/// A fact may be told late, by whoever may; the server's own time is its own. Nothing is told before it happened.
+async fn facts_may_be_told_late_and_never_early(database: &Database) {
+    let (server, _clock, client) = suite(database).await;
+    sample::register(&client).await;
+    let at = |text: &str, id: &str| {
+        let draft = referral::ReferralDraft {
+            occurred_at: Some(sample::time(text)),
+            target: Some(referral::Target {
+                kind: TargetKind::Account.into(),
+                ..sample::draft("chirrup", id).target.unwrap()
+            }),
+            ..sample::draft("chirrup", id)
+        };
+        sample::create("nca", draft, id)
+    };
+    let officer = client.acting("agencies/nca");
+    let reply = officer.referrals().create_referral(at("2020-08-20T08:00:00Z", "late")).await.unwrap().into_inner();
+    let sent = reply.referral.unwrap();
+    assert_eq!(sent.occurred_at, Some(sample::time("2020-08-20T08:00:00Z")));
+    assert_eq!(sent.recorded_at, Some(sample::time("2020-09-03T09:00:00Z")));
+    let head = server.head(Part::Referral).await;
+    let status = officer.referrals().create_referral(at("2020-02-01T08:00:00Z", "old")).await.unwrap_err();
+    assert_eq!((status.code(), refusal(&status).reason.as_str()), (Code::PermissionDenied, "BACKDATING_NOT_PERMITTED"));
+    let status = officer.referrals().create_referral(at("2020-09-03T09:00:03Z", "early")).await.unwrap_err();
+    assert_eq!(refusal(&status).fields, ["referral.occurred_at"]);
+    assert_eq!(server.head(Part::Referral).await, head);
+    let importer = officer.roles(&["officer", "import"]);
+    assert!(importer.referrals().create_referral(at("2020-02-01T08:00:00Z", "old")).await.is_ok());
+    // Within what clocks disagree about, a time is taken as now.
+    let reply = officer.referrals().create_referral(at("2020-09-03T09:00:01Z", "skew")).await.unwrap().into_inner();
+    assert_eq!(reply.referral.unwrap().occurred_at, Some(sample::time("2020-09-03T09:00:00Z")));
+}
