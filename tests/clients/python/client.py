@@ -1,0 +1,245 @@
+"""The exchange through Google's Python client: generated code, streams, rich errors, health and reflection.
+
+usage: client.py HOST:PORT, with the generated code on PYTHONPATH
+"""
+
+import sys
+import uuid
+
+import grpc
+from google.protobuf import descriptor_pool, message_factory
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_status import rpc_status
+
+from portreeve.common.v1 import vocabulary_pb2 as words
+from portreeve.common.v1 import watch_pb2
+from portreeve.decision.v1 import decision_pb2, decision_service_pb2, decision_service_pb2_grpc
+from portreeve.referral.v1 import organisation_pb2, organisation_service_pb2, organisation_service_pb2_grpc
+from portreeve.referral.v1 import referral_pb2, referral_service_pb2, referral_service_pb2_grpc
+from portreeve.reporting.v1 import report_pb2, reporting_service_pb2, reporting_service_pb2_grpc
+
+AGENCY, PLATFORM, ANALYST = "agencies/python", "platforms/python", "oversightBodies/python"
+SECONDS = 20
+
+channel = grpc.insecure_channel(sys.argv[1])
+organisations = organisation_service_pb2_grpc.OrganisationServiceStub(channel)
+referrals = referral_service_pb2_grpc.ReferralServiceStub(channel)
+decisions = decision_service_pb2_grpc.DecisionServiceStub(channel)
+reports = reporting_service_pb2_grpc.ReportingServiceStub(channel)
+
+
+def acting(organisation):
+    return {"metadata": (("portreeve-organisation", organisation),), "timeout": SECONDS}
+
+
+def request_id():
+    return str(uuid.uuid4())
+
+
+def draft(path):
+    return referral_pb2.ReferralDraft(
+        platform=PLATFORM,
+        target=referral_pb2.Target(kind=words.TARGET_KIND_PAGE, url=f"https://python.example/{path}"),
+        nature=words.REFERRAL_NATURE_VOLUNTARY_REFERRAL,
+        ground=words.GROUND_OFFER_TRANSPORT_SEA,
+        legal_basis=referral_pb2.LegalBasis(statute="Immigration Act 1971", section="s. 25"),
+        statement_of_reasons="Offers passage in a small boat.",
+        statement_language="en",
+    )
+
+
+def refused(call):
+    """The refusal of a call, with its details."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        status = rpc_status.from_call(error)
+        details = {}
+        for any_detail in status.details:
+            for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):
+                if any_detail.Is(kind.DESCRIPTOR):
+                    details[kind.__name__] = kind.FromString(any_detail.value)
+        return error.code(), details
+    raise AssertionError("the call was not refused")
+
+
+def register():
+    kinds = {
+        AGENCY: organisation_pb2.ORGANISATION_KIND_AGENCY,
+        PLATFORM: organisation_pb2.ORGANISATION_KIND_PLATFORM,
+        ANALYST: organisation_pb2.ORGANISATION_KIND_OVERSIGHT_BODY,
+    }
+    for name, kind in kinds.items():
+        hosts = ["python.example"] if name == PLATFORM else []
+        organisation = organisation_pb2.Organisation(display_name="Python", kind=kind, hosts=hosts)
+        reply = organisations.CreateOrganisation(
+            organisation_service_pb2.CreateOrganisationRequest(
+                organisation_id=name.split("/")[1], organisation=organisation, request_id=request_id()
+            ),
+            **acting("operators/local"),
+        )
+        assert reply.organisation.name == name, reply
+
+
+def refer():
+    request = referral_service_pb2.CreateReferralRequest(parent=AGENCY, referral=draft("one"), request_id=request_id())
+    reply = referrals.CreateReferral(request, **acting(AGENCY))
+    again = referrals.CreateReferral(request, **acting(AGENCY))
+    assert not reply.replayed and again.replayed, (reply, again)
+    assert (again.referral, again.revision) == (reply.referral, reply.revision)
+    return reply
+
+
+def bring_in():
+    items = [
+        referral_service_pb2.ImportItem(request_id=request_id(), draft=draft(f"import/{number}")) for number in range(3)
+    ]
+    items[1].draft.target.url = "javascript:alert(1)"
+    messages = iter([
+        referral_service_pb2.ImportReferralsRequest(parent=AGENCY, items=items[:2]),
+        referral_service_pb2.ImportReferralsRequest(items=items[2:]),
+    ])
+    results = [r for reply in referrals.ImportReferrals(messages, **acting(AGENCY)) for r in reply.results]
+    assert [result.index for result in results] == [0, 1, 2], results
+    assert [result.WhichOneof("result") for result in results] == ["imported", "error", "imported"], results
+    assert results[1].error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0], results
+
+
+def rich_errors():
+    bad = draft("bad")
+    bad.target.url = "file:///etc/passwd"
+    bad.statement_of_reasons = ""
+    bad.ground = 999
+    request = referral_service_pb2.CreateReferralRequest(parent=AGENCY, referral=bad, request_id="not a UUID")
+    code, details = refused(lambda: referrals.CreateReferral(request, **acting(AGENCY)))
+    info = details["ErrorInfo"]
+    assert (code, info.reason, info.domain) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID", "portreeve"), info
+    fields = {violation.field for violation in details["BadRequest"].field_violations}
+    expected = {"referral.target.url", "referral.statement_of_reasons", "referral.ground", "request_id"}
+    assert fields == expected, fields
+
+    request = referral_service_pb2.ListReferralsRequest(parent="agencies/another")
+    code, details = refused(lambda: referrals.ListReferrals(request, **acting(AGENCY)))
+    assert (code, details["ErrorInfo"].reason) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+    code, details = refused(lambda: referrals.ListReferrals(request, timeout=SECONDS))
+    assert (code, details["ErrorInfo"].reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+    code, details = refused(lambda: next(decisions.WatchCases(watch("garbage"), **acting(PLATFORM))))
+    assert (code, details["ErrorInfo"].reason) == (grpc.StatusCode.INVALID_ARGUMENT, "RESUME_TOKEN_INVALID")
+
+
+def watch(token=None):
+    start = watch_pb2.WatchStart(resume_token=token) if token else watch_pb2.WatchStart(earliest=True)
+    return decision_service_pb2.WatchCasesRequest(parent=PLATFORM, start=start)
+
+
+def inbox(referral):
+    """The case of the referral, as it comes in, and where to go on."""
+    stream = decisions.WatchCases(watch(), **acting(PLATFORM))
+    for message in stream:
+        for change in message.changes:
+            if change.opened.referral == referral:
+                stream.cancel()
+                return change.opened.name, message.resume_token
+    raise AssertionError("the stream ended")
+
+
+def decide(case):
+    acknowledgement = decision_service_pb2.AcknowledgeCasesRequest(
+        parent=PLATFORM, names=[case], request_id=request_id()
+    )
+    reply = decisions.AcknowledgeCases(acknowledgement, **acting(PLATFORM))
+    assert reply.results[0].WhichOneof("result") == "receipt", reply
+    decision = decision_pb2.DecisionDraft(
+        kind=decision_pb2.DECISION_KIND_INITIAL,
+        outcome=decision_pb2.OUTCOME_CLOSED_ILLEGAL,
+        law="Immigration Act 1971, s. 25",
+        decided_by=decision_pb2.DECISION_SOURCE_HUMAN,
+    )
+    request = decision_service_pb2.RecordDecisionRequest(parent=case, decision=decision, request_id=request_id())
+    reply = decisions.RecordDecision(request, **acting(PLATFORM))
+    assert reply.decision.version == 1, reply
+    return reply.revision
+
+
+def resume(case, token):
+    """What comes after the token: nothing that came before it, nothing twice."""
+    seen = []
+    for message in decisions.WatchCases(watch(token), **acting(PLATFORM)):
+        for change in message.changes:
+            kind = change.WhichOneof("change")
+            if getattr(change, kind).name == case:
+                seen.append(kind)
+        if "decided" in seen:
+            break
+    assert seen == ["acknowledged", "decided"], seen
+
+
+def figures(revisions):
+    definition = report_pb2.ReportDefinition(
+        cohort_from_date="2020-01-01",
+        cohort_until_date="2199-12-31",
+        as_of_date="2199-12-31",
+        dimensions=[report_pb2.DIMENSION_PLATFORM],
+        filter=report_pb2.ReportFilter(platforms=[PLATFORM]),
+    )
+    request = reporting_service_pb2.QueryReportRequest(definition=definition, at_least=revisions)
+    report = reports.QueryReport(request, **acting(ANALYST)).report
+    counts = report.total.counts
+    assert (counts.referred, counts.closed, counts.undecided) == (3, 1, 2), report
+    assert counts.closed + counts.not_in_breach + counts.undecided + counts.other == counts.referred
+
+
+def health():
+    stub = health_pb2_grpc.HealthStub(channel)
+    for service in ("", "portreeve.referral.v1.ReferralService", "portreeve.reporting.v1.ReportingService"):
+        reply = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=SECONDS)
+        assert reply.status == health_pb2.HealthCheckResponse.SERVING, (service, reply)
+
+
+def reflection():
+    """Calls a method that is known from reflection alone; then asks the newer version of reflection too."""
+    database = ProtoReflectionDescriptorDatabase(channel)
+    names = set(database.get_services())
+    for name in ("portreeve.referral.v1.ReferralService", "portreeve.decision.v1.DecisionService"):
+        assert name in names, names
+    pool = descriptor_pool.DescriptorPool(database)
+    method = pool.FindServiceByName("portreeve.referral.v1.OrganisationService").FindMethodByName("GetOrganisation")
+    request = message_factory.GetMessageClass(method.input_type)(name=PLATFORM)
+    reply = channel.unary_unary(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
+    )(request, **acting(AGENCY))
+    assert list(reply.organisation.hosts) == ["python.example"], reply
+
+    # The messages of v1 are those of v1alpha.
+    info = channel.stream_stream(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    reply = next(info(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=SECONDS))
+    newer = {service.name for service in reply.list_services_response.service}
+    assert {name.replace(".v1alpha.", ".v1.") for name in names} == newer, (names, newer)
+
+
+def main():
+    register()
+    rich_errors()
+    reply = refer()
+    case, token = inbox(reply.referral.name)
+    revision = decide(case)
+    resume(case, token)
+    bring_in()
+    newest = referrals.ListReferrals(
+        referral_service_pb2.ListReferralsRequest(parent=AGENCY), **acting(AGENCY)
+    ).revisions
+    figures([revision, *newest])
+    health()
+    reflection()
+
+
+main()
