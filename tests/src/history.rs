@@ -76,6 +76,13 @@ pub enum Tap {
         /// The filter.
         filter: Option<decision::CaseFilter>,
     },
+    /// `WatchDecisions` and `ListDecisionChanges`.
+    Decisions {
+        /// Who reads.
+        organisation: String,
+        /// The parent.
+        parent: String,
+    },
 }
 
 fn place(position: u64) -> i64 {
@@ -111,6 +118,16 @@ fn case_item(change: decision::CaseChange) -> Item {
     Item { position: place(change.position), revision: change.revision, recorded, snapshot, name, state, what }
 }
 
+fn decision_item(change: decision::DecisionChange) -> Item {
+    use decision::decision_change::Change;
+    let (what, snapshot, state) = match change.change.expect("a change says what changed") {
+        Change::Recorded(it) => ("decided", false, format!("{it:?}")),
+        Change::Snapshot(it) => ("snapshot", true, format!("{it:?}")),
+    };
+    let (recorded, name) = (sample::micros(change.recorded_at.as_ref()), change.case);
+    Item { position: place(change.position), revision: change.revision, recorded, snapshot, name, state, what }
+}
+
 fn revisions(progress: Option<Progress>) -> Vec<String> {
     progress.unwrap_or_default().revisions
 }
@@ -133,11 +150,16 @@ impl Tap {
         Self::Cases { organisation: organisation.into(), parent: parent.into(), filter: None }
     }
 
+    /// Decisions as somebody sees them.
+    pub fn decisions(organisation: &str, parent: &str) -> Self {
+        Self::Decisions { organisation: organisation.into(), parent: parent.into() }
+    }
+
     /// The log's name.
     pub const fn log(&self) -> &'static str {
         match self {
             Self::Referrals { .. } => "referral",
-            Self::Cases { .. } => "decision",
+            Self::Cases { .. } | Self::Decisions { .. } => "decision",
         }
     }
 
@@ -171,6 +193,17 @@ impl Tap {
                     snapshot_complete: message.snapshot_complete,
                 }))
             }
+            Self::Decisions { organisation, parent } => {
+                let request = decision::WatchDecisionsRequest { parent, start, filter: None, at_least: Vec::new() };
+                let opened = Client::new(url, &organisation).decisions().watch_decisions(request).await?;
+                Ok(messages(opened, |message| Message {
+                    items: message.changes.into_iter().map(decision_item).collect(),
+                    token: message.resume_token,
+                    checkpoint: message.checkpoint,
+                    revisions: revisions(message.progress),
+                    snapshot_complete: message.snapshot_complete,
+                }))
+            }
         }
     }
 
@@ -194,6 +227,15 @@ impl Tap {
                 let mut client = Client::new(url, &organisation).decisions();
                 let page = client.list_case_changes(request).await?.into_inner();
                 let items = page.changes.into_iter().map(case_item).collect::<Vec<_>>();
+                (items, page.resume_token, page.caught_up, page.progress)
+            }
+            Self::Decisions { organisation, parent } => {
+                use decision::list_decision_changes_request::Start;
+                let start = Some(token.map_or(Start::Earliest(true), Start::ResumeToken));
+                let request = decision::ListDecisionChangesRequest { parent, start, filter: None, page_size, at_least };
+                let mut client = Client::new(url, &organisation).decisions();
+                let page = client.list_decision_changes(request).await?.into_inner();
+                let items = page.changes.into_iter().map(decision_item).collect::<Vec<_>>();
                 (items, page.resume_token, page.caught_up, page.progress)
             }
         };
@@ -589,4 +631,80 @@ async fn next(
     label: &str,
 ) -> Result<Message, Status> {
     stream.next().await.unwrap_or_else(|| panic!("{label}: a stream ended without saying why"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: Epoch = [3; 8];
+
+    fn revision(position: i64) -> Revision {
+        Revision { log: "referral".into(), epoch: EPOCH, position }
+    }
+
+    /// A message with these events and a token of that position.
+    fn message(positions: &[i64], at: i64) -> Message {
+        let item = |position: &i64| Item {
+            position: *position,
+            revision: revision(*position).encode(),
+            recorded: *position,
+            snapshot: false,
+            name: format!("agencies/nca/referrals/{position}"),
+            state: String::new(),
+            what: "created",
+        };
+        Message {
+            items: positions.iter().map(item).collect(),
+            token: Resume { revision: revision(at), filter: 1, snapshot_after: None }.encode(),
+            checkpoint: positions.is_empty(),
+            revisions: vec![revision(at).encode()],
+            snapshot_complete: false,
+        }
+    }
+
+    fn sees(dense: bool, messages: Vec<Message>) -> bool {
+        let seen = std::panic::catch_unwind(|| {
+            let mut trace = Trace::new("made up", &Tap::referrals("agencies/nca", "agencies/-"), dense);
+            trace.begin_at_the_first();
+            for message in messages {
+                trace.take(message);
+            }
+        });
+        seen.is_ok()
+    }
+
+    #[test]
+    fn the_checker_tells_good_histories_from_bad() {
+        assert!(sees(true, vec![message(&[1, 2], 2), message(&[], 2), message(&[3], 3)]));
+        assert!(sees(false, vec![message(&[1, 4], 6), message(&[], 7), message(&[9], 9)]));
+        for (what, dense, messages) in [
+            ("an event was lost", true, vec![message(&[1], 1), message(&[3], 3)]),
+            ("an event came twice", true, vec![message(&[1], 1), message(&[1], 1)]),
+            ("an event came twice within a message", false, vec![message(&[1, 1], 1)]),
+            ("the order was not kept", false, vec![message(&[2, 1], 2)]),
+            ("a checkpoint ran ahead", true, vec![message(&[1], 1), message(&[], 2)]),
+            ("an event came behind a checkpoint", false, vec![message(&[], 5), message(&[4], 6)]),
+            ("a token ran ahead", true, vec![message(&[1], 2)]),
+            ("a token lagged", false, vec![message(&[1, 2], 1)]),
+            ("a token went back", false, vec![message(&[], 5), message(&[], 4)]),
+            ("a message held nothing", false, vec![Message { checkpoint: false, ..message(&[], 1) }]),
+            (
+                "progress and token differ",
+                false,
+                vec![Message { revisions: vec![revision(9).encode()], ..message(&[1], 1) }],
+            ),
+            (
+                "another life of the log",
+                false,
+                vec![message(&[1], 1), {
+                    let other = Revision { epoch: [4; 8], ..revision(2) };
+                    let token = Resume { revision: other, filter: 1, snapshot_after: None }.encode();
+                    Message { token, ..message(&[], 2) }
+                }],
+            ),
+        ] {
+            assert!(!sees(dense, messages), "{what}, and the checker did not see it");
+        }
+    }
 }

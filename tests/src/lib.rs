@@ -45,10 +45,8 @@ macro_rules! on_both_engines {
 /// Fails a test that hangs, with what it was doing.
 pub async fn within<T>(seconds: u64, what: &str, work: impl Future<Output = T>) -> T {
     let limit = std::time::Duration::from_secs(seconds);
-    match tokio::time::timeout(limit, work).await {
-        Ok(done) => done,
-        Err(_) => panic!("{what} took more than {seconds} s"),
-    }
+    let Ok(done) = tokio::time::timeout(limit, work).await else { panic!("{what} took more than {seconds} s") };
+    done
 }
 
 /// Another fresh database on the same engine.

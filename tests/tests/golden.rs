@@ -313,7 +313,7 @@ async fn eight_an_amended_decision_restates_the_report(database: &Database) {
         let request =
             decision::ListDecisionsRequest { parent: case.clone(), ..decision::ListDecisionsRequest::default() };
         let versions = reviewer.list_decisions(request).await.unwrap().into_inner().decisions;
-        let kinds = versions.iter().map(|version| version.kind()).collect::<Vec<_>>();
+        let kinds = versions.iter().map(decision::Decision::kind).collect::<Vec<_>>();
         assert_eq!(kinds, [decision::DecisionKind::Initial, decision::DecisionKind::Reversed]);
     }
     assert_eq!(platform, "harbourbook");

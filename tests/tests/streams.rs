@@ -185,7 +185,7 @@ async fn a_history_of_referrals(database: &Database) {
     for seed in seeds() {
         eprintln!("TEST_SEED={seed}");
         let fixture = portreeve_tests::another(database).await;
-        within(100, &format!("the history of seed {seed}"), history(&fixture.database, seed)).await;
+        within(100, &format!("the history of seed {seed}"), Box::pin(history(&fixture.database, seed))).await;
     }
 }
 

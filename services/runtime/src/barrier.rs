@@ -26,28 +26,48 @@ pub fn reflected(followed: &[Revision]) -> Vec<Revision> {
 pub async fn caught_up(log: &dyn EventLog, follows: &[&str], at_least: &[String]) -> Result<Vec<String>> {
     let wanted = at_least.iter().map(|text| Revision::decode(text)).collect::<Result<Vec<_>>>()?;
     let mut changed = log.changed();
+    let mut lacking = None;
     let wait = async {
         loop {
             changed.borrow_and_update();
             let (state, followed) = log.standing().await?;
             let followed = reflected(&followed);
-            let mut reached = true;
+            lacking = None;
             for revision in &wanted {
-                reached &= reflects(log.name(), follows, &state, &followed, revision)?;
+                if let Some(reached) = lacks(log.name(), follows, &state, &followed, revision)? {
+                    lacking = Some((revision.clone(), reached));
+                }
             }
-            if reached {
+            if lacking.is_none() {
                 let own = Revision { log: log.name().to_owned(), epoch: state.epoch, position: state.head };
                 return Ok(std::iter::once(&own).chain(&followed).map(Revision::encode).collect());
             }
             if changed.changed().await.is_err() {
-                return Err(late());
+                return Ok(Vec::new());
             }
         }
     };
-    tokio::time::timeout(Duration::from_millis(limits::CATCH_UP_WAIT_MS), wait).await.unwrap_or_else(|_| Err(late()))
+    let ended = tokio::time::timeout(Duration::from_millis(limits::CATCH_UP_WAIT_MS), wait).await;
+    match (ended, lacking) {
+        (Ok(Err(error)), _) => Err(error),
+        (Ok(Ok(revisions)), None) => Ok(revisions),
+        (_, lacking) => Err(late(lacking)),
+    }
 }
 
-fn reflects(own: &str, follows: &[&str], state: &LogState, followed: &[Revision], wanted: &Revision) -> Result<bool> {
+/// The position that the service reflects of the revision's log, if that is not enough.
+fn lacks(
+    own: &str,
+    follows: &[&str],
+    state: &LogState,
+    followed: &[Revision],
+    wanted: &Revision,
+) -> Result<Option<i64>> {
+    let reached = reaches(own, follows, state, followed, wanted)?;
+    Ok((wanted.position > reached).then_some(reached))
+}
+
+fn reaches(own: &str, follows: &[&str], state: &LogState, followed: &[Revision], wanted: &Revision) -> Result<i64> {
     let foreign = || {
         Err(Error::new(
             Reason::RevisionInvalid,
@@ -56,19 +76,25 @@ fn reflects(own: &str, follows: &[&str], state: &LogState, followed: &[Revision]
         .with("log", &wanted.log))
     };
     if wanted.log == own {
-        return if wanted.epoch == state.epoch { Ok(wanted.position <= state.head) } else { foreign() };
+        return if wanted.epoch == state.epoch { Ok(state.head) } else { foreign() };
     }
     if !follows.contains(&wanted.log.as_str()) {
         return foreign();
     }
     match followed.iter().find(|revision| revision.log == wanted.log) {
         Some(revision) if revision.epoch != wanted.epoch => foreign(),
-        Some(revision) => Ok(wanted.position <= revision.position),
-        None => Ok(wanted.position == 0),
+        Some(revision) => Ok(revision.position),
+        None => Ok(0),
     }
 }
 
-fn late() -> Error {
-    Error::new(Reason::NotCaughtUp, "the service has not caught up with at_least yet; repeat the call")
-        .retry_after(Duration::from_millis(500))
+fn late(lacking: Option<(Revision, i64)>) -> Error {
+    let late = Error::new(Reason::NotCaughtUp, "the service has not caught up with at_least yet; repeat the call")
+        .retry_after(Duration::from_millis(500));
+    match lacking {
+        Some((Revision { log, position, .. }, reached)) => {
+            late.with("log", log).with("position", position).with("reached", reached)
+        }
+        None => late,
+    }
 }

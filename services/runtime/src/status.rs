@@ -116,7 +116,10 @@ mod tests {
         let named = invalid.get_error_details().bad_request().unwrap().field_violations.clone();
         let (last, named) = named.split_last().unwrap();
         assert_eq!(named[0].field, "drafts[0].target.url");
-        assert_eq!((last.field.as_str(), last.description.as_str()), ("", format!("and {} more", 10_000 - named.len()).as_str()));
+        assert_eq!(
+            (last.field.as_str(), last.description.as_str()),
+            ("", format!("and {} more", 10_000 - named.len()).as_str())
+        );
         assert_eq!(within("a\u{e9}b", 2), "a");
     }
 

@@ -154,7 +154,8 @@ impl<F: Feed> Reader<F> {
             return Err(Error::new(
                 Reason::ResumeTokenForeign,
                 "the resume token is of another stream or of another life of this server; begin with a snapshot",
-            ));
+            )
+            .with("log", &at.log));
         }
         if resume.filter != self.filter {
             return Err(Error::new(
@@ -212,7 +213,8 @@ impl<F: Feed> Reader<F> {
             return Err(Error::new(
                 Reason::ResumeTokenForeign,
                 "the log was restored and began a new life; begin with a snapshot",
-            ));
+            )
+            .with("log", self.log.name()));
         }
         self.check_kept(place.revision.position, &page.state)?;
         Ok(page)

@@ -82,7 +82,7 @@ pub fn check_backdating(principal: &Principal, told: Option<Timestamp>, now: Tim
         Reason::BackdatingNotPermitted,
         format!("occurred_at is more than {days_max} days ago; only the import role may tell facts of so long ago"),
     )
-    .with("days_max", days_max))
+    .with("max_age_seconds", u64::from(days_max) * 86_400))
 }
 
 /// A time for the wire.

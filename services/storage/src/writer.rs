@@ -110,6 +110,7 @@ impl<L: Ledger> Writer<L> {
         self.queue.try_send(submission).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Error::new(Reason::Overloaded, "too many writes are waiting; repeat the call after the retry delay")
+                    .with("resource", "writes")
                     .retry_after(Duration::from_millis(100))
             }
             mpsc::error::TrySendError::Closed(_) => draining(),
@@ -156,6 +157,13 @@ async fn run<L: Ledger>(
                 None => return,
             },
         };
+        // Calls that are ready to write, but have not had their turn yet, come along: their own commit would cost them and
+        // the others more. An idle service loses one turn, which is nothing.
+        let mut queued_before = 0;
+        while queued_before < waiting.len().min(limits::COMMIT_SUBMISSIONS_MAX) || queued_before == 0 {
+            queued_before = waiting.len().max(1);
+            tokio::task::yield_now().await;
+        }
         let mut batch = first.envelopes;
         let mut answers = vec![(batch.len(), first.answer)];
         while answers.len() < limits::COMMIT_SUBMISSIONS_MAX

@@ -28,7 +28,7 @@ pub(crate) struct Image {
 struct Rows {
     insert: String,
     columns: usize,
-    rows: usize,
+    count: usize,
     cells: Vec<u8>,
 }
 
@@ -48,12 +48,12 @@ impl Image {
             let columns = select.columns();
             let places = (1..=columns).map(|place| format!("?{place}")).collect::<Vec<_>>().join(", ");
             let insert = format!("INSERT INTO {table} VALUES ({places})");
-            let mut rows = Rows { insert, columns, rows: 0, cells: Vec::new() };
+            let mut rows = Rows { insert, columns, count: 0, cells: Vec::new() };
             while select.step()? {
                 for column in 0..columns {
                     select.copy(column, &mut rows.cells)?;
                 }
-                rows.rows += 1;
+                rows.count += 1;
             }
             image.tables.push(rows);
         }
@@ -71,7 +71,7 @@ impl Image {
         let (mut begin, mut commit) = (database.prepare("BEGIN IMMEDIATE")?, database.prepare("COMMIT")?);
         let mut tables = Vec::new();
         for table in &self.tables {
-            tables.push((database.prepare(&table.insert)?, table, table.cells.as_slice(), table.rows));
+            tables.push((database.prepare(&table.insert)?, table, table.cells.as_slice(), table.count));
         }
         while tables.iter().any(|(.., left)| *left > 0) {
             begin.once()?;
@@ -90,7 +90,7 @@ impl Image {
         drop(tables);
         for (table, (name, _)) in self.tables.iter().zip(TABLES) {
             let mut count = database.prepare(&format!("SELECT count(*) FROM {name}"))?;
-            ensure!(count.step()? && count.integer(0) == i64::try_from(table.rows)?, "{name} lacks rows");
+            ensure!(count.step()? && count.integer(0) == i64::try_from(table.count)?, "{name} lacks rows");
         }
         Ok(took)
     }

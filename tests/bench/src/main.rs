@@ -24,6 +24,10 @@ use portreeve_runtime::telemetry::Telemetry;
 
 use table::Table;
 
+/// The `portreeve` program's own allocator, for both sides of every comparison.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Portreeve against the barest thing that could do the same.
 #[derive(Debug, Parser)]
 #[command(

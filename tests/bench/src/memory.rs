@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use portreeve_api::clients::{self, Acting};
 use portreeve_api::reporting::v1::{QueryReportRequest, ReportDefinition};
+use portreeve_core::Clock as _;
+use portreeve_core::time::SystemClock;
 use tonic::transport::Channel;
 
 use crate::Options;
@@ -20,7 +22,7 @@ use crate::table::{Limit, Table};
 const START: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(3);
 /// How long the other services may take to catch up with an import.
-const CATCH_UP: Duration = Duration::from_secs(900);
+const CATCH_UP: Duration = Duration::from_mins(15);
 
 /// Measures it.
 pub(crate) async fn measure(options: &Options, table: &mut Table) -> Result<()> {
@@ -71,7 +73,8 @@ async fn referred(channel: &Channel) -> Result<i64> {
     let mut client = clients::reporting(channel.clone(), Acting::new("oversightBodies/committee")?);
     let definition = ReportDefinition {
         cohort_from_date: "2020-01-01".to_owned(),
-        cohort_until_date: "2099-12-31".to_owned(),
+        cohort_until_date: SystemClock.now().date().to_string(),
+        as_of_date: SystemClock.now().date().to_string(),
         ..ReportDefinition::default()
     };
     let request = QueryReportRequest { definition: Some(definition), at_least: Vec::new() };

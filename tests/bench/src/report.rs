@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
 use portreeve_api::clients::{self, Acting, ReportingClient};
 use portreeve_api::reporting::v1::{Dimension, QueryReportRequest, Report, ReportDefinition};
+use portreeve_core::Clock as _;
+use portreeve_core::time::SystemClock;
 use portreeve_storage::Database;
 
 use crate::Options;
@@ -15,7 +17,7 @@ use crate::server::{Suite, agency};
 use crate::table::{Limit, Table, median, micros, ratio};
 
 /// How long the reporting service may take to catch up with an import.
-const CATCH_UP: Duration = Duration::from_secs(600);
+const CATCH_UP: Duration = Duration::from_mins(10);
 
 /// Measures it.
 pub(crate) async fn measure(options: &Options, table: &mut Table) -> Result<()> {
@@ -77,7 +79,8 @@ async fn median_query(client: &mut ReportingClient, calls: usize) -> Result<f64>
 async fn query(client: &mut ReportingClient) -> Result<Report> {
     let definition = ReportDefinition {
         cohort_from_date: "2020-01-01".to_owned(),
-        cohort_until_date: "2099-12-31".to_owned(),
+        cohort_until_date: SystemClock.now().date().to_string(),
+        as_of_date: SystemClock.now().date().to_string(),
         dimensions: vec![Dimension::Platform as i32, Dimension::Ground as i32],
         ..ReportDefinition::default()
     };

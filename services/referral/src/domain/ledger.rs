@@ -222,6 +222,7 @@ impl State {
                 Ok(Vec::new())
             } else {
                 Err(Error::new(Reason::InvalidTransition, "the referral was withdrawn before, for another reason")
+                    .with("name", name)
                     .with("from", referral.standing.name())
                     .with("to", "WITHDRAWN"))
             };
@@ -272,6 +273,7 @@ impl State {
                 Reason::StaleVersion,
                 format!("{name} has changed since it was read; read it again"),
             )
+            .with("name", name)
             .with("expected", etag)
             .with("actual", known.updated));
         }

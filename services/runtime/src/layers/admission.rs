@@ -72,13 +72,14 @@ impl Around for Admission {
         if self.soft.is_cancelled() && !asks_for_health {
             return status(&draining()).into_http();
         }
-        let (places, limit, what) = if method.streaming {
-            (self.streams, self.limits.streams, "streams are open")
+        let (places, limit, resource, what) = if method.streaming {
+            (self.streams, self.limits.streams, "streams", "streams are open")
         } else {
-            (self.unary_calls, self.limits.unary_calls, "calls are under way")
+            (self.unary_calls, self.limits.unary_calls, "unary_calls", "calls are under way")
         };
         let Ok(permit) = places.try_acquire_owned() else {
             let full = Error::new(Reason::Overloaded, format!("{limit} {what}; repeat the call after the retry delay"))
+                .with("resource", resource)
                 .with("limit", limit)
                 .retry_after(Duration::from_millis(100));
             return status(&full).into_http();

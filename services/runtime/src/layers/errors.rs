@@ -25,12 +25,13 @@ pub struct Errors;
 
 impl Around for Errors {
     async fn around<S: Inner>(self, request: Request<Body>, next: Next<S>) -> Response<Body> {
+        let action = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
         let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => return panicked(panic.as_ref()).into_http(),
         };
-        explain(response.headers_mut());
-        response.map(|inner| Body::new(Explained { inner, over: false }))
+        explain(response.headers_mut(), &action);
+        response.map(|inner| Body::new(Explained { inner, action, over: false }))
     }
 }
 
@@ -39,19 +40,35 @@ fn panicked(panic: &(dyn Any + Send)) -> Status {
     status(&Error::internal(format!("a panic: {}", text.unwrap_or("of an unknown kind"))))
 }
 
-/// Gives the status in headers or trailers a reason, if it is a failure without one.
-fn explain(headers: &mut HeaderMap) {
-    let bare = |headers: &HeaderMap| {
-        headers.get("grpc-status").is_some_and(|code| code != "0") && !headers.contains_key("grpc-status-details-bin")
+/// Gives the status in headers or trailers a reason, if it is a failure without one; and one that forbids says what.
+fn explain(headers: &mut HeaderMap, action: &str) {
+    let Some(code) = headers.get("grpc-status").filter(|code| *code != "0") else { return };
+    let forbids = code == "7";
+    let bare = !headers.contains_key("grpc-status-details-bin");
+    let explained = match Status::from_header_map(headers) {
+        Some(status) if bare => explained(&status),
+        Some(status) if forbids => forbidding(&status, action),
+        _ => None,
     };
-    if !bare(headers) {
-        return;
-    }
-    let Some(explained) = Status::from_header_map(headers).and_then(|status| explained(&status)) else { return };
+    let Some(explained) = explained else { return };
     headers.remove("grpc-message");
+    headers.remove("grpc-status-details-bin");
     // Fails only if a message could not be written as a header; those here are plain text.
     let _ = explained.add_header(headers);
 }
+
+/// The same refusal with what was refused, which only this layer knows of every call.
+fn forbidding(status: &Status, action: &str) -> Option<Status> {
+    let mut details = status.get_error_details();
+    let info = details.error_info().filter(|info| info.reason == Reason::PermissionDenied.as_str())?.clone();
+    let mut metadata = info.metadata;
+    metadata.insert("action".to_owned(), within(action, ACTION_BYTES).to_owned());
+    details.set_error_info(info.reason, info.domain, metadata);
+    Some(Status::with_error_details(status.code(), status.message(), details))
+}
+
+/// Bytes of a method's name, should a stranger make one up.
+const ACTION_BYTES: usize = 64;
 
 /// The same failure with its reason; `None` if it says all there is to say.
 fn explained(bare: &Status) -> Option<Status> {
@@ -68,11 +85,13 @@ fn explained(bare: &Status) -> Option<Status> {
             Error::new(Reason::LimitExceeded, "the message is larger than the server takes; split it or stream it")
                 .with("limit", "MESSAGE_BYTES_MAX")
                 .with("maximum", limits::MESSAGE_BYTES_MAX)
+                .with("actual", found(message))
         }
         Code::OutOfRange | Code::ResourceExhausted if message.contains("encoded message length too large") => {
             Error::new(Reason::LimitExceeded, "the reply is larger than the server sends; ask for fewer rows at once")
                 .with("limit", "REPLY_BYTES_MAX")
                 .with("maximum", limits::REPLY_BYTES_MAX)
+                .with("actual", found(message))
         }
         Code::Internal if UNREADABLE.iter().any(|sign| message.contains(sign)) => {
             return Some(invalid(Code::InvalidArgument, &format!("the request cannot be read: {message}")));
@@ -95,12 +114,19 @@ fn explained(bare: &Status) -> Option<Status> {
     Some(status(&error))
 }
 
+/// The number in "… found 5 bytes, the limit is: 4 bytes", as the RPC library says it.
+fn found(message: &str) -> &str {
+    let number = message.split_once("found ").and_then(|(_, rest)| rest.split(' ').next());
+    number.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or("unknown")
+}
+
 /// How the RPC library says that a caller's bytes are no message.
 const UNREADABLE: [&str; 4] =
     ["failed to decode Protobuf message", "Missing request message", "invalid compression flag", "Error decompressing"];
 
 struct Explained {
     inner: Body,
+    action: String,
     over: bool,
 }
 
@@ -120,10 +146,11 @@ impl http_body::Body for Explained {
                 return Poll::Ready(Some(Ok(trailers(&panicked(panic.as_ref())))));
             }
         };
+        let action = &self.action;
         let frame = frame.map(|frame| {
             frame.map(|frame| match frame.into_trailers() {
                 Ok(mut trailers) => {
-                    explain(&mut trailers);
+                    explain(&mut trailers, action);
                     Frame::trailers(trailers)
                 }
                 Err(frame) => frame,

@@ -143,8 +143,9 @@ pub fn as_text(column: &str) -> String {
     )
 }
 
-/// How many rows or keys one statement takes at most: an array for each column, whatever its length.
-pub const SIZES: [usize; 1] = [4_096];
+/// How many rows or keys one statement takes at most: an array for each column, whatever its length. Few enough that the
+/// next statement's values are put together while the server runs this one.
+pub const SIZES: [usize; 1] = [512];
 
 /// An insert of any number of rows.
 pub fn insert_text(table: &str, columns: &[&str], on_conflict: &str, _size: usize) -> String {

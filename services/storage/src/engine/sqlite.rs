@@ -44,6 +44,7 @@ pub async fn open(folder: &Path, service: &'static str) -> Result<Engine> {
     let options = SqliteConnectOptions::new()
         .filename(folder.join(format!("{service}.db")))
         .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(STATEMENTS_KEPT)
         .pragma("temp_store", "MEMORY");
     // A large checkpoint interval lets pages that many commits touch be written back once.
     let writing = options
@@ -63,6 +64,7 @@ pub async fn open(folder: &Path, service: &'static str) -> Result<Engine> {
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
+        .test_before_acquire(false)
         .connect_with(writing)
         .await
         .map_err(|e| crate::unavailable(&e))?;
@@ -120,8 +122,11 @@ pub fn as_text(column: &str) -> String {
     format!("CASE typeof({column}) WHEN 'blob' THEN lower(hex({column})) ELSE CAST({column} AS TEXT) END")
 }
 
-/// How many rows or keys one statement takes: each size is prepared once, the largest that fits is used.
-pub const SIZES: [usize; 3] = [64, 8, 1];
+/// How many rows or keys one statement takes: each size is prepared once, the largest that fits is used. Doubling, so that
+/// any number of rows takes few statements: each is a way to the connection's thread and back.
+pub const SIZES: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
+/// Statements that a connection keeps prepared: every size of every statement of a service.
+const STATEMENTS_KEPT: usize = 400;
 
 /// An insert of so many rows. The parameters have no numbers: SQLite finds a numbered one by walking a list, so that
 /// binding a thousand of them would cost a million steps.
