@@ -12,7 +12,7 @@ use portreeve_core::time::ManualClock;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Error, Principal, Reason, Timestamp};
 use portreeve_referral::domain::ledger::DraftField;
-use portreeve_referral::domain::{Command, Event, LegalBasis, NewReferral, Standing, Target};
+use portreeve_referral::domain::{Command, Event, LegalBasis, NewReferral, Said, Standing, Target};
 use portreeve_referral::store::{self, Filter, Query};
 use portreeve_storage::conformance::{Fixture, cases::portable_type};
 use portreeve_storage::{Database, Envelope, Guard, Outcome};
@@ -64,9 +64,9 @@ impl Store {
     }
 
     fn draft(&self, agency: &str, platform: &str, url: &str) -> NewReferral {
-        NewReferral {
-            id: self.ids.uuid(Timestamp::from_micros(1_000_000)),
-            agency: agency.into(),
+        let id = self.ids.uuid(Timestamp::from_micros(1_000_000));
+        let said = Said {
+            name: ReferralName { agency: agency.into(), id },
             platform: platform.into(),
             target: Target {
                 kind: TargetKind::Page,
@@ -83,8 +83,8 @@ impl Store {
             statement: "Crossings are offered.".into(),
             statement_language: "en".into(),
             content_language: "sq".into(),
-            occurred_at: Some("2026-01-01".parse().unwrap()),
-        }
+        };
+        NewReferral { said: Arc::new(said), occurred_at: Some("2026-01-01".parse().unwrap()) }
     }
 
     async fn refer(&self, draft: NewReferral) -> Result<Outcome<Event>, Error> {
@@ -127,15 +127,15 @@ async fn what_is_referred_is_read_back(database: &Database) {
     let store = Store::with_organisations(database).await;
     let draft = store.draft("nca", "hb", "https://M.hb.example:443/groups/1#x");
     let outcome = store.refer(draft.clone()).await.unwrap();
-    let name = ReferralName { agency: "nca".into(), id: draft.id };
+    let name = draft.said.name.clone();
     let read = store.opened.0.reads.referral(&principal("agencies/nca"), &name).await.unwrap().unwrap();
     assert_eq!(read.target.location.raw(), "https://M.hb.example:443/groups/1#x");
     assert_eq!(read.target.location.canonical(), "https://m.hb.example/groups/1");
     assert_eq!((read.created, read.updated), (outcome.position, outcome.position));
-    assert_eq!(read.statement, draft.statement);
+    assert_eq!(read.statement, draft.said.statement);
     assert_eq!(read.occurred_at, "2026-01-01".parse().unwrap());
     assert_eq!(read.recorded_at, "2026-01-02".parse().unwrap());
-    let wrong_agency = ReferralName { agency: "bka".into(), id: draft.id };
+    let wrong_agency = ReferralName { agency: "bka".into(), id: draft.said.name.id };
     assert!(store.opened.0.reads.referral(&principal("services/decision"), &wrong_agency).await.unwrap().is_none());
 }
 
@@ -237,7 +237,7 @@ async fn a_batch_is_taken_whole_or_not_at_all(database: &Database) {
 async fn withdrawal_is_final(database: &Database) {
     let store = Store::with_organisations(database).await;
     let draft = store.draft("nca", "hb", "https://hb.example/1");
-    let name = ReferralName { agency: "nca".into(), id: draft.id };
+    let name = draft.said.name.clone();
     let withdraw = |reason: &str, at: Option<&str>| Command::Withdraw {
         name: name.clone(),
         reason: reason.into(),
@@ -262,11 +262,11 @@ async fn filters_agree(database: &Database) {
         let platform = if number % 3 == 0 { "ch" } else { "hb" };
         let url = format!("https://{platform}.example/{number}");
         let mut draft = store.draft(if number % 2 == 0 { "nca" } else { "bka" }, platform, &url);
-        draft.ground = Ground::ALL[usize::try_from(number).unwrap() % 4];
-        draft.target.kind = TargetKind::ALL[usize::try_from(number).unwrap() % 5];
-        draft.nature = Nature::ALL[usize::try_from(number).unwrap() % 3];
+        Arc::make_mut(&mut draft.said).ground = Ground::ALL[usize::try_from(number).unwrap() % 4];
+        Arc::make_mut(&mut draft.said).target.kind = TargetKind::ALL[usize::try_from(number).unwrap() % 5];
+        Arc::make_mut(&mut draft.said).nature = Nature::ALL[usize::try_from(number).unwrap() % 3];
         draft.occurred_at = Some("2026-01-01".parse::<Timestamp>().unwrap().plus_micros(number * 1_000_000));
-        let name = ReferralName { agency: draft.agency.clone(), id: draft.id };
+        let name = draft.said.name.clone();
         store.refer(draft).await.unwrap();
         if number % 5 == 0 {
             store.submit(Command::Withdraw { name, reason: "mistake".into(), occurred_at: None }).await.unwrap();
@@ -373,7 +373,7 @@ async fn play(database: &Database, steps: Vec<Step>) {
                 let agency = if agency { "nca" } else { "bka" };
                 let host = if page % 2 == 0 { "hb.example" } else { "chirrup.test" };
                 let draft = store.draft(agency, platform_of(platform), &format!("https://{host}/{page}"));
-                let name = ReferralName { agency: agency.into(), id: draft.id };
+                let name = ReferralName { agency: agency.into(), id: draft.said.name.id };
                 let outcome = store.refer(draft).await;
                 assert_eq!(outcome.is_ok(), model.hosts.get(host) == Some(&platform_of(platform)));
                 if outcome.is_ok() {
@@ -433,9 +433,9 @@ async fn play(database: &Database, steps: Vec<Step>) {
     let found = found.into_iter().map(|referral| {
         let reason = match referral.standing {
             Standing::Submitted => None,
-            Standing::Withdrawn { reason, .. } => Some(reason),
+            Standing::Withdrawn { ref reason, .. } => Some(reason.clone()),
         };
-        (referral.name, reason)
+        (referral.name.clone(), reason)
     });
     let expected = model.referrals.iter().map(|(name, reason)| (name.clone(), reason.map(str::to_owned)));
     assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());

@@ -200,16 +200,18 @@ impl Builder {
             .prepare()
             .into_axum_router();
         let layers = ServiceBuilder::new()
-            .layer(cors())
-            .layer(tonic_web::GrpcWebLayer::new())
-            .layer(Wrap(RequestId::new(self.clock, self.ids)))
-            .layer(Wrap(Observe::new(methods.clone())))
-            .layer(Wrap(Errors))
-            .layer(Wrap(Caller::new(methods.clone())))
-            .layer(Wrap(Admission::new(methods.clone(), self.limits, &self.lifecycle)))
-            .layer(Wrap(Deadline::new(methods)))
+            .layer(Wrap::new(RequestId::new(self.clock, self.ids)))
+            .layer(Wrap::new(Observe::new(methods.clone())))
+            .layer(Wrap::new(Errors))
+            .layer(Wrap::new(Caller::new(methods.clone())))
+            .layer(Wrap::new(Admission::new(methods.clone(), self.limits, &self.lifecycle)))
+            .layer(Wrap::new(Deadline::new(methods)))
             .map_response(|response: Response<axum::body::Body>| response.map(Body::new));
-        let front = Front { grpc: BoxCloneSyncService::new(layers.service(routes)), pages: pages(self.http) };
+        let grpc = layers.service(routes);
+        // Only browsers need it; other clients' calls go past it.
+        let web = ServiceBuilder::new().layer(cors()).layer(tonic_web::GrpcWebLayer::new()).service(grpc.clone());
+        let front =
+            Front { grpc: BoxCloneSyncService::new(grpc), web: BoxCloneSyncService::new(web), pages: pages(self.http) };
 
         let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Bind(listen, error))?;
         let local_addr = listener.local_addr().map_err(|error| StartError::Bind(listen, error))?;
@@ -238,6 +240,7 @@ impl Builder {
 #[derive(Clone)]
 struct Front {
     grpc: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
+    web: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
     pages: axum::Router,
 }
 
@@ -264,11 +267,14 @@ where
             let refused = (StatusCode::FORBIDDEN, "this server is open and takes no calls from pages of other sites\n");
             return Box::pin(async move { Ok(refused.into_response().map(Body::new)) });
         }
-        let is_grpc = headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-            || (request.method() == HttpMethod::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD));
-        if is_grpc {
+        let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let preflight =
+            request.method() == HttpMethod::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let browser = kind.starts_with(b"application/grpc-web") || headers.contains_key(header::ORIGIN);
+        let is_grpc = kind.starts_with(b"application/grpc");
+        if preflight || (is_grpc && browser) {
+            Box::pin(self.web.clone().oneshot(request))
+        } else if is_grpc {
             Box::pin(self.grpc.clone().oneshot(request))
         } else {
             let answer = self.pages.clone().oneshot(request);

@@ -1,6 +1,7 @@
 //! What may happen to referrals and organisations.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
@@ -121,7 +122,7 @@ impl portreeve_core::Ledger for Ledger {
     fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
         match command {
             Command::Create { drafts, field } => {
-                let create = |(index, draft)| state.create(draft, &field.path(index), now);
+                let create = |(index, draft)| state.create(draft, || field.path(index), now);
                 drafts.iter().enumerate().map(create).collect()
             }
             Command::Withdraw { name, reason, occurred_at } => state.withdraw(name, reason, *occurred_at, now),
@@ -179,30 +180,21 @@ impl portreeve_core::Ledger for Ledger {
 }
 
 impl State {
-    fn create(&self, draft: &NewReferral, field: &str, now: Timestamp) -> Result<Event> {
-        self.organisation(OrganisationKind::Agency, &draft.agency)?;
-        self.organisation(OrganisationKind::Platform, &draft.platform)?;
-        let host = draft.target.location.host();
-        if draft.target.location.domains().find_map(|domain| self.hosts.get(domain)) != Some(&draft.platform) {
-            let message = format!(
-                "the host {host} does not route to platforms/{}; name the platform whose it is",
-                draft.platform
-            );
+    fn create(&self, draft: &NewReferral, field: impl Fn() -> String, now: Timestamp) -> Result<Event> {
+        let said = &draft.said;
+        self.organisation(OrganisationKind::Agency, &said.name.agency)?;
+        self.organisation(OrganisationKind::Platform, &said.platform)?;
+        let host = said.target.location.host();
+        if said.target.location.domains().find_map(|domain| self.hosts.get(domain)) != Some(&said.platform) {
+            let message =
+                format!("the host {host} does not route to platforms/{}; name the platform whose it is", said.platform);
             return Err(Error::new(Reason::UrlOfAnotherPlatform, message)
                 .with("host", host)
-                .with("platform", format!("platforms/{}", draft.platform))
-                .at(format!("{field}.target.url"), "must have a host that routes to the platform"));
+                .with("platform", format!("platforms/{}", said.platform))
+                .at(format!("{}.target.url", field()), "must have a host that routes to the platform"));
         }
         Ok(Event::Created(Box::new(Referral {
-            name: ReferralName { agency: draft.agency.clone(), id: draft.id },
-            platform: draft.platform.clone(),
-            target: draft.target.clone(),
-            nature: draft.nature,
-            ground: draft.ground,
-            legal_basis: draft.legal_basis.clone(),
-            statement: draft.statement.clone(),
-            statement_language: draft.statement_language.clone(),
-            content_language: draft.content_language.clone(),
+            said: Arc::clone(said),
             occurred_at: draft.occurred_at.unwrap_or(now).min(now),
             recorded_at: now,
             standing: Standing::Submitted,

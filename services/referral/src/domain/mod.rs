@@ -6,4 +6,4 @@ pub mod referral;
 
 pub use ledger::{Command, Event, Ledger, State};
 pub use organisation::Organisation;
-pub use referral::{LegalBasis, NewReferral, Referral, Standing, Target};
+pub use referral::{LegalBasis, NewReferral, Referral, Said, Standing, Target};

@@ -1,6 +1,8 @@
 //! A referral, and what is referred.
 
-use portreeve_core::id::Uuid;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
@@ -29,13 +31,11 @@ pub struct LegalBasis {
     pub section: String,
 }
 
-/// What an agency says when it refers.
+/// What an agency says when it refers. It never changes afterwards, and is shared by all who handle it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewReferral {
-    /// The identifier minted for it.
-    pub id: Uuid,
-    /// The agency that refers.
-    pub agency: String,
+pub struct Said {
+    /// The referral's name, minted for it.
+    pub name: ReferralName,
     /// The platform that is to decide.
     pub platform: String,
     /// What is referred.
@@ -52,6 +52,13 @@ pub struct NewReferral {
     pub statement_language: String,
     /// The language of the content (BCP 47); empty if not known.
     pub content_language: String,
+}
+
+/// A referral that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewReferral {
+    /// What the agency says.
+    pub said: Arc<Said>,
     /// When it was referred; the moment of recording if not told.
     pub occurred_at: Option<Timestamp>,
 }
@@ -82,27 +89,11 @@ impl Standing {
     }
 }
 
-/// A referral as it stands.
+/// A referral as it stands: what was said, and what has become of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Referral {
-    /// Its name.
-    pub name: ReferralName,
-    /// The platform that is to decide.
-    pub platform: String,
-    /// What is referred.
-    pub target: Target,
-    /// What the referral is in law.
-    pub nature: Nature,
-    /// Why.
-    pub ground: Ground,
-    /// The law on which the agency relies.
-    pub legal_basis: LegalBasis,
-    /// The agency's reasons in its own words.
-    pub statement: String,
-    /// The language of the statement (BCP 47).
-    pub statement_language: String,
-    /// The language of the content (BCP 47); empty if not known.
-    pub content_language: String,
+    /// What the agency said.
+    pub said: Arc<Said>,
     /// When it was referred, by the agency's account.
     pub occurred_at: Timestamp,
     /// When the server learnt it.
@@ -113,6 +104,14 @@ pub struct Referral {
     pub created: i64,
     /// The position of the last event that changed it.
     pub updated: i64,
+}
+
+impl Deref for Referral {
+    type Target = Said;
+
+    fn deref(&self) -> &Said {
+        &self.said
+    }
 }
 
 /// The key of a target: the same for every referral of one place on one platform.

@@ -1,6 +1,8 @@
 //! Between the contract's messages and the domain. The log's bodies are the contract's change messages, without what
 //! the log's own columns hold.
 
+use std::sync::Arc;
+
 use portreeve_api::referral::v1 as wire;
 use portreeve_core::id::Uuid;
 use portreeve_core::location::{self, Location};
@@ -13,7 +15,7 @@ use portreeve_storage::{Codec, Encoded, StoredEvent};
 use prost::Message;
 use wire::referral_change::Change;
 
-use crate::domain::{Event, LegalBasis, NewReferral, Organisation, Referral, Standing, Target};
+use crate::domain::{Event, LegalBasis, NewReferral, Organisation, Referral, Said, Standing, Target};
 use crate::store::Filter;
 
 /// The state's number in the contract and in the database.
@@ -30,39 +32,32 @@ pub fn read_draft(
     path: &str,
     agency: &str,
     id: Uuid,
-    draft: &wire::ReferralDraft,
+    draft: wire::ReferralDraft,
     now: Timestamp,
 ) -> Option<NewReferral> {
-    let field = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     // What the contract's rules refuse gives None here and needs no second word.
     let platform = parse_owner(&draft.platform, OrganisationKind::Platform).ok();
-    let target = draft.target.as_ref().and_then(|target| {
-        let location = violations.check(&field("target.url"), Location::parse(&target.url));
-        Some(Target {
-            kind: TargetKind::from_code(target.kind)?,
-            location: location?,
-            native_id: target.native_id.clone(),
-        })
+    let target = draft.target.and_then(|target| {
+        let location = Location::parse(&target.url).map_err(|e| violations.add(format!("{path}.target.url"), e)).ok();
+        Some(Target { kind: TargetKind::from_code(target.kind)?, location: location?, native_id: target.native_id })
     });
-    let told = told_time(violations, &field("occurred_at"), draft.occurred_at.as_ref(), now);
-    let legal_basis = draft.legal_basis.as_ref()?;
-    Some(NewReferral {
-        id,
-        agency: agency.to_owned(),
+    let occurred_at = match &draft.occurred_at {
+        Some(told) => told_time(violations, &format!("{path}.occurred_at"), Some(told), now),
+        None => None,
+    };
+    let wire::LegalBasis { code, statute, section } = draft.legal_basis?;
+    let said = Said {
+        name: ReferralName { agency: agency.to_owned(), id },
         platform: platform?.to_owned(),
         target: target?,
         nature: Nature::from_code(draft.nature)?,
         ground: Ground::from_code(draft.ground)?,
-        legal_basis: LegalBasis {
-            code: legal_basis.code.clone(),
-            statute: legal_basis.statute.clone(),
-            section: legal_basis.section.clone(),
-        },
-        statement: draft.statement_of_reasons.clone(),
-        statement_language: draft.statement_language.clone(),
-        content_language: draft.content_language.clone(),
-        occurred_at: told,
-    })
+        legal_basis: LegalBasis { code, statute, section },
+        statement: draft.statement_of_reasons,
+        statement_language: draft.statement_language,
+        content_language: draft.content_language,
+    };
+    Some(NewReferral { said: Arc::new(said), occurred_at })
 }
 
 /// Reads a filter. The parent's agency is set by the caller.
@@ -164,7 +159,7 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
             reason: message.withdrawal_reason.clone(),
         },
     };
-    Some(Referral {
+    let said = Said {
         name: message.name.parse::<ReferralName>().ok()?,
         platform: parse_owner(&message.platform, OrganisationKind::Platform).ok()?.to_owned(),
         target: Target {
@@ -182,6 +177,9 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
         statement: message.statement_of_reasons.clone(),
         statement_language: message.statement_language.clone(),
         content_language: message.content_language.clone(),
+    };
+    Some(Referral {
+        said: Arc::new(said),
         occurred_at: time(&message.occurred_at)?,
         recorded_at: time(&message.recorded_at)?,
         standing,

@@ -123,10 +123,10 @@ impl Import {
     }
 
     async fn take(&self, numbered: Numbered) -> Result<wire::ImportReferralsResponse> {
-        let Numbered { message, agency, first } = numbered;
+        let Numbered { mut message, agency, first } = numbered;
         let mut envelopes = Vec::with_capacity(message.items.len());
         let mut refused = Vec::with_capacity(message.items.len());
-        for item in &message.items {
+        for item in &mut message.items {
             match self.read(&agency, item) {
                 Ok(envelope) => {
                     envelopes.push(envelope);
@@ -169,17 +169,16 @@ impl Import {
         Ok(wire::ImportReferralsResponse { results, revision })
     }
 
-    fn read(&self, agency: &str, item: &wire::ImportItem) -> Result<Envelope<Command>> {
+    fn read(&self, agency: &str, item: &mut wire::ImportItem) -> Result<Envelope<Command>> {
         let now = self.clock.now();
-        let mut violations = violations(item);
-        let draft = item.draft.as_ref();
+        let mut violations = violations(&*item);
+        let draft = item.draft.take();
+        // The agency need not be hashed: a request id belongs to the organisation that sent it.
+        let guard = draft.as_ref().and_then(|draft| guard("ImportReferrals", &item.request_id, draft));
         let read = draft.and_then(|draft| read_draft(&mut violations, "draft", agency, self.ids.uuid(now), draft, now));
         let read = violations.finish(read)?;
         check_backdating(&self.caller, read.occurred_at, now, self.backdating_days_max)?;
-        // The agency need not be hashed: a request id belongs to the organisation that sent it.
-        let guard = draft
-            .and_then(|draft| guard("ImportReferrals", &item.request_id, draft))
-            .ok_or_else(|| Error::internal("a request id passed its check but cannot be read"))?;
+        let guard = guard.ok_or_else(|| Error::internal("a request id passed its check but cannot be read"))?;
         let command = Command::Create { drafts: vec![read], field: DraftField::Draft };
         Ok(Envelope { principal: self.caller.clone(), guard, command })
     }

@@ -95,7 +95,10 @@ impl Rpc {
         let mut violations = violations(&message);
         let agency = parse_owner(&message.parent, OrganisationKind::Agency).unwrap_or_default().to_owned();
         let id = self.ids.uuid(now);
-        let draft = message.referral.as_ref();
+        let request_id = std::mem::take(&mut message.request_id);
+        // Hashed before it is taken apart.
+        let guard = guard("CreateReferral", &request_id, &message);
+        let draft = message.referral.take();
         let draft = draft.and_then(|draft| read_draft(&mut violations, "referral", &agency, id, draft, now));
         violations.into_result()?;
         caller.require_as(Role::Officer, OrganisationKind::Agency, &agency)?;
@@ -105,8 +108,6 @@ impl Rpc {
             now,
             self.settings.backdating_days_max,
         )?;
-        let request_id = std::mem::take(&mut message.request_id);
-        let guard = guard("CreateReferral", &request_id, &message);
         let command = draft.map(|draft| Command::Create { drafts: vec![draft], field: DraftField::Referral });
         let outcome = self.submit(&caller, guard, command).await?;
         Ok(wire::CreateReferralResponse {
@@ -125,8 +126,10 @@ impl Rpc {
         let now = self.clock.now();
         let mut violations = violations(&message);
         let agency = parse_owner(&message.parent, OrganisationKind::Agency).unwrap_or_default().to_owned();
+        let request_id = std::mem::take(&mut message.request_id);
+        let guard = guard("BatchCreateReferrals", &request_id, &message);
         let mut drafts = Vec::with_capacity(message.drafts.len());
-        for (index, draft) in message.drafts.iter().enumerate() {
+        for (index, draft) in message.drafts.into_iter().enumerate() {
             let path = format!("drafts[{index}]");
             drafts.extend(read_draft(&mut violations, &path, &agency, self.ids.uuid(now), draft, now));
         }
@@ -135,8 +138,6 @@ impl Rpc {
         for draft in &drafts {
             check_backdating(&caller, draft.occurred_at, now, self.settings.backdating_days_max)?;
         }
-        let request_id = std::mem::take(&mut message.request_id);
-        let guard = guard("BatchCreateReferrals", &request_id, &message);
         let outcome = self.submit(&caller, guard, Some(Command::Create { drafts, field: DraftField::Drafts })).await?;
         Ok(wire::BatchCreateReferralsResponse {
             referrals: written(&outcome).collect(),

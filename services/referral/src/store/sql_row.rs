@@ -1,12 +1,14 @@
 //! A row of `referral` with its target, the same on both engines.
 
+use std::sync::Arc;
+
 use portreeve_core::Timestamp;
 use portreeve_core::id::Uuid;
 use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 
-use crate::domain::{LegalBasis, Referral, Standing, Target};
+use crate::domain::{LegalBasis, Referral, Said, Standing, Target};
 
 /// The select of whole referrals, up to its condition.
 macro_rules! referral_columns {
@@ -65,7 +67,7 @@ impl ReferralRow {
             },
             _ => Standing::Submitted,
         };
-        Some(Referral {
+        let said = Said {
             name: ReferralName { agency: self.agency, id: Uuid::from_slice(&self.referral_id).ok()? },
             platform: self.platform,
             target: Target {
@@ -79,6 +81,9 @@ impl ReferralRow {
             statement: self.statement,
             statement_language: self.statement_language,
             content_language: self.content_language,
+        };
+        Some(Referral {
+            said: Arc::new(said),
             occurred_at: Timestamp::from_micros(self.occurred_us),
             recorded_at: Timestamp::from_micros(self.recorded_us),
             standing,

@@ -65,7 +65,7 @@ impl Admission {
 }
 
 impl Around for Admission {
-    async fn around<S: Inner>(self, request: Request<Body>, next: Next<S>) -> Response<Body> {
+    async fn around<S: Inner>(&self, request: Request<Body>, next: Next<'_, S>) -> Response<Body> {
         let method = Arc::clone(self.methods.at(request.uri().path()));
         // While the server drains, health still answers: it says that the server is not serving.
         let asks_for_health = method.infrastructure && !method.streaming;
@@ -73,11 +73,11 @@ impl Around for Admission {
             return status(&draining()).into_http();
         }
         let (places, limit, resource, what) = if method.streaming {
-            (self.streams, self.limits.streams, "streams", "streams are open")
+            (&self.streams, self.limits.streams, "streams", "streams are open")
         } else {
-            (self.unary_calls, self.limits.unary_calls, "unary_calls", "calls are under way")
+            (&self.unary_calls, self.limits.unary_calls, "unary_calls", "calls are under way")
         };
-        let Ok(permit) = places.try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
             let full = Error::new(Reason::Overloaded, format!("{limit} {what}; repeat the call after the retry delay"))
                 .with("resource", resource)
                 .with("limit", limit)
@@ -93,8 +93,8 @@ impl Around for Admission {
             return response;
         }
         // A stream of ours hears of the drain by itself and ends with where to resume; the others are ended here.
-        let cut = if method.infrastructure { self.soft } else { self.hard };
-        let cut = Box::pin(cut.cancelled_owned());
+        let cut = if method.infrastructure { &self.soft } else { &self.hard };
+        let cut = Box::pin(cut.clone().cancelled_owned());
         response.map(|inner| Body::new(Admitted { inner, place: Some(permit), cut }))
     }
 }
@@ -169,7 +169,7 @@ mod tests {
             }
             Ok::<_, Infallible>(Response::new(Body::empty()))
         });
-        let admitted = Wrap(Admission::new(methods, Limits::default(), life)).layer(service);
+        let admitted = Wrap::new(Admission::new(methods, Limits::default(), life)).layer(service);
         let response = admitted.oneshot(Request::builder().uri(path).body(Body::empty()).unwrap()).await.unwrap();
         let status = Status::from_header_map(response.headers())?;
         let details = status.get_error_details();

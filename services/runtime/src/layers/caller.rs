@@ -23,7 +23,7 @@ impl Caller {
 }
 
 impl Around for Caller {
-    async fn around<S: Inner>(self, mut request: Request<Body>, next: Next<S>) -> Response<Body> {
+    async fn around<S: Inner>(&self, mut request: Request<Body>, next: Next<'_, S>) -> Response<Body> {
         if self.methods.at(request.uri().path()).infrastructure {
             return next.run(request).await;
         }

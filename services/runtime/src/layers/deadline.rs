@@ -28,7 +28,7 @@ impl Deadline {
 }
 
 impl Around for Deadline {
-    async fn around<S: Inner>(self, request: Request<Body>, next: Next<S>) -> Response<Body> {
+    async fn around<S: Inner>(&self, request: Request<Body>, next: Next<'_, S>) -> Response<Body> {
         let streaming = self.methods.at(request.uri().path()).streaming;
         let Some(patience) = patience(request.headers()).filter(|_| !streaming) else {
             return next.run(request).await;

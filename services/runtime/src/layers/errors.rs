@@ -24,7 +24,7 @@ use crate::status::{ERROR_DOMAIN, MESSAGE_BYTES, status, within};
 pub struct Errors;
 
 impl Around for Errors {
-    async fn around<S: Inner>(self, request: Request<Body>, next: Next<S>) -> Response<Body> {
+    async fn around<S: Inner>(&self, request: Request<Body>, next: Next<'_, S>) -> Response<Body> {
         let action = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
         let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
             Ok(response) => response,

@@ -9,6 +9,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -43,18 +44,22 @@ impl<S> Inner for S where
 }
 
 /// What a layer does with a call: anything around `next.run(request)`.
-pub trait Around: Clone + Send + Sync + 'static {
+pub trait Around: Send + Sync + 'static {
     /// Answers the call.
-    fn around<S: Inner>(self, request: Request<Body>, next: Next<S>) -> impl Future<Output = Response<Body>> + Send;
+    fn around<S: Inner>(
+        &self,
+        request: Request<Body>,
+        next: Next<'_, S>,
+    ) -> impl Future<Output = Response<Body>> + Send;
 }
 
 /// The rest of the way.
-pub struct Next<S>(S);
+pub struct Next<'s, S>(&'s S);
 
-impl<S: Inner> Next<S> {
+impl<S: Inner> Next<'_, S> {
     /// Goes on inwards.
-    pub async fn run(mut self, request: Request<Body>) -> Response<Body> {
-        match self.0.call(request).await {
+    pub async fn run(self, request: Request<Body>) -> Response<Body> {
+        match self.0.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
@@ -62,22 +67,35 @@ impl<S: Inner> Next<S> {
 }
 
 /// Makes a tower layer of an [`Around`].
-#[derive(Clone, Debug)]
-pub struct Wrap<A>(pub A);
+#[derive(Debug)]
+pub struct Wrap<A>(Arc<A>);
+
+impl<A> Wrap<A> {
+    /// Wraps what is inside in it.
+    pub fn new(around: A) -> Self {
+        Self(Arc::new(around))
+    }
+}
 
 impl<A: Around, S> Layer<S> for Wrap<A> {
     type Service = Wrapped<A, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Wrapped { around: self.0.clone(), inner }
+        Wrapped { around: Arc::clone(&self.0), inner: Arc::new(inner) }
     }
 }
 
-/// A service inside a layer.
-#[derive(Clone, Debug)]
+/// A service inside a layer. Each call has a clone of every layer around it, so that a clone must cost next to nothing.
+#[derive(Debug)]
 pub struct Wrapped<A, S> {
-    around: A,
-    inner: S,
+    around: Arc<A>,
+    inner: Arc<S>,
+}
+
+impl<A, S> Clone for Wrapped<A, S> {
+    fn clone(&self) -> Self {
+        Self { around: Arc::clone(&self.around), inner: Arc::clone(&self.inner) }
+    }
 }
 
 impl<A: Around, S: Inner> Service<Request<Body>> for Wrapped<A, S> {
@@ -85,15 +103,13 @@ impl<A: Around, S: Inner> Service<Request<Body>> for Wrapped<A, S> {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Every service inside is always ready: who is too many is told so, not kept waiting.
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The service that was polled ready takes the call; its clone takes its place.
-        let clone = self.inner.clone();
-        let next = Next(std::mem::replace(&mut self.inner, clone));
-        let around = self.around.clone();
-        Box::pin(async move { Ok(around.around(request, next).await) })
+        let Self { around, inner } = self.clone();
+        Box::pin(async move { Ok(around.around(request, Next(&*inner)).await) })
     }
 }

@@ -137,7 +137,7 @@ impl Drop for Call {
 }
 
 impl Around for Observe {
-    async fn around<S: Inner>(self, request: Request<Body>, next: Next<S>) -> Response<Body> {
+    async fn around<S: Inner>(&self, request: Request<Body>, next: Next<'_, S>) -> Response<Body> {
         let path = request.uri().path();
         let Some(meters) = self.meters.get(path).or_else(|| self.meters.get("")).map(Arc::clone) else {
             return next.run(request).await;

@@ -34,7 +34,7 @@ fn is_plain(id: &HeaderValue) -> bool {
 }
 
 impl Around for RequestId {
-    async fn around<S: Inner>(self, mut request: Request<Body>, next: Next<S>) -> Response<Body> {
+    async fn around<S: Inner>(&self, mut request: Request<Body>, next: Next<'_, S>) -> Response<Body> {
         let brought = request.headers().get(&REQUEST_ID).filter(|id| is_plain(id)).cloned();
         let id = brought.or_else(|| HeaderValue::try_from(self.ids.uuid(self.clock.now()).to_string()).ok());
         let Some(id) = id else { return next.run(request).await };

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use portreeve_core::{Error, Reason, Result};
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{Arguments as _, Pool, Transaction};
 use tokio::sync::watch;
 
@@ -160,26 +160,71 @@ pub fn lookup_text(select: &str, _size: usize) -> String {
     format!("{} = ANY($1)", select.trim_end_matches("IN"))
 }
 
-/// The values as the engine takes them: an array for each column.
-pub fn arguments(values: Vec<Value>, width: usize) -> sqlx::Result<sqlx::postgres::PgArguments> {
-    let mut columns = Vec::<Array>::with_capacity(width);
-    for (index, value) in values.into_iter().enumerate() {
-        match columns.get_mut(index % width.max(1)) {
-            Some(column) => column.push(value)?,
-            None => columns.push(Array::of(value)),
-        }
+/// The protocol prepares one statement at a time: none are joined.
+pub const JOINED_KEYS_MAX: usize = 0;
+
+/// A statement as it stands.
+pub fn joined(text: &str) -> String {
+    text.to_owned()
+}
+
+/// A text among the values of a statement.
+pub type Text = String;
+
+/// The values of a statement: an array for each column of a bulk statement, or one after another.
+#[derive(Default)]
+pub struct Values {
+    columns: Vec<Array>,
+    plain: PgArguments,
+    width: Option<usize>,
+    added: usize,
+    failed: Option<sqlx::error::BoxDynError>,
+}
+
+impl Values {
+    /// For so many rows of so many columns.
+    pub fn of_rows(columns: usize, _rows: usize) -> Self {
+        Self { columns: Vec::with_capacity(columns), width: Some(columns.max(1)), ..Self::default() }
     }
-    let mut arguments = sqlx::postgres::PgArguments::default();
-    for column in columns {
-        match column {
-            Array::Int(values) => arguments.add(values),
-            Array::Text(values) => arguments.add(values),
-            Array::Bytes(values) => arguments.add(values),
-            Array::Truth(values) => arguments.add(values),
-        }
-        .map_err(sqlx::Error::Encode)?;
+
+    /// Adds the next value.
+    pub fn push(&mut self, value: Value) {
+        let added = match self.width {
+            Some(width) => match self.columns.get_mut(self.added % width) {
+                Some(column) => column.push(value),
+                None => {
+                    self.columns.push(Array::of(value));
+                    Ok(())
+                }
+            },
+            None => match value {
+                Value::Int(value) => self.plain.add(value),
+                Value::Text(value) => self.plain.add(value),
+                Value::Bytes(value) => self.plain.add(value),
+                Value::Truth(value) => self.plain.add(value),
+            },
+        };
+        self.added += 1;
+        self.failed = self.failed.take().or(added.err());
     }
-    Ok(arguments)
+
+    /// The values as the driver takes them.
+    pub fn into_arguments(self) -> sqlx::Result<PgArguments> {
+        if let Some(error) = self.failed {
+            return Err(sqlx::Error::Encode(error));
+        }
+        let mut arguments = self.plain;
+        for column in self.columns {
+            match column {
+                Array::Int(values) => arguments.add(values),
+                Array::Text(values) => arguments.add(values),
+                Array::Bytes(values) => arguments.add(values),
+                Array::Truth(values) => arguments.add(values),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok(arguments)
+    }
 }
 
 /// A column's values.
@@ -200,13 +245,13 @@ impl Array {
         }
     }
 
-    fn push(&mut self, value: Value) -> sqlx::Result<()> {
+    fn push(&mut self, value: Value) -> Result<(), sqlx::error::BoxDynError> {
         match (self, value) {
             (Self::Int(values), Value::Int(value)) => values.push(value),
             (Self::Text(values), Value::Text(value)) => values.push(value),
             (Self::Bytes(values), Value::Bytes(value)) => values.push(value),
             (Self::Truth(values), Value::Truth(value)) => values.push(value),
-            _ => return Err(sqlx::Error::Encode("a column's values must be of one type".into())),
+            _ => return Err("a column's values must be of one type".into()),
         }
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portreeve_core::{Error, Reason, Result};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Arguments as _, Pool, Transaction};
 
 use sql::bulk::Value;
@@ -141,17 +142,48 @@ pub fn lookup_text(select: &str, size: usize) -> String {
     format!("{select} ({})", vec!["?"; size].join(", "))
 }
 
-/// The values as the engine takes them: one after another.
-pub fn arguments(values: Vec<Value>, _width: usize) -> sqlx::Result<sqlx::sqlite::SqliteArguments> {
-    let mut arguments = sqlx::sqlite::SqliteArguments::default();
-    for value in values {
-        match value {
-            Value::Int(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
-            Value::Bytes(value) => arguments.add(value),
-            Value::Truth(value) => arguments.add(value),
-        }
-        .map_err(sqlx::Error::Encode)?;
+/// Lookups of up to so many keys are joined into one text with their neighbours. Each combination of sizes is a text that
+/// is prepared once and kept, so they must stay few.
+pub const JOINED_KEYS_MAX: usize = 8;
+
+/// A statement as it stands among others in one text: a number would count from the first of them.
+pub fn joined(text: &str) -> String {
+    let mut parts = text.split('$');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |joined, part| joined + "?" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
+/// A text among the values of a statement: one allocation, where a `String` would be two.
+pub type Text = Arc<str>;
+
+/// The values of a statement, or of several that are joined: one after another.
+#[derive(Default)]
+pub struct Values {
+    arguments: SqliteArguments,
+    failed: Option<sqlx::error::BoxDynError>,
+}
+
+impl Values {
+    /// For so many rows of so many columns.
+    pub fn of_rows(columns: usize, rows: usize) -> Self {
+        let mut values = Self::default();
+        values.arguments.reserve(columns * rows, 0);
+        values
     }
-    Ok(arguments)
+
+    /// Adds the next value.
+    pub fn push(&mut self, value: Value) {
+        let added = match value {
+            Value::Int(value) => self.arguments.add(value),
+            Value::Text(value) => self.arguments.add(value),
+            Value::Bytes(value) => self.arguments.add(value),
+            Value::Truth(value) => self.arguments.add(value),
+        };
+        self.failed = self.failed.take().or(added.err());
+    }
+
+    /// The values as the driver takes them.
+    pub fn into_arguments(self) -> sqlx::Result<SqliteArguments> {
+        self.failed.map_or(Ok(self.arguments), |error| Err(sqlx::Error::Encode(error)))
+    }
 }

@@ -1,18 +1,18 @@
 //! Set-based statements: many rows an insert, many keys a lookup.
 //!
 //! Each engine has its own best form of them (`engine/`): SQLite a list of values in a few fixed sizes, each prepared
-//! once; Postgres an array for each column, in one statement for any number of rows.
+//! once; Postgres an array for each column, in one statement for any number of rows. What is small goes to the database
+//! together with its neighbours (`script`).
 
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::join;
 use sqlx::Database;
 
-use super::super::{SIZES, arguments, insert_text, lookup_text};
-use super::{Conn, Db};
+use super::super::{SIZES, Text, Values, insert_text, lookup_text};
+use super::{Conn, Db, Reads, Script};
 
 type Arguments = <Db as Database>::Arguments;
-type Row = <Db as Database>::Row;
 
 /// A value of a type that both engines store alike.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub enum Value {
     /// A whole number.
     Int(Option<i64>),
     /// Text.
-    Text(Option<String>),
+    Text(Option<Text>),
     /// Bytes.
     Bytes(Option<Vec<u8>>),
     /// Truth.
@@ -43,17 +43,35 @@ macro_rules! values {
     )*};
 }
 
-values!(i64 => Int, String => Text, Vec<u8> => Bytes, bool => Truth);
+values!(i64 => Int, Vec<u8> => Bytes, bool => Truth);
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
-        Self::Text(Some(value.to_owned()))
+        Self::Text(Some(value.into()))
     }
 }
 
-/// The values of the rows of one insert.
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Text(Some(value.into()))
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(value: Option<&str>) -> Self {
+        Self::Text(value.map(Into::into))
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(value: Option<String>) -> Self {
+        Self::Text(value.map(Into::into))
+    }
+}
+
+/// The values of the rows of one insert, or of one statement.
 #[derive(Default)]
-pub struct Binds(Vec<Value>);
+pub struct Binds(pub(super) Values);
 
 impl Binds {
     /// Adds the next value.
@@ -92,6 +110,23 @@ impl Insert {
     /// Inserts the rows, in order. `bind` adds one row's values in the order of the columns.
     pub async fn run<R: Sync>(
         &self,
+        script: &mut Script<'_>,
+        rows: &[R],
+        bind: impl Fn(&R, &mut Binds) + Send + Sync,
+    ) -> sqlx::Result<()> {
+        match rows {
+            [] => Ok(()),
+            [row] => {
+                let mut binds = script.binds(self.columns.len());
+                bind(row, &mut binds);
+                script.add(&self.text(SIZES.len() - 1), binds).await
+            }
+            rows => self.run_many(script.conn().await?, rows, bind).await,
+        }
+    }
+
+    async fn run_many<R: Sync>(
+        &self,
         conn: &mut Conn,
         rows: &[R],
         bind: impl Fn(&R, &mut Binds) + Send + Sync,
@@ -118,11 +153,11 @@ impl Insert {
         let size = SIZES.get(index).copied().unwrap_or(1);
         let (chunk, after) = rest.split_at(size.min(rest.len()));
         *rest = after;
-        let mut binds = Binds(Vec::with_capacity(chunk.len() * self.columns.len()));
+        let mut binds = Binds(Values::of_rows(self.columns.len(), chunk.len()));
         for row in chunk {
             bind(row, &mut binds);
         }
-        Ok(Some((self.text(index), arguments(binds.0, self.columns.len())?)))
+        Ok(Some((self.text(index), binds.0.into_arguments()?)))
     }
 
     /// Every text of the statement, for preparing them in a test.
@@ -150,10 +185,17 @@ impl Lookup {
     /// The rows of the keys, in no order. A key asked for twice gives its row once or twice.
     pub async fn run<K, O>(&self, conn: &mut Conn, keys: &[K]) -> sqlx::Result<Vec<O>>
     where
-        K: Clone + Into<Value> + Sync + Send,
-        O: for<'r> sqlx::FromRow<'r, Row> + Send + Unpin,
+        K: Clone + Into<Value>,
+        O: for<'r> sqlx::FromRow<'r, <Db as Database>::Row>,
     {
-        let mut found = Vec::new();
+        let mut reads = Reads::new();
+        let rows = reads.find(self, keys);
+        reads.run(conn).await?.take(rows)
+    }
+
+    /// The statements for the keys, each with its values.
+    pub(super) fn statements<K: Clone + Into<Value>>(&self, keys: &[K]) -> Vec<(Arc<str>, Vec<Value>)> {
+        let mut statements = Vec::new();
         let mut rest = keys;
         while let Some(last) = rest.last() {
             // The smallest size that holds what is left, filled up with a key that is asked for anyway.
@@ -164,11 +206,10 @@ impl Lookup {
             if SIZES.len() > 1 {
                 values.resize_with(size, || last.clone().into());
             }
-            let text = sqlx::AssertSqlSafe(self.text(index));
-            found.extend(sqlx::query_as_with(text, arguments(values, 1)?).fetch_all(&mut *conn).await?);
+            statements.push((self.text(index), values));
             rest = after;
         }
-        Ok(found)
+        statements
     }
 
     /// Every text of the statement, for preparing them in a test.

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use super::super::{Engine, begin_write, hear_of_commits, tell_of_commit};
 use super::event_log::{self, Log};
 use super::request_log::{self, Answered};
-use super::{Conn, Db, followed};
+use super::{Conn, Db, Reads, Script, followed};
 use crate::writer::Committer;
 use crate::{Codec, Envelope, EventLog, Guard, Outcome, Writer};
 
@@ -37,7 +37,7 @@ pub trait Tables<L: Ledger>: Send + Sync + 'static {
     fn load(conn: &mut Conn, keys: Self::Keys) -> impl Future<Output = sqlx::Result<L::State>> + Send;
 
     /// Writes what has changed in the state since it was loaded.
-    fn persist(conn: &mut Conn, state: L::State) -> impl Future<Output = sqlx::Result<()>> + Send;
+    fn persist(script: &mut Script<'_>, state: L::State) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
 
 /// A service's open store on this engine.
@@ -115,16 +115,21 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
     async fn try_commit(&self, batch: &[Envelope<L::Command>]) -> sqlx::Result<Vec<Result<Outcome<L::Event>>>> {
         let mut tx = begin_write(&self.engine.writers).await?;
         let conn: &mut Conn = &mut tx;
-        let head = event_log::lock(conn).await?;
-        let now = self.clock.now().max(head.recorded_at);
-
         let requests = batch.iter().filter_map(|envelope| match &envelope.guard {
             Guard::Request { request_id, .. } => Some(*request_id),
             Guard::Follow { .. } => None,
         });
-        let answered = request_log::find(conn, &requests.collect::<Vec<_>>()).await?;
+        let mut reads = Reads::new();
+        // First of all, so that what follows is read while it is held.
+        let head = event_log::lock(&mut reads);
+        let answered = request_log::find(&mut reads, &requests.collect::<Vec<_>>());
         let follows = batch.iter().any(|envelope| matches!(envelope.guard, Guard::Follow { .. }));
-        let cursors = if follows { followed::all(conn).await? } else { Vec::new() };
+        let cursors = follows.then(|| followed::all(&mut reads));
+        let mut found = reads.run(conn).await?;
+        let head = event_log::locked(&mut found, head)?;
+        let now = self.clock.now().max(head.recorded_at);
+        let answered = request_log::found(&mut found, answered)?;
+        let cursors = cursors.map(|cursors| followed::found(&mut found, cursors)).transpose()?.unwrap_or_default();
         let mut keys = T::Keys::default();
         for envelope in batch {
             T::command_keys(&envelope.command, &mut keys);
@@ -151,12 +156,14 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
         if events.is_empty() && requests.is_empty() && !moved {
             tx.rollback().await?;
         } else {
-            request_log::insert(conn, &requests).await?;
-            T::persist(conn, state).await?;
+            let mut script = Script::new(conn);
+            request_log::insert(&mut script, &requests).await?;
+            T::persist(&mut script, state).await?;
             if moved {
-                followed::upsert(conn, &cursors).await?;
+                followed::upsert(&mut script, &cursors).await?;
             }
-            event_log::append::<L::Event, T::Codec>(conn, &events).await?;
+            event_log::append::<L::Event, T::Codec>(&mut script, &events).await?;
+            script.end().await?;
             tx.commit().await?;
             self.changed.send_replace(before + i64::try_from(events.len()).unwrap_or_default());
             self.committed.notify_one();

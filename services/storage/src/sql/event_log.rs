@@ -9,7 +9,8 @@ use sqlx::Pool;
 use tokio::sync::watch;
 
 use super::super::LOCK_HEAD;
-use super::{Conn, Db, Insert, followed};
+use super::script::{Found, Ticket};
+use super::{Conn, Db, Insert, Reads, Script, followed};
 use crate::{Codec, Encoded, EventLog, LogPage, LogState, StoredEvent};
 
 pub(super) const HEAD: &str = "SELECT epoch, last, compacted, recorded_us FROM event_head WHERE id = 1";
@@ -43,8 +44,18 @@ fn head((epoch, last, compacted, recorded_us): HeadRow) -> sqlx::Result<Head> {
     Ok(Head { state: LogState { epoch, head: last, compacted }, recorded_at: Timestamp::from_micros(recorded_us) })
 }
 
-/// Reads the head and holds it until the transaction ends.
-pub async fn lock(conn: &mut Conn) -> sqlx::Result<Head> {
+/// Asks for the head, which is then held until the transaction ends.
+pub fn lock(reads: &mut Reads) -> Ticket {
+    reads.select(LOCK_HEAD)
+}
+
+/// The head that was locked.
+pub fn locked(found: &mut Found, ticket: Ticket) -> sqlx::Result<Head> {
+    head(found.take(ticket)?.pop().ok_or(sqlx::Error::RowNotFound)?)
+}
+
+/// Reads the head alone and holds it until the transaction ends.
+pub async fn lock_alone(conn: &mut Conn) -> sqlx::Result<Head> {
     head(sqlx::query_as(LOCK_HEAD).fetch_one(conn).await?)
 }
 
@@ -55,10 +66,10 @@ pub async fn make_head(pool: &Pool<Db>, epoch: Epoch) -> sqlx::Result<LogState> 
 }
 
 /// Appends events that follow the head, and moves the head to the last of them.
-pub async fn append<E: Send + Sync, C: Codec<E>>(conn: &mut Conn, events: &[Recorded<E>]) -> sqlx::Result<()> {
+pub async fn append<E: Send + Sync, C: Codec<E>>(script: &mut Script<'_>, events: &[Recorded<E>]) -> sqlx::Result<()> {
     let Some(last) = events.last() else { return Ok(()) };
     INSERT
-        .run(conn, events, |recorded, binds| {
+        .run(script, events, |recorded, binds| {
             let Encoded { agency, platform, body } = C::encode(&recorded.event);
             binds
                 .add(recorded.position)
@@ -69,8 +80,11 @@ pub async fn append<E: Send + Sync, C: Codec<E>>(conn: &mut Conn, events: &[Reco
                 .add(body);
         })
         .await?;
-    sqlx::query(MOVE_HEAD).bind(last.position).bind(last.recorded_at.micros()).execute(conn).await?;
-    Ok(())
+    script
+        .execute(MOVE_HEAD, |binds| {
+            binds.add(last.position).add(last.recorded_at.micros());
+        })
+        .await
 }
 
 /// Events after a position, those below the compaction floor included.

@@ -2,7 +2,8 @@
 
 use portreeve_core::token::{Epoch, Revision};
 
-use super::{Conn, Insert};
+use super::script::{Found, Ticket};
+use super::{Insert, Reads, Script};
 
 pub(super) const ALL: &str = "SELECT source, epoch, seq FROM followed ORDER BY source";
 pub(super) static UPSERT: Insert = Insert::new(
@@ -11,9 +12,14 @@ pub(super) static UPSERT: Insert = Insert::new(
     "ON CONFLICT (source) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq",
 );
 
-/// Every log followed and the newest event of it that is reflected.
-pub async fn all(conn: &mut Conn) -> sqlx::Result<Vec<Revision>> {
-    let rows: Vec<(String, Vec<u8>, i64)> = sqlx::query_as(ALL).fetch_all(conn).await?;
+/// Asks for every log followed and the newest event of it that is reflected.
+pub fn all(reads: &mut Reads) -> Ticket {
+    reads.select(ALL)
+}
+
+/// What was found.
+pub fn found(found: &mut Found, ticket: Ticket) -> sqlx::Result<Vec<Revision>> {
+    let rows: Vec<(String, Vec<u8>, i64)> = found.take(ticket)?;
     Ok(rows.into_iter().filter_map(|(log, epoch, position)| revision(log, epoch, position)).collect())
 }
 
@@ -23,10 +29,10 @@ pub(super) fn revision(log: String, epoch: Vec<u8>, position: i64) -> Option<Rev
 }
 
 /// Notes how far logs were followed.
-pub async fn upsert(conn: &mut Conn, followed: &[Revision]) -> sqlx::Result<()> {
+pub async fn upsert(script: &mut Script<'_>, followed: &[Revision]) -> sqlx::Result<()> {
     UPSERT
-        .run(conn, followed, |revision, binds| {
-            binds.add(revision.log.clone()).add(revision.epoch.to_vec()).add(revision.position);
+        .run(script, followed, |revision, binds| {
+            binds.add(revision.log.as_str()).add(revision.epoch.to_vec()).add(revision.position);
         })
         .await
 }

@@ -6,7 +6,7 @@ use sqlx::{Pool, Row as _};
 
 use super::super::{COLUMNS, LOCK_HEAD, begin_write};
 use super::commit::{Store, Tables};
-use super::{Conn, Db, event_log, followed, request_log};
+use super::{Conn, Db, Script, event_log, followed, request_log};
 use crate::{Codec, event::StoredEvent};
 
 /// Events that a rebuild or a compaction takes up at a time.
@@ -95,7 +95,7 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
     async fn try_rebuild(&self) -> sqlx::Result<Result<i64>> {
         let mut tx = begin_write(self.writers()).await?;
         let conn: &mut Conn = &mut tx;
-        let head = event_log::lock(conn).await?.state.head;
+        let head = event_log::lock_alone(conn).await?.state.head;
         for table in T::STATE_TABLES {
             sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&mut *conn).await?;
         }
@@ -117,7 +117,9 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
             for recorded in &events {
                 L::evolve(&mut state, recorded);
             }
-            T::persist(conn, state).await?;
+            let mut script = Script::new(conn);
+            T::persist(&mut script, state).await?;
+            script.end().await?;
             after = last;
         }
         tx.commit().await?;
@@ -134,7 +136,7 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
         loop {
             let mut tx = begin_write(self.writers()).await?;
             let conn: &mut Conn = &mut tx;
-            let state = event_log::lock(conn).await?.state;
+            let state = event_log::lock_alone(conn).await?.state;
             let through = through.min(state.head);
             if through <= state.compacted {
                 return Ok(state.compacted);

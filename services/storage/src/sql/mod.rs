@@ -6,8 +6,10 @@ pub mod event_log;
 pub mod followed;
 pub mod maintenance;
 pub mod request_log;
+pub mod script;
 
 pub use bulk::{Binds, Insert, Lookup};
 pub use commit::{Store, Tables};
+pub use script::{Reads, Script};
 
 use super::{Conn, Db};

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::{Conn, Insert, Lookup};
+use super::script::{Found, Ticket};
+use super::{Insert, Lookup, Reads, Script};
 
 /// What is remembered of a request.
 #[derive(Clone, Debug)]
@@ -30,10 +31,14 @@ pub(super) static INSERT: Insert = Insert::new(
     "",
 );
 
-/// Those of the requests that were answered before.
-pub async fn find(conn: &mut Conn, ids: &[Uuid]) -> sqlx::Result<HashMap<Key, Answered>> {
-    let keys = ids.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
-    let rows: Vec<Row> = FIND.run(conn, &keys).await?;
+/// Asks for those of the requests that were answered before.
+pub fn find(reads: &mut Reads, ids: &[Uuid]) -> Ticket {
+    reads.find(&FIND, &ids.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>())
+}
+
+/// Those that were found.
+pub fn found(found: &mut Found, ticket: Ticket) -> sqlx::Result<HashMap<Key, Answered>> {
+    let rows: Vec<Row> = found.take(ticket)?;
     Ok(rows
         .into_iter()
         .filter_map(|(id, principal, hash, first, events)| {
@@ -43,12 +48,12 @@ pub async fn find(conn: &mut Conn, ids: &[Uuid]) -> sqlx::Result<HashMap<Key, An
 }
 
 /// Remembers requests.
-pub async fn insert(conn: &mut Conn, answered: &[(Key, Answered)]) -> sqlx::Result<()> {
+pub async fn insert(script: &mut Script<'_>, answered: &[(Key, Answered)]) -> sqlx::Result<()> {
     INSERT
-        .run(conn, answered, |((id, principal), answered), binds| {
+        .run(script, answered, |((id, principal), answered), binds| {
             binds
                 .add(id.as_bytes().to_vec())
-                .add(principal.clone())
+                .add(principal.as_str())
                 .add(answered.hash.clone())
                 .add(answered.first)
                 .add(answered.events);

@@ -7,7 +7,7 @@ use portreeve_core::Timestamp;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::ClauseName;
 
-use super::{Binds, Conn, Insert, Lookup, followed};
+use super::{Binds, Conn, Insert, Lookup, Reads, Script, followed};
 use crate::domain::{Case, CaseRecord, Citation, Clause, ClauseRecord, ClauseVersion, Command, Event, Ledger, State};
 use crate::rpc::convert::Log;
 use crate::store::sql_row::{
@@ -184,23 +184,27 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
 
     async fn load(conn: &mut Conn, keys: Keys) -> sqlx::Result<State> {
         let mut state = State::default();
-        let followed = followed::all(conn).await?;
-        state.referral_position = followed.iter().find(|log| log.log == FOLLOWS).map_or(0, |log| log.position);
-
         let ids = keys.cases.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
-        let rows = CASES.run(conn, &ids).await?;
-        for record in case_records(conn, rows).await? {
+        let names = keys.clauses.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut reads = Reads::new();
+        let followed = followed::all(&mut reads);
+        let cases = reads.find(&CASES, &ids);
+        let clauses = reads.find(&CLAUSES, &names);
+        let versions = reads.find(&CLAUSE_VERSIONS, &names);
+        let mut found = reads.run(conn).await?;
+
+        let followed = followed::found(&mut found, followed)?;
+        state.referral_position = followed.iter().find(|log| log.log == FOLLOWS).map_or(0, |log| log.position);
+        for record in case_records(conn, found.take(cases)?).await? {
             state.cases.insert(record.case.referred.name.id, record);
         }
-
-        let names = keys.clauses.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let rows: Vec<ClauseRow> = CLAUSES.run(conn, &names).await?;
+        let rows: Vec<ClauseRow> = found.take(clauses)?;
         for row in rows {
             let updated = row.updated_seq;
             let clause = row.read()?;
             state.clauses.insert(clause.name.clone(), ClauseRecord { clause, versions: Vec::new(), updated });
         }
-        let rows: Vec<ClauseVersionRow> = CLAUSE_VERSIONS.run(conn, &names).await?;
+        let rows: Vec<ClauseVersionRow> = found.take(versions)?;
         for row in rows {
             let version = row.read()?;
             if let Some(record) = state.clauses.get_mut(&version.citation.clause) {
@@ -215,37 +219,37 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         Ok(state)
     }
 
-    async fn persist(conn: &mut Conn, state: State) -> sqlx::Result<()> {
+    async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
         let State { cases, clauses, changes, .. } = state;
         let changed = changes.opened.iter().chain(&changes.updated).filter_map(|id| cases.get(id));
         let mut changed = changed.collect::<Vec<_>>();
         changed.sort_by_key(|record| record.opened);
-        UPSERT_CASE.run(conn, &changed, |record, binds| bind_case(record, binds)).await?;
-        INSERT_DECISION.run(conn, &changes.decided, |(seq, case), binds| bind_decision(*seq, case, binds)).await?;
+        UPSERT_CASE.run(script, &changed, |record, binds| bind_case(record, binds)).await?;
+        INSERT_DECISION.run(script, &changes.decided, |(seq, case), binds| bind_decision(*seq, case, binds)).await?;
         let citations = changes.decided.iter().flat_map(|(seq, case)| {
             let clauses = case.decision().into_iter().flat_map(|decision| decision.content.clauses());
             (0_i64..).zip(clauses).map(|(place, citation)| (*seq, place, citation))
         });
         INSERT_CITATION
-            .run(conn, &citations.collect::<Vec<_>>(), |(seq, place, citation): &(i64, i64, &Citation), binds| {
+            .run(script, &citations.collect::<Vec<_>>(), |(seq, place, citation): &(i64, i64, &Citation), binds| {
                 binds.add(*seq).add(*place).add(citation.clause.to_string()).add(i64::from(citation.version));
             })
             .await?;
 
         let changed = changes.clauses.iter().filter_map(|name| clauses.get(name)).collect::<Vec<_>>();
         UPSERT_CLAUSE
-            .run(conn, &changed, |record, binds| {
+            .run(script, &changed, |record, binds| {
                 let Clause { name, title, latest_version, created_at } = &record.clause;
                 binds
                     .add(name.to_string())
-                    .add(name.platform.clone())
-                    .add(title.clone())
+                    .add(name.platform.as_str())
+                    .add(title.as_str())
                     .add(i64::from(*latest_version))
                     .add(created_at.micros())
                     .add(record.updated);
             })
             .await?;
-        INSERT_CLAUSE_VERSION.run(conn, &changes.versions, bind_clause_version).await
+        INSERT_CLAUSE_VERSION.run(script, &changes.versions, bind_clause_version).await
     }
 }
 
@@ -291,20 +295,20 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(record.updated)
         .add(record.decided)
         .add(referred.name.id.as_bytes().to_vec())
-        .add(referred.name.agency.clone())
-        .add(referred.platform.clone())
+        .add(referred.name.agency.as_str())
+        .add(referred.platform.as_str())
         .add(i64::from(referred.target.kind))
-        .add(referred.target.url.clone())
-        .add(referred.target.canonical_url.clone())
-        .add(referred.target.native_id.clone())
+        .add(referred.target.url.as_str())
+        .add(referred.target.canonical_url.as_str())
+        .add(referred.target.native_id.as_str())
         .add(i64::from(referred.nature))
         .add(i64::from(referred.ground))
-        .add(referred.legal_basis.code.clone())
-        .add(referred.legal_basis.statute.clone())
-        .add(referred.legal_basis.section.clone())
-        .add(referred.statement_of_reasons.clone())
-        .add(referred.statement_language.clone())
-        .add(referred.content_language.clone())
+        .add(referred.legal_basis.code.as_str())
+        .add(referred.legal_basis.statute.as_str())
+        .add(referred.legal_basis.section.as_str())
+        .add(referred.statement_of_reasons.as_str())
+        .add(referred.statement_language.as_str())
+        .add(referred.content_language.as_str())
         .add(referred.occurred_at.micros())
         .add(referred.recorded_at.micros())
         .add(i64::from(record.case.status().code()))
@@ -313,7 +317,7 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(micros(record.case.first_decided_at()))
         .add(micros(withdrawal.as_ref().map(|withdrawal| withdrawal.occurred_at)))
         .add(micros(withdrawal.as_ref().map(|withdrawal| withdrawal.recorded_at)))
-        .add(withdrawal.as_ref().map(|withdrawal| withdrawal.reason.clone()));
+        .add(withdrawal.as_ref().map(|withdrawal| withdrawal.reason.as_str()));
 }
 
 fn bind_decision(seq: i64, decided: &Case, binds: &mut Binds) {
@@ -325,8 +329,8 @@ fn bind_decision(seq: i64, decided: &Case, binds: &mut Binds) {
         .add(seq)
         .add(decided.referred.name.id.as_bytes().to_vec())
         .add(i64::from(decision.version))
-        .add(decided.referred.name.agency.clone())
-        .add(decided.referred.platform.clone())
+        .add(decided.referred.name.agency.as_str())
+        .add(decided.referred.platform.as_str())
         .add(i64::from(content.kind.code()))
         .add(i64::from(flat.outcome))
         .add(i64::from(flat.restriction))
@@ -345,8 +349,8 @@ fn bind_decision(seq: i64, decided: &Case, binds: &mut Binds) {
         .add(content.effective_at.map(Timestamp::micros))
         .add(decision.recorded_at.micros())
         .add(join(&content.territorial_scope))
-        .add(content.explanation.clone())
-        .add(content.language_reviewed.clone());
+        .add(content.explanation.as_str())
+        .add(content.language_reviewed.as_str());
 }
 
 fn bind_clause_version(version: &ClauseVersion, binds: &mut Binds) {
@@ -354,12 +358,12 @@ fn bind_clause_version(version: &ClauseVersion, binds: &mut Binds) {
     binds
         .add(version.citation.clause.to_string())
         .add(i64::from(version.citation.version))
-        .add(content.title.clone())
-        .add(content.text_digest.clone())
+        .add(content.title.as_str())
+        .add(content.text_digest.as_str())
         .add(content.effective_from.micros())
         .add(content.effective_until.map(Timestamp::micros))
         .add(join(&content.jurisdictions))
-        .add(content.permits.clone())
-        .add(content.public_url.clone())
+        .add(content.permits.as_str())
+        .add(content.public_url.as_str())
         .add(version.recorded_at.micros());
 }

@@ -6,7 +6,7 @@ use portreeve_core::Timestamp;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationKind, OrganisationName};
 
-use super::{Conn, Insert, Lookup};
+use super::{Binds, Conn, Insert, Lookup, Reads, Script};
 use crate::domain::{Command, Event, Ledger, Organisation, Referral, Standing, State};
 use crate::rpc::convert::{Log, state_code};
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
@@ -65,8 +65,8 @@ static UPSERT_ORGANISATION: Insert = Insert::new(
      updated_seq = excluded.updated_seq",
 );
 static INSERT_HOST: Insert = Insert::new("platform_host", &["host TEXT", "platform TEXT", "place BIGINT"], "");
-const UPDATE_REFERRAL: &str = "UPDATE referral SET updated_seq = $2, state = $3, withdrawn_us = $4, \
-     withdrawal_recorded_us = $5, withdrawal_reason = $6 WHERE seq = $1";
+const UPDATE_REFERRAL: &str = "UPDATE referral SET updated_seq = $1, state = $2, withdrawn_us = $3, \
+     withdrawal_recorded_us = $4, withdrawal_reason = $5 WHERE seq = $6";
 const FORGET_HOSTS: &str = "DELETE FROM platform_host WHERE platform = $1";
 
 pub(super) fn statements() -> Vec<(&'static str, String)> {
@@ -135,10 +135,10 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         match command {
             Command::Create { drafts, .. } => {
                 for draft in drafts {
-                    for (kind, id) in [("agencies", &draft.agency), ("platforms", &draft.platform)] {
+                    for (kind, id) in [("agencies", &draft.said.name.agency), ("platforms", &draft.said.platform)] {
                         keys.organisations.insert(format!("{kind}/{id}"));
                     }
-                    keys.hosts.extend(draft.target.location.domains().map(str::to_owned));
+                    keys.hosts.extend(draft.said.target.location.domains().map(str::to_owned));
                 }
             }
             Command::Withdraw { name, .. } => {
@@ -164,25 +164,30 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     async fn load(conn: &mut Conn, keys: Keys) -> sqlx::Result<State> {
         let mut state = State::default();
         let names = keys.organisations.into_iter().collect::<Vec<_>>();
-        let mut found: Vec<(String, String, i64)> =
-            HOSTS.run(conn, &keys.hosts.into_iter().collect::<Vec<_>>()).await?;
         let changing = keys.changing.into_iter().collect::<Vec<_>>();
-        let own: Vec<(String, String, i64)> = HOSTS_OF.run(conn, &changing).await?;
+        let ids = keys.referrals.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
+        let mut reads = Reads::new();
+        let hosts = reads.find(&HOSTS, &keys.hosts.into_iter().collect::<Vec<_>>());
+        let own = reads.find(&HOSTS_OF, &changing);
+        let organisations = reads.find(&ORGANISATIONS, &names);
+        let referrals = reads.find(&REFERRALS, &ids);
+        let mut rows = reads.run(conn).await?;
+        let mut found: Vec<(String, String, i64)> = rows.take(hosts)?;
+        let own: Vec<(String, String, i64)> = rows.take(own)?;
         let mut hosts_of = BTreeMap::<String, BTreeMap<i64, String>>::new();
         for (host, platform, place) in &own {
             hosts_of.entry(platform.clone()).or_default().insert(*place, host.clone());
         }
         found.extend(own);
         state.hosts = found.into_iter().map(|(host, platform, _)| (host, platform)).collect();
-        let rows: Vec<OrganisationRow> = ORGANISATIONS.run(conn, &names).await?;
-        for row in rows {
+        let registered: Vec<OrganisationRow> = rows.take(organisations)?;
+        for row in registered {
             let id = row.0.split('/').nth(1).unwrap_or_default();
             let hosts = hosts_of.remove(id).unwrap_or_default().into_values().collect();
             let organisation = organisation(row, hosts)?;
             state.organisations.insert(organisation.name.clone(), organisation);
         }
-        let ids = keys.referrals.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
-        let rows: Vec<ReferralRow> = REFERRALS.run(conn, &ids).await?;
+        let rows: Vec<ReferralRow> = rows.take(referrals)?;
         for row in rows {
             let referral = row.read()?;
             state.referrals.insert(referral.name.id, referral);
@@ -190,33 +195,29 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         Ok(state)
     }
 
-    async fn persist(conn: &mut Conn, state: State) -> sqlx::Result<()> {
+    async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
         let State { organisations, referrals, changes, .. } = state;
         let targets = changes.targets.into_iter().collect::<Vec<_>>();
         INSERT_TARGET
-            .run(conn, &targets, |(key, (platform, canonical, first)), binds| {
-                binds.add(key.to_vec()).add(platform.clone()).add(canonical.clone()).add(*first);
+            .run(script, &targets, |(key, (platform, canonical, first)), binds| {
+                binds.add(key.to_vec()).add(platform.as_str()).add(canonical.as_str()).add(*first);
             })
             .await?;
-        INSERT_REFERRAL.run(conn, &changes.created, bind_referral).await?;
+        INSERT_REFERRAL.run(script, &changes.created, bind_referral).await?;
         for referral in changes.updated.iter().filter_map(|id| referrals.get(id)) {
             let (state, at, recorded_at, reason) = standing(&referral.standing);
-            sqlx::query(UPDATE_REFERRAL)
-                .bind(referral.created)
-                .bind(referral.updated)
-                .bind(state)
-                .bind(at)
-                .bind(recorded_at)
-                .bind(reason)
-                .execute(&mut *conn)
+            script
+                .execute(UPDATE_REFERRAL, |binds| {
+                    binds.add(referral.updated).add(state).add(at).add(recorded_at).add(reason).add(referral.created);
+                })
                 .await?;
         }
         let changed = changes.organisations.iter().filter_map(|name| organisations.get(name)).collect::<Vec<_>>();
         UPSERT_ORGANISATION
-            .run(conn, &changed, |organisation, binds| {
+            .run(script, &changed, |organisation, binds| {
                 binds
                     .add(organisation.name.to_string())
-                    .add(organisation.display_name.clone())
+                    .add(organisation.display_name.as_str())
                     .add(organisation.created_at.micros())
                     .add(organisation.updated_at.micros())
                     .add(organisation.created)
@@ -226,39 +227,47 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         // All are forgotten before any is set: two platforms of one batch may have exchanged a host.
         let platforms = changed.iter().filter(|organisation| organisation.name.kind() == OrganisationKind::Platform);
         for platform in platforms.clone() {
-            sqlx::query(FORGET_HOSTS).bind(platform.name.id().to_owned()).execute(&mut *conn).await?;
+            script
+                .execute(FORGET_HOSTS, |binds| {
+                    binds.add(platform.name.id());
+                })
+                .await?;
         }
         let hosts =
             platforms.flat_map(|platform| (0..).zip(&platform.hosts).map(move |(place, host)| (host, platform, place)));
         INSERT_HOST
-            .run(conn, &hosts.collect::<Vec<_>>(), |(host, platform, place): &(&String, &&Organisation, i64), binds| {
-                binds.add((*host).clone()).add(platform.name.id().to_owned()).add(*place);
-            })
+            .run(
+                script,
+                &hosts.collect::<Vec<_>>(),
+                |(host, platform, place): &(&String, &&Organisation, i64), binds| {
+                    binds.add((*host).as_str()).add(platform.name.id()).add(*place);
+                },
+            )
             .await
     }
 }
 
-fn bind_referral(referral: &Referral, binds: &mut super::super::engine::sql::Binds) {
+fn bind_referral(referral: &Referral, binds: &mut Binds) {
     let (state, withdrawn_us, withdrawal_recorded_us, reason) = standing(&referral.standing);
     let location = &referral.target.location;
     binds
         .add(referral.created)
         .add(referral.updated)
         .add(referral.name.id.as_bytes().to_vec())
-        .add(referral.name.agency.clone())
-        .add(referral.platform.clone())
+        .add(referral.name.agency.as_str())
+        .add(referral.platform.as_str())
         .add(crate::domain::referral::target_key(&referral.platform, location).to_vec())
         .add(i64::from(referral.target.kind.code()))
-        .add(location.raw().to_owned())
-        .add(referral.target.native_id.clone())
+        .add(location.raw())
+        .add(referral.target.native_id.as_str())
         .add(i64::from(referral.nature.code()))
         .add(i64::from(referral.ground.code()))
-        .add(referral.legal_basis.code.clone())
-        .add(referral.legal_basis.statute.clone())
-        .add(referral.legal_basis.section.clone())
-        .add(referral.statement.clone())
-        .add(referral.statement_language.clone())
-        .add(referral.content_language.clone())
+        .add(referral.legal_basis.code.as_str())
+        .add(referral.legal_basis.statute.as_str())
+        .add(referral.legal_basis.section.as_str())
+        .add(referral.statement.as_str())
+        .add(referral.statement_language.as_str())
+        .add(referral.content_language.as_str())
         .add(referral.occurred_at.micros())
         .add(referral.recorded_at.micros())
         .add(state)

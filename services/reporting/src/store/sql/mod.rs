@@ -9,7 +9,7 @@ use portreeve_core::token::Epoch;
 use portreeve_core::{Clock, Result};
 use portreeve_storage::Parts;
 
-use super::engine::sql::{Insert, Store, followed};
+use super::engine::sql::{self, Insert, Script, Store, followed};
 use super::engine::{Conn, Db, Engine, begin_read};
 use crate::domain::Ledger;
 use crate::store::{Opened, SERVICE};

@@ -7,7 +7,7 @@ use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
 use super::tables::{Tables, heard};
-use super::{Conn, Db, SERVICE, Store, begin_read, followed};
+use super::{Conn, Db, SERVICE, Store, begin_read, followed, sql};
 use crate::domain::{
     Citation, Clock, Definition, Dimension, Disposition, Filter, Ledger, Permitted, Slice, Standing, Subject,
 };
@@ -182,7 +182,9 @@ impl Reads {
         let conn: &mut Conn = &mut snapshot;
         let (epoch, position): (Vec<u8>, i64) = sqlx::query_as(OWN).fetch_one(&mut *conn).await?;
         let epoch = Epoch::try_from(epoch).map_err(|_| sqlx::Error::Decode("an epoch has 8 bytes".into()))?;
-        let followed = followed::all(conn).await?;
+        let mut reads = sql::Reads::new();
+        let cursors = followed::all(&mut reads);
+        let followed = followed::found(&mut reads.run(conn).await?, cursors)?;
         let heard = heard(conn).await?;
         let rows: Vec<Row> = select(definition).build_query_as().fetch_all(&mut *conn).await?;
         snapshot.commit().await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use portreeve_core::Date;
 
-use super::{Conn, Insert};
+use super::{Conn, Insert, Script};
 use crate::domain::{Cell, Command, CubeChanged, Ledger, Source, State};
 use crate::rpc::convert::Log;
 
@@ -72,14 +72,14 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         Ok(State { heard: heard(conn).await?, added: BTreeMap::new() })
     }
 
-    async fn persist(conn: &mut Conn, state: State) -> sqlx::Result<()> {
+    async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
         let heard = state.heard.into_iter().collect::<Vec<_>>();
-        HEAR.run(conn, &heard, |(source, day), binds| {
+        HEAR.run(script, &heard, |(source, day), binds| {
             binds.add(source.name()).add(i64::from(day.days()));
         })
         .await?;
         let added = state.added.into_iter().collect::<Vec<_>>();
-        ADD.run(conn, &added, |(cell, count), binds| {
+        ADD.run(script, &added, |(cell, count), binds| {
             let Cell { subject, standing, event_day, recorded_day } = cell;
             let (clock, clock_days) = standing.clock.parts();
             binds
@@ -87,13 +87,13 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 .add(i64::from(subject.cohort_day.days()))
                 .add(i64::from(event_day.days()))
                 .add(i64::from(recorded_day.days()))
-                .add(subject.agency.clone())
-                .add(subject.platform.clone())
+                .add(subject.agency.as_str())
+                .add(subject.platform.as_str())
                 .add(subject.ground)
                 .add(subject.target_kind)
                 .add(subject.nature)
-                .add(subject.content_language.clone())
-                .add(standing.clause.clause.clone())
+                .add(subject.content_language.as_str())
+                .add(standing.clause.clause.as_str())
                 .add(standing.clause.version)
                 .add(i64::from(standing.disposition.code()))
                 .add(clock)

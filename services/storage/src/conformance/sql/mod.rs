@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use portreeve_core::time::ManualClock;
 use portreeve_core::{Clock, Result};
 
-use super::engine::sql::{Insert, Lookup, Store, maintenance};
+use super::engine::sql::{Insert, Lookup, Reads, Script, Store, maintenance};
 use super::engine::{Conn, Engine};
 use crate::conformance::ledger::{Appended, Command, Lines, Notes, State};
 use crate::conformance::{Opened, Sample};
@@ -40,15 +40,17 @@ impl super::engine::sql::Tables<Notes> for Tables {
     }
 
     async fn load(conn: &mut Conn, keys: BTreeSet<String>) -> sqlx::Result<State> {
-        let rows: Vec<(String, String, i64)> = FIND.run(conn, &keys.into_iter().collect::<Vec<_>>()).await?;
+        let mut reads = Reads::new();
+        let notes = reads.find(&FIND, &keys.into_iter().collect::<Vec<_>>());
+        let rows: Vec<(String, String, i64)> = reads.run(conn).await?.take(notes)?;
         let notes = rows.into_iter().map(|(key, content, seq)| (key, (content, seq))).collect();
         Ok(State { notes, changed: BTreeSet::new() })
     }
 
-    async fn persist(conn: &mut Conn, state: State) -> sqlx::Result<()> {
+    async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
         let changed = state.changed.iter().filter_map(|key| state.notes.get_key_value(key)).collect::<Vec<_>>();
         UPSERT
-            .run(conn, &changed, |(key, (content, seq)), binds| {
+            .run(script, &changed, |(key, (content, seq)), binds| {
                 let length = i64::try_from(content.len()).unwrap_or_default();
                 binds
                     .add((*key).clone())
