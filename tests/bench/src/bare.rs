@@ -16,7 +16,7 @@ pub(crate) const TABLES: [(&str, &str); 4] =
     [("target", "first_seq"), ("referral", "seq"), ("event", "seq"), ("request_log", "first_seq")];
 /// As the suite's own writing connection has them.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
-     PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 16000; PRAGMA journal_size_limit = 67108864";
+     PRAGMA cache_size = -40960; PRAGMA wal_autocheckpoint = 64000; PRAGMA journal_size_limit = 268435456";
 
 /// What an import left: the tables' definitions and their rows.
 pub(crate) struct Image {

@@ -161,7 +161,7 @@ pub fn lookup_text(select: &str, _size: usize) -> String {
 }
 
 /// The protocol prepares one statement at a time: none are joined.
-pub const JOINED_KEYS_MAX: usize = 0;
+pub const JOINED_KEYS_MAX: Option<usize> = None;
 
 /// A statement as it stands.
 pub fn joined(text: &str) -> String {
@@ -190,12 +190,13 @@ impl Values {
     /// Adds the next value.
     pub fn push(&mut self, value: Value) {
         let added = match self.width {
+            Some(width) if self.added < width => {
+                self.columns.push(Array::of(value));
+                Ok(())
+            }
             Some(width) => match self.columns.get_mut(self.added % width) {
                 Some(column) => column.push(value),
-                None => {
-                    self.columns.push(Array::of(value));
-                    Ok(())
-                }
+                None => Err("a row has more values than columns".into()),
             },
             None => match value {
                 Value::Int(value) => self.plain.add(value),
@@ -224,6 +225,14 @@ impl Values {
             .map_err(sqlx::Error::Encode)?;
         }
         Ok(arguments)
+    }
+}
+
+impl Extend<Value> for Values {
+    fn extend<I: IntoIterator<Item = Value>>(&mut self, values: I) {
+        for value in values {
+            self.push(value);
+        }
     }
 }
 

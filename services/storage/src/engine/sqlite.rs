@@ -56,9 +56,9 @@ pub async fn open(folder: &Path, service: &'static str) -> Result<Engine> {
         .foreign_keys(true)
         .optimize_on_close(true, None)
         .pragma("application_id", APPLICATION_ID)
-        .pragma("cache_size", "-65536")
-        .pragma("wal_autocheckpoint", "16000")
-        .pragma("journal_size_limit", "67108864");
+        .pragma("cache_size", "-40960")
+        .pragma("wal_autocheckpoint", "64000")
+        .pragma("journal_size_limit", "268435456");
     let reading = options.read_only(true).pragma("cache_size", "-4096");
     let writers = SqlitePoolOptions::new()
         .min_connections(1)
@@ -144,7 +144,7 @@ pub fn lookup_text(select: &str, size: usize) -> String {
 
 /// Lookups of up to so many keys are joined into one text with their neighbours. Each combination of sizes is a text that
 /// is prepared once and kept, so they must stay few.
-pub const JOINED_KEYS_MAX: usize = 8;
+pub const JOINED_KEYS_MAX: Option<usize> = Some(8);
 
 /// A statement as it stands among others in one text: a number would count from the first of them.
 pub fn joined(text: &str) -> String {
@@ -185,5 +185,24 @@ impl Values {
     /// The values as the driver takes them.
     pub fn into_arguments(self) -> sqlx::Result<SqliteArguments> {
         self.failed.map_or(Ok(self.arguments), |error| Err(sqlx::Error::Encode(error)))
+    }
+}
+
+impl Extend<Value> for Values {
+    fn extend<I: IntoIterator<Item = Value>>(&mut self, values: I) {
+        for value in values {
+            self.push(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    #[test]
+    fn parameters_of_a_joined_statement_have_no_numbers() {
+        assert_eq!(joined("UPDATE t SET a = $1, b = $2 WHERE c = $10"), "UPDATE t SET a = ?, b = ? WHERE c = ?");
+        assert_eq!(joined("INSERT INTO t (a) VALUES (?)"), "INSERT INTO t (a) VALUES (?)");
     }
 }

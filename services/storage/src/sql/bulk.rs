@@ -53,7 +53,7 @@ impl From<&str> for Value {
 
 impl From<String> for Value {
     fn from(value: String) -> Self {
-        Self::Text(Some(value.into()))
+        value.as_str().into()
     }
 }
 
@@ -65,7 +65,7 @@ impl From<Option<&str>> for Value {
 
 impl From<Option<String>> for Value {
     fn from(value: Option<String>) -> Self {
-        Self::Text(value.map(Into::into))
+        value.as_deref().into()
     }
 }
 

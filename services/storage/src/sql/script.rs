@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use sqlx::{Database, Either, Executor as _, FromRow};
 
-use super::super::{JOINED_KEYS_MAX, Values, joined};
+use super::super::{JOINED_KEYS_MAX as JOINED, Values, joined};
 use super::bulk::{Binds, Lookup, Value};
 use super::{Conn, Db};
 
@@ -30,14 +30,14 @@ impl<'c> Script<'c> {
 
     /// Adds a statement. `bind` adds the values of its parameters in order.
     pub async fn execute(&mut self, text: &'static str, bind: impl FnOnce(&mut Binds)) -> sqlx::Result<()> {
-        let mut values = if JOINED_KEYS_MAX > 0 { std::mem::take(&mut self.values) } else { Binds::default() };
+        let mut values = if JOINED.is_some() { std::mem::take(&mut self.values) } else { Binds::default() };
         bind(&mut values);
         self.add(&joined(text), values).await
     }
 
     /// Where to put the values of a row that is then added.
     pub(super) fn binds(&mut self, columns: usize) -> Binds {
-        if JOINED_KEYS_MAX > 0 { std::mem::take(&mut self.values) } else { Binds(Values::of_rows(columns, 1)) }
+        if JOINED.is_some() { std::mem::take(&mut self.values) } else { Binds(Values::of_rows(columns, 1)) }
     }
 
     /// Adds a statement with its values, which on an engine that joins statements follow those of the ones before it.
@@ -45,7 +45,7 @@ impl<'c> Script<'c> {
         self.text.push_str(text);
         self.text.push_str(";\n");
         self.values = values;
-        if JOINED_KEYS_MAX == 0 { self.flush().await } else { Ok(()) }
+        if JOINED.is_none() { self.flush().await } else { Ok(()) }
     }
 
     /// The connection, with all that was added so far run.
@@ -109,13 +109,13 @@ impl Reads {
         let mut rows = Vec::new();
         rows.resize_with(self.tickets, Vec::new);
         let mut found = Found(rows);
-        let small = self.statements.iter().all(|(_, _, values)| values.len() <= JOINED_KEYS_MAX);
-        if JOINED_KEYS_MAX > 0 && small && self.statements.len() > 1 {
+        let joins = |most| self.statements.iter().all(|(_, _, values)| values.len() <= most);
+        if JOINED.is_some_and(joins) && self.statements.len() > 1 {
             let (mut text, mut values, mut tickets) = (String::new(), Values::default(), Vec::new());
             for (ticket, one, of) in self.statements {
                 text.push_str(&one);
                 text.push_str(";\n");
-                of.into_iter().for_each(|value| values.push(value));
+                values.extend(of);
                 tickets.push(ticket);
             }
             let query = sqlx::query_with(sqlx::AssertSqlSafe(text), values.into_arguments()?);
@@ -133,7 +133,7 @@ impl Reads {
         }
         for (ticket, text, values) in self.statements {
             let mut keys = if values.is_empty() { Values::default() } else { Values::of_rows(1, values.len()) };
-            values.into_iter().for_each(|value| keys.push(value));
+            keys.extend(values);
             let query = sqlx::query_with(sqlx::AssertSqlSafe(text), keys.into_arguments()?);
             found.add(Some(ticket), query.fetch_all(&mut *conn).await?);
         }
@@ -152,6 +152,7 @@ impl Found {
     }
 
     /// The rows of one read.
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is good for one taking")]
     pub fn take<O>(&mut self, ticket: Ticket) -> sqlx::Result<Vec<O>>
     where
         O: for<'r> FromRow<'r, Row>,
