@@ -44,5 +44,12 @@ pub const CLOCK_SKEW_MICROS: i64 = 2_000_000;
 pub const STREAMS_MAX: usize = 4_096;
 /// Unary calls under way at once.
 pub const UNARY_CALLS_MAX: usize = 2_048;
+/// Calls a second that one organisation may make in the long run.
+pub const ORGANISATION_CALLS_PER_SECOND_MAX: u32 = 5_000;
+/// Calls that one organisation may make at once after a pause: an operation's targets, each by a call of its own, many
+/// times over.
+pub const ORGANISATION_CALLS_BURST_MAX: u32 = 10_000;
+/// Streams that one organisation has open at once.
+pub const ORGANISATION_STREAMS_MAX: usize = 1_024;
 /// How long an idle stream waits before it sends a checkpoint, in milliseconds.
 pub const CHECKPOINT_INTERVAL_MS: u64 = 10_000;

@@ -200,11 +200,11 @@ impl Builder {
             .prepare()
             .into_axum_router();
         let layers = ServiceBuilder::new()
-            .layer(Wrap::new(RequestId::new(self.clock, self.ids)))
+            .layer(Wrap::new(RequestId::new(Arc::clone(&self.clock), self.ids)))
             .layer(Wrap::new(Observe::new(methods.clone())))
             .layer(Wrap::new(Errors))
             .layer(Wrap::new(Caller::new(methods.clone())))
-            .layer(Wrap::new(Admission::new(methods.clone(), self.limits, &self.lifecycle)))
+            .layer(Wrap::new(Admission::new(methods.clone(), self.limits, &self.lifecycle, self.clock)))
             .layer(Wrap::new(Deadline::new(methods)))
             .map_response(|response: Response<axum::body::Body>| response.map(Body::new));
         let grpc = layers.service(routes);

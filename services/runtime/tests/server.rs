@@ -296,7 +296,7 @@ async fn what_is_no_message_is_refused_with_a_reason() {
 
 #[tokio::test]
 async fn unary_calls_are_taken_up_to_the_limit_and_not_beyond() {
-    let mut served = serve(Limits { unary_calls: 2, streams: 1 }).await;
+    let mut served = serve(Limits { unary_calls: 2, streams: 1, ..Limits::default() }).await;
     let calls = stream::iter(0..2).map(|_| {
         let mut client = served.client();
         async move { client.list_measures(ask::<ListMeasuresRequest>("")).await }
@@ -318,7 +318,7 @@ async fn unary_calls_are_taken_up_to_the_limit_and_not_beyond() {
 
 #[tokio::test]
 async fn a_stream_holds_its_place_until_its_reader_is_gone() {
-    let served = serve(Limits { unary_calls: 1, streams: 1 }).await;
+    let served = serve(Limits { unary_calls: 1, streams: 1, ..Limits::default() }).await;
     let mut open = served.client().watch_report(ask::<WatchReportRequest>("")).await.unwrap().into_inner();
     open.message().await.unwrap();
     let status = served.client().watch_report(ask::<WatchReportRequest>("")).await.unwrap_err();

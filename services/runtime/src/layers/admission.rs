@@ -1,6 +1,7 @@
 //! How much the server takes on at once, and that it takes on nothing more once it is draining.
 //!
-//! Unary calls and streams have a limit each, so that many watchers cannot keep a write out. A stream holds its place
+//! Each organisation has its share ([`super::share`]), and the server has limits for all of them together. Unary calls and
+//! streams have a limit each, so that many watchers cannot keep a write out. A stream holds its place
 //! until its body is gone: limits that end with the response's headers do not bound streams.
 
 use std::future::Future as _;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
-use portreeve_core::{Error, Reason, limits};
+use portreeve_core::{Clock, Error, Principal, Reason, limits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
@@ -20,6 +21,7 @@ use tonic::body::Body;
 
 use super::errors::trailers;
 use super::methods::Methods;
+use super::share::Shares;
 use super::{Around, Inner, Next};
 use crate::lifecycle::Lifecycle;
 use crate::status::status;
@@ -31,33 +33,47 @@ pub struct Limits {
     pub unary_calls: usize,
     /// Streams open.
     pub streams: usize,
+    /// Unary calls a second that one organisation may make in the long run.
+    pub organisation_calls_per_second: u32,
+    /// Unary calls that one organisation may make at once after a pause.
+    pub organisation_calls_burst: u32,
+    /// Streams that one organisation has open.
+    pub organisation_streams: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { unary_calls: limits::UNARY_CALLS_MAX, streams: limits::STREAMS_MAX }
+        Self {
+            unary_calls: limits::UNARY_CALLS_MAX,
+            streams: limits::STREAMS_MAX,
+            organisation_calls_per_second: limits::ORGANISATION_CALLS_PER_SECOND_MAX,
+            organisation_calls_burst: limits::ORGANISATION_CALLS_BURST_MAX,
+            organisation_streams: limits::ORGANISATION_STREAMS_MAX,
+        }
     }
 }
 
 /// The layer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Admission {
     methods: Methods,
     limits: Limits,
     unary_calls: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    shares: Shares,
     soft: CancellationToken,
     hard: CancellationToken,
 }
 
 impl Admission {
     /// Follows the process's life: drains with it, and cuts what is left at its hard deadline.
-    pub fn new(methods: Methods, limits: Limits, lifecycle: &Lifecycle) -> Self {
+    pub fn new(methods: Methods, limits: Limits, lifecycle: &Lifecycle, clock: Arc<dyn Clock>) -> Self {
         Self {
             methods,
             limits,
             unary_calls: Arc::new(Semaphore::new(limits.unary_calls)),
             streams: Arc::new(Semaphore::new(limits.streams)),
+            shares: Shares::new(limits, clock),
             soft: lifecycle.soft(),
             hard: lifecycle.hard(),
         }
@@ -72,6 +88,16 @@ impl Around for Admission {
         if self.soft.is_cancelled() && !asks_for_health {
             return status(&draining()).into_http();
         }
+        // Health and reflection have no caller.
+        let share = match request.extensions().get::<Principal>() {
+            Some(caller) if method.streaming => self.shares.stream(caller),
+            Some(caller) => self.shares.call(caller).map(|()| None),
+            None => Ok(None),
+        };
+        let share = match share {
+            Ok(share) => share,
+            Err(error) => return status(&error).into_http(),
+        };
         let (places, limit, resource, what) = if method.streaming {
             (&self.streams, self.limits.streams, "streams", "streams are open")
         } else {
@@ -95,7 +121,7 @@ impl Around for Admission {
         // A stream of ours hears of the drain by itself and ends with where to resume; the others are ended here.
         let cut = if method.infrastructure { &self.soft } else { &self.hard };
         let cut = Box::pin(cut.clone().cancelled_owned());
-        response.map(|inner| Body::new(Admitted { inner, place: Some(permit), cut }))
+        response.map(|inner| Body::new(Admitted { inner, place: Some((permit, share)), cut }))
     }
 }
 
@@ -110,7 +136,7 @@ pub fn draining() -> Error {
 
 struct Admitted {
     inner: Body,
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -147,6 +173,7 @@ impl http_body::Body for Admitted {
 mod tests {
     use std::convert::Infallible;
 
+    use portreeve_core::time::SystemClock;
     use tonic::Code;
     use tonic_types::StatusExt as _;
     use tower::{Layer as _, ServiceExt as _};
@@ -169,7 +196,8 @@ mod tests {
             }
             Ok::<_, Infallible>(Response::new(Body::empty()))
         });
-        let admitted = Wrap::new(Admission::new(methods, Limits::default(), life)).layer(service);
+        let admitted =
+            Wrap::new(Admission::new(methods, Limits::default(), life, Arc::new(SystemClock))).layer(service);
         let response = admitted.oneshot(Request::builder().uri(path).body(Body::empty()).unwrap()).await.unwrap();
         let status = Status::from_header_map(response.headers())?;
         let details = status.get_error_details();

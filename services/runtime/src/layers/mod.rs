@@ -23,6 +23,7 @@ pub mod errors;
 pub mod methods;
 pub mod observe;
 pub mod request_id;
+pub mod share;
 
 /// A gRPC service with everything inside it: what a layer wraps.
 pub trait Inner:
