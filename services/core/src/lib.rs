@@ -1,8 +1,9 @@
 //! What every service shares and nothing performs: time, names, identifiers, tokens, errors and their reasons, limits,
-//! and the shape of a ledger.
+//! the shape of a ledger, and what makes its log prove itself.
 //!
 //! Architecture invariant: this crate does no IO and names neither a runtime, nor a transport, nor a database.
 
+pub mod audit;
 pub mod error;
 pub mod id;
 pub mod ledger;

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use portreeve_core::audit::{Claim, Entry, Hash, Tree};
 use portreeve_core::token::{Epoch, Revision};
 use portreeve_core::{Recorded, Result, Timestamp};
 use tokio::sync::watch;
@@ -21,6 +22,23 @@ pub struct StoredEvent {
     pub actor: String,
     /// The event as the public contract writes it.
     pub body: Bytes,
+}
+
+impl StoredEvent {
+    /// The event as its leaf covers it.
+    pub fn entry(&self) -> Entry<'_> {
+        let Self { position, recorded_at, agency, platform, actor, body } = self;
+        Entry { position: *position, recorded_at: *recorded_at, agency, platform, actor, body }
+    }
+}
+
+/// An event with what the tree keeps of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedEvent {
+    /// The event.
+    pub event: StoredEvent,
+    /// The leaf that was made of it when it was appended. `None` where the tree has not grown over it yet.
+    pub leaf: Option<Hash>,
 }
 
 /// What a service's codec makes of an event before it is stored.
@@ -88,6 +106,16 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Where the log stands, and how far other logs have been followed.
     async fn standing(&self) -> Result<(LogState, Vec<Revision>)>;
+
+    /// The log's life and the Merkle tree over its events, as of now.
+    async fn tree(&self) -> Result<(Epoch, Tree)>;
+
+    /// A proof from the tree. What is asked for must lie within the tree as it is.
+    async fn proof(&self, claim: Claim) -> Result<Vec<Hash>>;
+
+    /// Up to `limit` events after a position, each with its leaf, as they lie in the log: whether anything is missing or
+    /// was changed is for the reader to find out.
+    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<LoggedEvent>>;
 
     /// Changes whenever the log may have grown or another log was followed further. The value is a hint, never data.
     fn changed(&self) -> watch::Receiver<i64>;

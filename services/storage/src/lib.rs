@@ -19,7 +19,7 @@ pub mod sqlite;
 pub mod conformance;
 
 pub use database::{Database, Parts};
-pub use event::{Codec, Encoded, EventLog, LogPage, LogState, StoredEvent};
+pub use event::{Codec, Encoded, EventLog, LogPage, LogState, LoggedEvent, StoredEvent};
 pub use writer::{Envelope, Guard, Outcome, Writer};
 
 use std::time::Duration;

@@ -1,47 +1,55 @@
 //! The conformance suite on both engines.
 
-use portreeve_storage::conformance::{Fixture, cases};
+use portreeve_storage::conformance::{Fixture, audit, cases};
 
 macro_rules! on_both_engines {
-    ($($case:ident),* $(,)?) => {
+    ($($module:ident::$case:ident),* $(,)?) => {
         mod sqlite {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
-                cases::$case(&Fixture::sqlite().database).await;
+                $module::$case(&Fixture::sqlite().database).await;
             })*
         }
         mod postgres {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
-                cases::$case(&Fixture::postgres().await.database).await;
+                $module::$case(&Fixture::postgres().await.database).await;
             })*
         }
     };
 }
 
 on_both_engines!(
-    every_statement_prepares,
-    a_write_is_durable_and_numbered,
-    a_request_takes_effect_once,
-    a_request_is_remembered_past_compaction,
-    one_failure_fails_alone,
-    one_poison_fails_alone,
-    a_panic_does_not_stop_the_writer,
-    time_never_runs_backwards,
-    many_writers_make_one_log,
-    a_commit_wakes_the_watchers,
-    rebuilding_changes_nothing,
-    compaction_keeps_the_numbers,
-    a_stretch_is_followed_once,
-    a_stopped_writer_finishes,
-    a_log_is_shared,
+    cases::every_statement_prepares,
+    cases::a_write_is_durable_and_numbered,
+    cases::a_request_takes_effect_once,
+    cases::a_request_is_remembered_past_compaction,
+    cases::one_failure_fails_alone,
+    cases::one_poison_fails_alone,
+    cases::a_panic_does_not_stop_the_writer,
+    cases::time_never_runs_backwards,
+    cases::many_writers_make_one_log,
+    cases::a_commit_wakes_the_watchers,
+    cases::rebuilding_changes_nothing,
+    cases::compaction_keeps_the_numbers,
+    cases::a_stretch_is_followed_once,
+    cases::a_stopped_writer_finishes,
+    cases::a_log_is_shared,
+    audit::the_tree_is_that_of_the_log,
+    audit::a_log_from_before_gets_its_tree,
+    audit::tampering_is_found,
 );
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_make_one_log_on_postgres() {
     cases::replicas_make_one_log(&Fixture::postgres().await.database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_grow_one_tree_on_postgres() {
+    audit::replicas_grow_one_tree(&Fixture::postgres().await.database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

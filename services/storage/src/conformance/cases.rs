@@ -17,15 +17,15 @@ fn caller() -> Principal {
     Principal::new("agencies/nca".parse().unwrap(), "j.doe", &[]).unwrap()
 }
 
-fn fresh() -> Uuid {
+pub(super) fn fresh() -> Uuid {
     RandomIds.uuid(Timestamp::from_micros(1))
 }
 
-fn request(id: Uuid, content: u8, command: Command) -> Envelope<Command> {
+pub(super) fn request(id: Uuid, content: u8, command: Command) -> Envelope<Command> {
     Envelope { principal: caller(), guard: Guard::Request { request_id: id, hash: [content; 32] }, command }
 }
 
-fn append(key: &str, text: &str) -> Envelope<Command> {
+pub(super) fn append(key: &str, text: &str) -> Envelope<Command> {
     request(fresh(), 0, Command::Append { key: key.into(), texts: vec![text.into()] })
 }
 

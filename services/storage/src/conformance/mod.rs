@@ -1,5 +1,6 @@
 //! The suite that every engine must pass, and the sample ledger that it runs on: notes under keys.
 
+pub mod audit;
 pub mod cases;
 pub mod fixture;
 pub mod ledger;
@@ -28,6 +29,10 @@ pub trait Sample: Send + Sync {
     async fn compact(&self, through: i64) -> Result<i64>;
     /// Empties the state behind the ledger's back, so that a rebuild has something to do.
     async fn damage(&self) -> Result<()>;
+    /// Runs a statement on the tables of the log behind the ledger's back.
+    async fn execute(&self, statement: &str) -> Result<()>;
+    /// Brings the log into its tree as opening it does.
+    async fn catch_up(&self) -> Result<()>;
     /// Prepares every statement of the log on this engine.
     async fn prepare(&self) -> Result<(), String>;
     /// The columns of every table.

@@ -23,7 +23,7 @@ const READERS: u32 = 8;
 const POLL: Duration = Duration::from_millis(100);
 
 /// Reads and locks the head: replicas take turns, so that what one loads cannot change before it commits.
-pub const LOCK_HEAD: &str = "SELECT epoch, last, compacted, recorded_us FROM event_head WHERE id = 1 FOR UPDATE";
+pub const LOCK_HEAD: &str = "SELECT epoch, last, compacted, recorded_us, tree FROM event_head WHERE id = 1 FOR UPDATE";
 /// The columns of every table, for comparing the engines' schemas.
 pub const COLUMNS: &str = "SELECT table_name::text, column_name::text, data_type::text, is_nullable = 'NO' \
      FROM information_schema.columns WHERE table_schema = current_schema() AND table_name NOT LIKE '\\_%' \

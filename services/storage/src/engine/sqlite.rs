@@ -24,7 +24,7 @@ const APPLICATION_ID: &str = "1347572822";
 const READERS: u32 = 4;
 
 /// Reads and locks the head. SQLite's write transaction is the lock.
-pub const LOCK_HEAD: &str = "SELECT epoch, last, compacted, recorded_us FROM event_head WHERE id = 1";
+pub const LOCK_HEAD: &str = "SELECT epoch, last, compacted, recorded_us, tree FROM event_head WHERE id = 1";
 /// The columns of every table, for comparing the engines' schemas.
 pub const COLUMNS: &str = "SELECT m.name, c.name, c.type, c.\"notnull\" <> 0 FROM sqlite_master m, pragma_table_info(m.name) c \
      WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%' ORDER BY m.name, c.cid";

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use super::super::{Engine, begin_write, hear_of_commits, tell_of_commit};
 use super::event_log::{self, Log};
 use super::request_log::{self, Answered};
-use super::{Conn, Db, Reads, Script, followed};
+use super::{Conn, Db, Reads, Script, followed, tree};
 use crate::writer::Committer;
 use crate::{Codec, Envelope, EventLog, Guard, Outcome, Writer};
 
@@ -77,8 +77,8 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
         new_epoch: Epoch,
     ) -> Result<Self> {
         super::maintenance::migrate(&engine.writers, migrations).await?;
-        let state =
-            event_log::make_head(&engine.writers, new_epoch).await.map_err(|error| crate::unavailable(&error))?;
+        event_log::make_head(&engine.writers, new_epoch).await.map_err(|error| crate::unavailable(&error))?;
+        let state = super::maintenance::catch_up(&engine.writers).await.map_err(|error| crate::unavailable(&error))?;
         let (changed, watched) = watch::channel(state.head);
         let log = Log::new(service, engine.readers.clone(), watched);
         let engine = Arc::new(engine);
@@ -126,7 +126,8 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
         let follows = batch.iter().any(|envelope| matches!(envelope.guard, Guard::Follow { .. }));
         let cursors = follows.then(|| followed::all(&mut reads));
         let mut found = reads.run(conn).await?;
-        let head = event_log::locked(&mut found, head)?;
+        let mut head = event_log::locked(&mut found, head)?;
+        tree::catch_up(conn, &mut head, i64::MAX).await?;
         let now = self.clock.now().max(head.recorded_at);
         let answered = request_log::found(&mut found, answered)?;
         let cursors = cursors.map(|cursors| followed::found(&mut found, cursors)).transpose()?.unwrap_or_default();
@@ -162,7 +163,7 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
             if moved {
                 followed::upsert(&mut script, &cursors).await?;
             }
-            event_log::append::<L::Event, T::Codec>(&mut script, &events).await?;
+            event_log::append::<L::Event, T::Codec>(&mut script, head.tree, &events).await?;
             script.end().await?;
             tx.commit().await?;
             self.changed.send_replace(before + i64::try_from(events.len()).unwrap_or_default());

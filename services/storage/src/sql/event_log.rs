@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use portreeve_core::audit::{Claim, Entry, Hash, Tree};
 use portreeve_core::token::{Epoch, Revision};
 use portreeve_core::{Error, Recorded, Result, Timestamp};
 use sqlx::Pool;
@@ -10,38 +11,44 @@ use tokio::sync::watch;
 
 use super::super::LOCK_HEAD;
 use super::script::{Found, Ticket};
-use super::{Conn, Db, Insert, Reads, Script, followed};
-use crate::{Codec, Encoded, EventLog, LogPage, LogState, StoredEvent};
+use super::tree::Growing;
+use super::{Conn, Db, Insert, Reads, Script, followed, tree};
+use crate::{Codec, Encoded, EventLog, LogPage, LogState, LoggedEvent, StoredEvent};
 
-pub(super) const HEAD: &str = "SELECT epoch, last, compacted, recorded_us FROM event_head WHERE id = 1";
+pub(super) const HEAD: &str = "SELECT epoch, last, compacted, recorded_us, tree FROM event_head WHERE id = 1";
 pub(super) const MAKE_HEAD: &str = "INSERT INTO event_head (id, epoch, last, compacted, recorded_us) VALUES (1, $1, 0, 0, 0) ON CONFLICT (id) DO NOTHING";
-pub(super) const MOVE_HEAD: &str = "UPDATE event_head SET last = $1, recorded_us = $2 WHERE id = 1";
+pub(super) const MOVE_HEAD: &str = "UPDATE event_head SET last = $1, recorded_us = $2, tree = $3 WHERE id = 1";
 pub(super) const STANDING: &str = "SELECT h.epoch, h.last, h.compacted, f.source, f.epoch, f.seq \
      FROM event_head h LEFT JOIN followed f ON h.id = 1 WHERE h.id = 1 ORDER BY f.source";
 pub(super) const WHOLE: &str = "SELECT seq, recorded_us, agency, platform, actor, body FROM event_archive WHERE seq > $1 \
      UNION ALL SELECT seq, recorded_us, agency, platform, actor, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
-pub(super) static INSERT: Insert = Insert::new(
-    "event",
-    &["seq BIGINT", "recorded_us BIGINT", "agency TEXT", "platform TEXT", "actor TEXT", "body BYTEA"],
-    "",
-);
+pub(super) const COLUMNS: &[&str] =
+    &["seq BIGINT", "recorded_us BIGINT", "agency TEXT", "platform TEXT", "actor TEXT", "body BYTEA", "leaf BYTEA"];
+pub(super) static INSERT: Insert = Insert::new("event", COLUMNS, "");
 
 pub(super) type EventRow = (i64, i64, String, String, String, Vec<u8>);
-type HeadRow = (Vec<u8>, i64, i64, i64);
+type HeadRow = (Vec<u8>, i64, i64, i64, Vec<u8>);
 type StandingRow = (Vec<u8>, i64, i64, Option<String>, Option<Vec<u8>>, Option<i64>);
 
 /// The head of the log while it is held.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Head {
     /// Where the log stands.
     pub state: LogState,
     /// When the newest event was recorded.
     pub recorded_at: Timestamp,
+    /// The tree over the events. It may lack the newest ones, if another release appended them.
+    pub tree: Tree,
 }
 
-fn head((epoch, last, compacted, recorded_us): HeadRow) -> sqlx::Result<Head> {
-    let epoch = Epoch::try_from(epoch).map_err(|_| sqlx::Error::Decode("an epoch has 8 bytes".into()))?;
-    Ok(Head { state: LogState { epoch, head: last, compacted }, recorded_at: Timestamp::from_micros(recorded_us) })
+fn epoch(bytes: Vec<u8>) -> sqlx::Result<Epoch> {
+    Epoch::try_from(bytes).map_err(|_| sqlx::Error::Decode("an epoch has 8 bytes".into()))
+}
+
+fn head((of, last, compacted, recorded_us, tree): HeadRow) -> sqlx::Result<Head> {
+    let tree = Tree::decode(&tree).ok_or_else(|| sqlx::Error::Decode("the head's tree is none".into()))?;
+    let state = LogState { epoch: epoch(of)?, head: last, compacted };
+    Ok(Head { state, recorded_at: Timestamp::from_micros(recorded_us), tree })
 }
 
 /// Asks for the head, which is then held until the transaction ends.
@@ -60,29 +67,47 @@ pub async fn lock_alone(conn: &mut Conn) -> sqlx::Result<Head> {
 }
 
 /// Makes the head of a new log; an existing one stays.
-pub async fn make_head(pool: &Pool<Db>, epoch: Epoch) -> sqlx::Result<LogState> {
+pub async fn make_head(pool: &Pool<Db>, epoch: Epoch) -> sqlx::Result<Head> {
     sqlx::query(MAKE_HEAD).bind(epoch.to_vec()).execute(pool).await?;
-    head(sqlx::query_as(HEAD).fetch_one(pool).await?).map(|head| head.state)
+    head(sqlx::query_as(HEAD).fetch_one(pool).await?)
 }
 
-/// Appends events that follow the head, and moves the head to the last of them.
-pub async fn append<E: Send + Sync, C: Codec<E>>(script: &mut Script<'_>, events: &[Recorded<E>]) -> sqlx::Result<()> {
+/// Appends events that follow the head to the log and to its tree, and moves the head to the last of them.
+pub async fn append<E: Send + Sync, C: Codec<E>>(
+    script: &mut Script<'_>,
+    tree: Tree,
+    events: &[Recorded<E>],
+) -> sqlx::Result<()> {
     let Some(last) = events.last() else { return Ok(()) };
+    let growing = Growing::new(tree);
     INSERT
         .run(script, events, |recorded, binds| {
-            let Encoded { agency, platform, body } = C::encode(&recorded.event);
+            let Recorded { position, recorded_at, actor, event } = recorded;
+            let Encoded { agency, platform, body } = C::encode(event);
+            let entry = Entry {
+                position: *position,
+                recorded_at: *recorded_at,
+                agency: &agency,
+                platform: &platform,
+                actor,
+                body: &body,
+            };
+            let leaf = entry.leaf();
+            growing.push(leaf);
             binds
-                .add(recorded.position)
-                .add(recorded.recorded_at.micros())
+                .add(*position)
+                .add(recorded_at.micros())
                 .add(agency)
                 .add(platform)
-                .add(recorded.actor.as_str())
-                .add(body);
+                .add(actor.as_str())
+                .add(body)
+                .add(leaf.to_vec());
         })
         .await?;
+    let tree = growing.end(script).await?.encode();
     script
         .execute(MOVE_HEAD, |binds| {
-            binds.add(last.position).add(last.recorded_at.micros());
+            binds.add(last.position).add(last.recorded_at.micros()).add(tree);
         })
         .await
 }
@@ -93,7 +118,7 @@ pub async fn whole(conn: &mut Conn, after: i64, limit: i64) -> sqlx::Result<Vec<
     Ok(rows.into_iter().map(stored).collect())
 }
 
-fn stored((position, recorded_us, agency, platform, actor, body): EventRow) -> StoredEvent {
+pub(super) fn stored((position, recorded_us, agency, platform, actor, body): EventRow) -> StoredEvent {
     let recorded_at = Timestamp::from_micros(recorded_us);
     StoredEvent { position, recorded_at, agency, platform, actor, body: body.into() }
 }
@@ -121,10 +146,26 @@ impl Log {
         }
         let rows: Vec<StandingRow> = sqlx::query_as(STANDING).fetch_all(&mut *conn).await?;
         let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-        let state = head((first.0.clone(), first.1, first.2, 0))?.state;
+        let state = LogState { epoch: epoch(first.0.clone())?, head: first.1, compacted: first.2 };
         let followed =
             rows.into_iter().filter_map(|(.., source, epoch, seq)| followed::revision(source?, epoch?, seq?));
         Ok(LogPage { events, state, followed: followed.collect() })
+    }
+
+    async fn read_tree(&self) -> sqlx::Result<(Epoch, Tree)> {
+        let mut conn = self.readers.acquire().await?;
+        let head = head(sqlx::query_as(HEAD).fetch_one(&mut *conn).await?)?;
+        Ok((head.state.epoch, head.tree))
+    }
+
+    async fn read_proof(&self, claim: Claim) -> sqlx::Result<Result<Vec<Hash>>> {
+        let mut conn = self.readers.acquire().await?;
+        Ok(tree::nodes(&mut conn, claim).await?.and_then(|nodes| claim.prove(&nodes)))
+    }
+
+    async fn read_entries(&self, after: i64, limit: i64) -> sqlx::Result<Vec<LoggedEvent>> {
+        let mut conn = self.readers.acquire().await?;
+        tree::entries(&mut conn, after, limit).await
     }
 }
 
@@ -147,6 +188,19 @@ impl EventLog for Log {
     async fn standing(&self) -> Result<(LogState, Vec<Revision>)> {
         let page = self.read(0, 0).await.map_err(|e| crate::unavailable(&e))?;
         Ok((page.state, page.followed))
+    }
+
+    async fn tree(&self) -> Result<(Epoch, Tree)> {
+        self.read_tree().await.map_err(|e| crate::unavailable(&e))
+    }
+
+    async fn proof(&self, claim: Claim) -> Result<Vec<Hash>> {
+        self.read_proof(claim).await.map_err(|e| crate::unavailable(&e))?
+    }
+
+    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<LoggedEvent>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read_entries(after, limit).await.map_err(|e| crate::unavailable(&e))
     }
 
     fn changed(&self) -> watch::Receiver<i64> {

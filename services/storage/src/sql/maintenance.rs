@@ -1,19 +1,20 @@
 //! What an operator does to a store: bring its schema up to date, rebuild its state from the log, compact the log.
 
+use portreeve_core::audit::{Check, Checkpoint};
 use portreeve_core::{Error, Ledger, Reason, Result};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Pool, Row as _};
 
 use super::super::{COLUMNS, LOCK_HEAD, begin_write};
 use super::commit::{Store, Tables};
-use super::{Conn, Db, Script, event_log, followed, request_log};
-use crate::{Codec, event::StoredEvent};
+use super::{Conn, Db, Script, event_log, followed, request_log, tree};
+use crate::{Codec, LogState};
 
 /// Events that a rebuild or a compaction takes up at a time.
 const CHUNK: i64 = 1_000;
 
-const ARCHIVE: &str = "INSERT INTO event_archive (seq, recorded_us, agency, platform, actor, body) \
-     SELECT seq, recorded_us, agency, platform, actor, body FROM event WHERE seq <= $1";
+const ARCHIVE: &str = "INSERT INTO event_archive (seq, recorded_us, agency, platform, actor, body, leaf) \
+     SELECT seq, recorded_us, agency, platform, actor, body, leaf FROM event WHERE seq <= $1";
 const FORGET: &str = "DELETE FROM event WHERE seq <= $1";
 const RAISE_FLOOR: &str = "UPDATE event_head SET compacted = $1 WHERE id = 1";
 
@@ -35,6 +36,24 @@ pub(super) async fn migrate(pool: &Pool<Db>, service: Migrator) -> Result<()> {
     Ok(())
 }
 
+/// Brings the events of a log from before there was a tree into it, some in each transaction. Gives where the log stands.
+pub(crate) async fn catch_up(pool: &Pool<Db>) -> sqlx::Result<LogState> {
+    loop {
+        let mut tx = begin_write(pool).await?;
+        let mut head = event_log::lock_alone(&mut tx).await?;
+        if head.tree.size() == head.state.head {
+            return Ok(head.state);
+        }
+        tree::catch_up(&mut tx, &mut head, 10 * CHUNK).await?;
+        tx.commit().await?;
+        tracing::info!(
+            events = head.tree.size(),
+            of = head.state.head,
+            "the log is being brought into its Merkle tree"
+        );
+    }
+}
+
 fn own_migrations() -> Migrator {
     super::super::migrations()
 }
@@ -48,6 +67,10 @@ pub fn statements() -> Vec<(&'static str, String)> {
         ("move_head", event_log::MOVE_HEAD),
         ("standing", event_log::STANDING),
         ("event_whole", event_log::WHOLE),
+        ("event_entries", tree::ENTRIES),
+        ("event_leaves", tree::LEAVES),
+        ("tree_nodes", tree::NODES),
+        ("set_tree", tree::SET_TREE),
         ("followed", followed::ALL),
         ("archive", ARCHIVE),
         ("forget", FORGET),
@@ -58,6 +81,9 @@ pub fn statements() -> Vec<(&'static str, String)> {
     .to_vec();
     for (name, texts) in [
         ("event_insert", event_log::INSERT.texts()),
+        ("tree_node_insert", tree::INSERT_NODES.texts()),
+        ("event_fill", tree::FILL_EVENTS.texts()),
+        ("event_archive_fill", tree::FILL_ARCHIVE.texts()),
         ("request_insert", request_log::INSERT.texts()),
         ("request_find", request_log::FIND.texts()),
         ("followed_upsert", followed::UPSERT.texts()),
@@ -88,6 +114,8 @@ pub async fn columns(pool: &Pool<Db>) -> sqlx::Result<Vec<Column>> {
 
 impl<L: Ledger, T: Tables<L>> Store<L, T> {
     /// Empties the state tables and fills them again from the log, in one transaction. Gives the number of events read.
+    ///
+    /// Refuses a log that is not the one of its Merkle tree: what was built from it would not be what happened.
     pub async fn rebuild(&self) -> Result<i64> {
         self.try_rebuild().await.map_err(|error| crate::unavailable(&error))?
     }
@@ -95,17 +123,24 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
     async fn try_rebuild(&self) -> sqlx::Result<Result<i64>> {
         let mut tx = begin_write(self.writers()).await?;
         let conn: &mut Conn = &mut tx;
-        let head = event_log::lock_alone(conn).await?.state.head;
+        let mut head = event_log::lock_alone(conn).await?;
+        tree::catch_up(conn, &mut head, i64::MAX).await?;
+        let (head, tree) = (head.state.head, head.tree);
+        let mut check = Check::new();
         for table in T::STATE_TABLES {
             sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&mut *conn).await?;
         }
         let mut after = 0;
         while after < head {
-            let stored: Vec<StoredEvent> = event_log::whole(conn, after, CHUNK).await?;
-            let Some(last) = stored.last().map(|event| event.position) else {
+            let stored = tree::entries(conn, after, CHUNK).await?;
+            let Some(last) = stored.last().map(|logged| logged.event.position) else {
                 return Ok(Err(Error::internal(format!("the log ends at {after} but its head says {head}"))));
             };
-            let events = match stored.iter().map(T::Codec::read).collect::<Result<Vec<_>>>() {
+            for logged in &stored {
+                let entry = logged.event.entry();
+                check.take(entry.position, logged.leaf.unwrap_or_default(), Some(entry));
+            }
+            let events = match stored.iter().map(|logged| T::Codec::read(&logged.event)).collect::<Result<Vec<_>>>() {
                 Ok(events) => events,
                 Err(error) => return Ok(Err(error)),
             };
@@ -121,6 +156,10 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
             T::persist(&mut script, state).await?;
             script.end().await?;
             after = last;
+        }
+        let recorded = Checkpoint { origin: String::new(), size: tree.size(), root: tree.root() };
+        if let Some(finding) = check.against(&recorded).first() {
+            return Ok(Err(Error::internal(format!("the log is not the one that was recorded: {finding}"))));
         }
         tx.commit().await?;
         Ok(Ok(head))

@@ -7,6 +7,7 @@ pub mod followed;
 pub mod maintenance;
 pub mod request_log;
 pub mod script;
+pub mod tree;
 
 pub use bulk::{Binds, Insert, Lookup};
 pub use commit::{Store, Tables};

@@ -95,6 +95,17 @@ impl Sample for OnEngine {
         tx.commit().await.map_err(|e| unavailable(&e))
     }
 
+    async fn execute(&self, statement: &str) -> Result<()> {
+        let mut tx = super::engine::begin_write(self.0.writers()).await.map_err(|e| unavailable(&e))?;
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        sqlx::query(statement).execute(&mut *tx).await.map_err(|e| unavailable(&e))?;
+        tx.commit().await.map_err(|e| unavailable(&e))
+    }
+
+    async fn catch_up(&self) -> Result<()> {
+        maintenance::catch_up(self.0.writers()).await.map(drop).map_err(|e| unavailable(&e))
+    }
+
     async fn prepare(&self) -> Result<(), String> {
         let mut statements = maintenance::statements();
         for (name, texts) in [("note_find", FIND.texts()), ("note_upsert", UPSERT.texts())] {
