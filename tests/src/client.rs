@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use portreeve_api::clients::{
-    self, Acting, DecisionClient, OrganisationClient, PolicyClient, ReferralClient, ReportingClient,
+    self, Acting, AuditClient, DecisionClient, OrganisationClient, PolicyClient, ReferralClient, ReportingClient,
 };
 use portreeve_api::reporting::v1::{QueryReportRequest, Report, ReportDefinition};
 use tonic::transport::Channel;
@@ -54,6 +54,11 @@ impl Client {
     /// `PolicyService`.
     pub fn policies(&self) -> PolicyClient {
         clients::policy(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `AuditService`.
+    pub fn audits(&self) -> AuditClient {
+        clients::audit(self.channel.clone(), self.acting.clone())
     }
 
     /// `ReportingService`.

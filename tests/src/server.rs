@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portreeve_core::audit::SigningKey;
 use portreeve_core::id::RandomIds;
 use portreeve_core::time::SystemClock;
 use portreeve_core::{Clock, IdSource};
+use portreeve_runtime::audit::Audit;
 use portreeve_runtime::lifecycle::{Ended, Lifecycle};
 use portreeve_runtime::server::Builder;
 use portreeve_runtime::{channel, watch};
@@ -48,6 +50,8 @@ pub struct Options {
     pub checkpoint_interval: Duration,
     /// Facts older than this many days are taken from the import role only.
     pub backdating_days_max: u32,
+    /// What the key that signs checkpoints is made from, if there is one.
+    pub audit_seed: Option<[u8; 32]>,
 }
 
 impl Default for Options {
@@ -59,6 +63,7 @@ impl Default for Options {
             clock: Arc::new(SystemClock),
             checkpoint_interval: Duration::from_millis(50),
             backdating_days_max: 30,
+            audit_seed: Some([7; 32]),
         }
     }
 }
@@ -240,6 +245,7 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     let local = server.local_channel();
     let to = |part, url: &str| if offers(part) { local.clone() } else { channel::connect(url).unwrap() };
     let mut stores = Vec::new();
+    let mut audit = Audit::new(options.audit_seed.map(SigningKey::from_seed));
     if offers(Part::Referral) {
         let settings = portreeve_referral::Settings { backdating_days_max, watch: watch.clone() };
         let service =
@@ -277,6 +283,10 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
         spawn(&life, "the reporting follower", follow);
         stop_when_quiet(&life, "the reporting writer", async move { service.stop().await });
     }
+    for (_, store) in &stores {
+        audit.add(Arc::clone(&store.log));
+    }
+    server.add(audit.server());
     let running = server.start("127.0.0.1:0".parse().unwrap()).await.unwrap();
     (running.local_addr(), life, stores)
 }

@@ -19,6 +19,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use crate::audit::v1::audit_service_client::AuditServiceClient;
 use crate::decision::v1::decision_service_client::DecisionServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
@@ -101,6 +102,8 @@ pub type ReferralClient = ReferralServiceClient<Transport>;
 pub type DecisionClient = DecisionServiceClient<Transport>;
 /// A client of the policy service.
 pub type PolicyClient = PolicyServiceClient<Transport>;
+/// A client of the audit service.
+pub type AuditClient = AuditServiceClient<Transport>;
 /// A client of the reporting service.
 pub type ReportingClient = ReportingServiceClient<Transport>;
 
@@ -138,6 +141,8 @@ constructors! {
     decision: DecisionServiceClient as DecisionClient;
     /// A client of the policy service.
     policy: PolicyServiceClient as PolicyClient;
+    /// A client of the audit service.
+    audit: AuditServiceClient as AuditClient;
     /// A client of the reporting service.
     reporting: ReportingServiceClient as ReportingClient;
 }

@@ -123,6 +123,12 @@ reasons! {
     DeadlineExceeded = "DEADLINE_EXCEEDED" => DeadlineExceeded,
     /// The database did not answer; whether the write happened is unknown.
     StorageUnavailable = "STORAGE_UNAVAILABLE" => Unavailable,
+    /// The server does not keep that log.
+    LogNotFound = "LOG_NOT_FOUND" => NotFound,
+    /// The position or size lies beyond the log.
+    PositionOutOfRange = "POSITION_OUT_OF_RANGE" => OutOfRange,
+    /// The server has no key to sign checkpoints with.
+    AuditKeyMissing = "AUDIT_KEY_MISSING" => FailedPrecondition,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }

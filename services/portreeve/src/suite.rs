@@ -6,9 +6,11 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use portreeve_core::id::RandomIds;
 use portreeve_core::time::SystemClock;
 use portreeve_core::{Clock, IdSource};
+use portreeve_runtime::audit::{self, Audit};
 use portreeve_runtime::channel::{self, AddressError};
 use portreeve_runtime::config::{Config, Part};
 use portreeve_runtime::lifecycle::Lifecycle;
@@ -22,6 +24,9 @@ pub enum SuiteError {
     /// The configuration names no database that there could be.
     #[error("database: {0}")]
     Database(#[source] portreeve_core::Error),
+    /// There is no key to sign checkpoints with where there should be one.
+    #[error("audit_key: {0}")]
+    AuditKey(#[source] portreeve_core::Error),
     /// A service's data cannot be opened.
     #[error("the data of the {0} service cannot be opened: {1}")]
     Data(&'static str, #[source] portreeve_core::Error),
@@ -42,6 +47,9 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
     let database = config.database().map_err(SuiteError::Database)?;
+    let key = audit::key::path(config.audit_key.as_deref(), &database);
+    let key = key.map(|path| audit::key::open(&path)).transpose().map_err(SuiteError::AuditKey)?;
+    let mut audit = Audit::new(key);
     let streams = watch::Settings { drain: life.soft(), ..watch::Settings::default() };
     let mut server = Builder::new(life.clone(), Arc::clone(&clock), Arc::clone(&ids));
     let to = |key, url: &Option<String>, server: &Builder| -> Result<Channel, SuiteError> {
@@ -59,6 +67,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
             .await
             .map_err(|error| SuiteError::Data("referral", error))?;
         server.add(service.referrals()).add(service.organisations());
+        audit.add(Arc::clone(service.log()));
         stop_when_quiet(life, "the referral writer", async move { service.stop().await });
     }
     if matches!(part, Part::Suite | Part::Decision) {
@@ -69,6 +78,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
             .map_err(|error| SuiteError::Data("decision", error))?;
         let referral = to("referral_url", &config.referral_url, &server)?;
         server.add(service.decisions()).add(service.policies());
+        audit.add(Arc::clone(service.log()));
         let (soft, quiet) = (life.soft(), life.quiet());
         life.spawn("the decision follower", async move {
             service.follow(referral, soft).await?;
@@ -87,9 +97,11 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
         let follow =
             service.follow(referral, decision, life.soft()).map_err(|error| SuiteError::Follow("reporting", error))?;
         server.add(service.reports());
+        audit.add(Arc::clone(service.log()));
         spawn(life, "the reporting follower", follow);
         stop_when_quiet(life, "the reporting writer", async move { service.stop().await });
     }
+    server.add(audit.server());
     Ok(server.start(config.listen).await?)
 }
 
@@ -109,7 +121,7 @@ fn stop_when_quiet(life: &Lifecycle, name: &'static str, stop: impl Future<Outpu
 }
 
 /// A service of the suite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Service {
     /// Organisations and referrals.
     Referral,

@@ -42,6 +42,9 @@ pub struct Config {
     pub referral_url: Option<String>,
     /// Where the decision service is, such as `http://127.0.0.1:7402`. For `serve reporting`.
     pub decision_url: Option<String>,
+    /// The file with the Ed25519 key that checkpoints of the logs are signed with (PKCS#8 in PEM); made if it does not
+    /// exist. If unset: `audit.key` in the data folder; on Postgres none, and no checkpoints. Replicas need the same one.
+    pub audit_key: Option<String>,
     /// The address and port of the Prometheus metrics (`/metrics`). Not served if unset.
     pub metrics_listen: Option<SocketAddr>,
     /// How log lines are written: `text` or `json`.
@@ -64,6 +67,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             referral_url: None,
             decision_url: None,
+            audit_key: None,
             metrics_listen: None,
             log_format: LogFormat::Text,
             log: "info".into(),
@@ -109,6 +113,10 @@ pub struct Options {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision_url: Option<String>,
+    /// The file with the key that checkpoints are signed with [default: audit.key in the data folder]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_key: Option<String>,
     /// The address and port of the Prometheus metrics
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -462,6 +470,7 @@ mod tests {
             ("listen", "127.0.0.1:7"),
             ("referral_url", "http://127.0.0.1:8"),
             ("decision_url", "http://127.0.0.1:9"),
+            ("audit_key", "elsewhere.pem"),
             ("metrics_listen", "127.0.0.1:10"),
             ("log_format", "json"),
             ("log", "info,portreeve_storage=debug"),

@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 
 use super::failure::{Failure, Result};
+use crate::suite::Service;
 
 /// Attempts of a call that the server asks to repeat.
 const ATTEMPTS: u32 = 6;
@@ -176,6 +177,16 @@ impl Session {
         policies: policy(decision) -> PolicyClient,
         /// The reporting service.
         reports: reporting(reporting) -> ReportingClient,
+    }
+
+    /// The audit service of the server that keeps a service's log.
+    pub(crate) fn audits(&self, service: Service) -> clients::AuditClient {
+        let channel = match service {
+            Service::Referral => &self.referral,
+            Service::Decision => &self.decision,
+            Service::Reporting => &self.reporting,
+        };
+        clients::audit(channel.clone(), self.caller.acting.clone())
     }
 
     /// Makes a unary call, and makes it again where the server asks for that. Every write carries its request id, so

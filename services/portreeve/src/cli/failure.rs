@@ -18,6 +18,13 @@ pub(crate) enum Failure {
     Failed(String),
     /// The command line or an input file is wrong. Exit code 2.
     Usage(String),
+    /// What was verified is not so. The exit code tells in which way.
+    Disproved {
+        /// The exit code.
+        code: u8,
+        /// What was found.
+        text: String,
+    },
     /// No server answered. Exit code 3.
     Unreachable {
         /// The address that was tried.
@@ -51,6 +58,7 @@ impl Failure {
             Self::Refused(_) | Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable { .. } => 3,
+            Self::Disproved { code, .. } => *code,
         })
     }
 }
@@ -72,6 +80,7 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Refused(status) => f.write_str(&explain(status)),
             Self::Failed(text) => f.write_str(text),
+            Self::Disproved { text, .. } => write!(f, "not proved:\n  {text}"),
             Self::Usage(text) => write!(f, "{text}\n  what to do: see `portreeve help`"),
             Self::Unreachable { server, cause } => write!(
                 f,
@@ -147,6 +156,9 @@ fn advice(reason: &str, code: Code) -> &'static str {
         }
         R::LimitExceeded => "split the request",
         R::UrlOfAnotherPlatform => "address the platform that the host belongs to",
+        R::LogNotFound => "ask the server of the service whose log it is",
+        R::PositionOutOfRange => "ask for a position or size within the log",
+        R::AuditKeyMissing => "name a key file for the server with audit_key, where its database is not a folder",
         R::Internal => "report it with the time of the call",
         R::Unspecified => match code {
             Code::InvalidArgument | Code::OutOfRange => "correct the request",

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 
 use super::failure::{Failure, Result};
 
@@ -13,13 +13,25 @@ pub(crate) fn line<M: Message>(message: &M, name: &str) -> Result<String> {
     serde_json::to_string(&dynamic).map_err(|error| Failure::Failed(format!("{name} as JSON: {error}")))
 }
 
+/// A message from its JSON; what the contract does not know is refused.
+pub(crate) fn read<M: Message + Default>(text: &str, name: &str) -> Result<M> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("this is no {name}: {error}"));
+    let mut json = serde_json::Deserializer::from_str(text);
+    let dynamic = DynamicMessage::deserialize(descriptor(name)?, &mut json).map_err(|error| failed(&error))?;
+    json.end().map_err(|error| failed(&error))?;
+    M::decode(dynamic.encode_to_vec().as_slice()).map_err(|error| failed(&error))
+}
+
 fn dynamic<M: Message>(message: &M, name: &str) -> Result<DynamicMessage> {
+    DynamicMessage::decode(descriptor(name)?, message.encode_to_vec().as_slice())
+        .map_err(|error| Failure::Failed(format!("{name}: {error}")))
+}
+
+fn descriptor(name: &str) -> Result<MessageDescriptor> {
     static POOL: OnceLock<Option<DescriptorPool>> = OnceLock::new();
     let pool = POOL.get_or_init(|| DescriptorPool::decode(portreeve_api::FILE_DESCRIPTOR_SET).ok());
     let descriptor = pool.as_ref().and_then(|pool| pool.get_message_by_name(name));
-    let descriptor = descriptor.ok_or_else(|| Failure::Failed(format!("{name} is not in the contract")))?;
-    DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
-        .map_err(|error| Failure::Failed(format!("{name}: {error}")))
+    descriptor.ok_or_else(|| Failure::Failed(format!("{name} is not in the contract")))
 }
 
 #[cfg(test)]
@@ -49,5 +61,10 @@ mod tests {
             )
         );
         assert!(line(&referral, "portreeve.Nothing").is_err());
+        let name = "portreeve.referral.v1.Referral";
+        assert_eq!(read::<Referral>(&line(&referral, name).unwrap(), name).unwrap(), referral);
+        for wrong in ["", "{", "{} {}", r#"{"nothing":1}"#] {
+            assert!(read::<Referral>(wrong, name).is_err(), "{wrong}");
+        }
     }
 }

@@ -26,6 +26,7 @@ mod serve;
 mod sheet;
 pub(crate) mod table;
 mod upkeep;
+mod verify;
 pub(crate) mod watch;
 pub(crate) mod words;
 
@@ -42,7 +43,7 @@ use crate::demo::Demo;
 #[command(name = "portreeve", version, arg_required_else_help = true)]
 #[command(
     after_help = "Start with `portreeve demo`. Ends with 0 when it succeeded, 1 when it was refused, 2 when the \
-    command line or a file is wrong, 3 when no server answers."
+    command line or a file is wrong, 3 when no server answers, 10 and above when `verify` disproved something."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -62,6 +63,7 @@ enum Command {
     Watch(watch::Watch),
     Organisation(organisation::Organisation),
     Clause(clause::Clause),
+    Verify(verify::Verify),
     Health(health::Health),
     Rebuild(upkeep::Rebuild),
     Compact(upkeep::Compact),
@@ -103,6 +105,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Watch(command) => command.run().await?,
         Command::Organisation(command) => command.run().await?,
         Command::Clause(command) => command.run().await?,
+        Command::Verify(command) => command.run().await?,
         Command::Health(command) => command.run().await?,
         Command::Rebuild(command) => command.run().await?,
         Command::Compact(command) => command.run().await?,
