@@ -99,8 +99,8 @@ impl Process {
     /// Waits until it says that it listens; gives its address.
     pub async fn listens(&mut self) -> Result<SocketAddr> {
         let address = |said: &str| -> Option<SocketAddr> {
-            let (_, rest) = said.split_once(" listens at http://")?;
-            rest.split_whitespace().next()?.parse().ok()
+            let (_, rest) = said.split_once(" listens at http")?;
+            rest.trim_start_matches('s').trim_start_matches("://").split_whitespace().next()?.parse().ok()
         };
         let mut lines = self.lines.clone();
         let heard = tokio::time::timeout(READY, async {
@@ -134,12 +134,26 @@ impl Process {
         Ok(self.child.wait().await?)
     }
 
+    /// Waits until both of its outputs were read to their ends; gives what it said.
+    pub async fn all_said(&mut self) -> String {
+        while self.lines.changed().await.is_ok() {}
+        self.said()
+    }
+
+    /// Waits until it says something.
+    pub async fn says(&mut self, what: &str) -> Result<()> {
+        while !self.said().contains(what) {
+            if self.lines.changed().await.is_err() && !self.said().contains(what) {
+                bail!("it ended without a word of {what:?}:\n{}", self.said());
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for its end, which must be a success; gives what it said.
     pub async fn succeeds(mut self) -> Result<String> {
         let status = self.child.wait().await?;
-        // Both outputs are read to their ends before the last word counts.
-        while self.lines.changed().await.is_ok() {}
-        let said = self.said();
+        let said = self.all_said().await;
         if !status.success() {
             bail!("it ended with {status}:\n{said}");
         }

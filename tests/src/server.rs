@@ -243,7 +243,7 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     let mut server = Builder::new(life.clone(), Arc::clone(clock), Arc::clone(&ids));
     let offers = |part| options.parts.contains(&part);
     let local = server.local_channel();
-    let to = |part, url: &str| if offers(part) { local.clone() } else { channel::connect(url).unwrap() };
+    let to = |part, url: &str| if offers(part) { local.clone() } else { channel::connect(url, None).unwrap() };
     let mut stores = Vec::new();
     let mut audit = Audit::new(options.audit_seed.map(SigningKey::from_seed));
     if offers(Part::Referral) {

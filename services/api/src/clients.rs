@@ -46,18 +46,20 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the answer to that may take.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Who acts, told to the server in the metadata of every call.
+/// Who acts, told to the server in the metadata of every call. A secured server goes by the connection's certificate or
+/// the token alone.
 #[derive(Clone, Debug)]
 pub struct Acting {
     organisation: MetadataValue<Ascii>,
     member: Option<MetadataValue<Ascii>>,
     roles: Option<MetadataValue<Ascii>>,
+    token: Option<MetadataValue<Ascii>>,
 }
 
 impl Acting {
     /// Acts for an organisation, by its name. Fails on characters that cannot stand in a header.
     pub fn new(organisation: &str) -> Result<Self, InvalidMetadataValue> {
-        Ok(Self { organisation: organisation.parse()?, member: None, roles: None })
+        Ok(Self { organisation: organisation.parse()?, member: None, roles: None, token: None })
     }
 
     /// Names the person or system that acts for the organisation.
@@ -71,6 +73,14 @@ impl Acting {
         self.roles = Some(roles.join(",").parse()?);
         Ok(self)
     }
+
+    /// Proves it with a bearer token. Only to be sent over a secured connection, or within one machine.
+    pub fn token(mut self, token: &str) -> Result<Self, InvalidMetadataValue> {
+        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
+        value.set_sensitive(true);
+        self.token = Some(value);
+        Ok(self)
+    }
 }
 
 impl Interceptor for Acting {
@@ -82,6 +92,9 @@ impl Interceptor for Acting {
         }
         if let Some(roles) = &self.roles {
             metadata.insert(ROLES_KEY, roles.clone());
+        }
+        if let Some(token) = &self.token {
+            metadata.insert("authorization", token.clone());
         }
         Ok(request)
     }

@@ -83,6 +83,10 @@ reasons! {
     NotCaughtUp = "NOT_CAUGHT_UP" => Unavailable,
     /// The acting organisation is missing or unreadable.
     Unauthenticated = "UNAUTHENTICATED" => Unauthenticated,
+    /// The certificate or token does not say, in the documented form, who acts; or it is not one that this server trusts.
+    CredentialInvalid = "CREDENTIAL_INVALID" => Unauthenticated,
+    /// The certificate or token is past its end.
+    CredentialExpired = "CREDENTIAL_EXPIRED" => Unauthenticated,
     /// The acting organisation may not do this.
     PermissionDenied = "PERMISSION_DENIED" => PermissionDenied,
     /// No such organisation.

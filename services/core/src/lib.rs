@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod error;
 pub mod id;
+pub mod identity;
 pub mod ledger;
 pub mod limits;
 pub mod location;

@@ -2,6 +2,16 @@
 
 /// Characters of an organisation's or clause's identifier.
 pub const SLUG_CHARS_MAX: usize = 32;
+/// Characters of a member's name.
+pub const MEMBER_CHARS_MAX: usize = 64;
+/// Characters of the URI with which a certificate names who holds it.
+pub const IDENTITY_CHARS_MAX: usize = 256;
+/// Bytes of a bearer token.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// How far the clocks of those who issue tokens may be from the server's, in microseconds.
+pub const TOKEN_SKEW_MICROS: i64 = 30_000_000;
+/// Bytes of a file with certificates, keys or a revocation list.
+pub const CREDENTIAL_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of one gRPC message that a server accepts.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of one gRPC message that a server sends; a batch on a stream stays below half of it.

@@ -10,6 +10,12 @@ use crate::{Error, Reason, Result};
 pub enum Role {
     /// Refers on behalf of an agency.
     Officer,
+    /// Agrees, on behalf of an agency, to what binds it.
+    Approver,
+    /// Registers what an agency works on, so that partners do not tread on it.
+    InterestHolder,
+    /// Reads who consulted an organisation's data. Never granted unasked: the one audited must not be the auditor.
+    Auditor,
     /// Brings in facts of long ago with their own dates. Never granted unasked.
     Import,
     /// Receives and decides on behalf of a platform.
@@ -25,16 +31,28 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role with its name, the kind of organisation that can hold it, and whether it is held without being asked for.
-    pub const ALL: [(Self, &'static str, Option<OrganisationKind>, bool); 7] = [
-        (Self::Officer, "officer", Some(OrganisationKind::Agency), true),
-        (Self::Import, "import", None, false),
-        (Self::Reviewer, "reviewer", Some(OrganisationKind::Platform), true),
-        (Self::PolicyEditor, "policy-editor", Some(OrganisationKind::Platform), true),
-        (Self::Analyst, "analyst", Some(OrganisationKind::Oversight), true),
-        (Self::Operator, "operator", Some(OrganisationKind::Operator), true),
-        (Self::Service, "service", Some(OrganisationKind::Service), true),
-    ];
+    /// Every role with its name, the kinds of organisation that can hold it, and whether it is held without being asked
+    /// for.
+    pub const ALL: [(Self, &'static str, &'static [OrganisationKind], bool); 10] = {
+        use OrganisationKind::{Agency, Operator, Oversight, Platform, Service};
+        [
+            (Self::Officer, "officer", &[Agency], true),
+            (Self::Approver, "approver", &[Agency], true),
+            (Self::InterestHolder, "interest-holder", &[Agency], true),
+            (Self::Auditor, "auditor", &[Agency, Platform, Oversight], false),
+            (Self::Import, "import", &OrganisationKind::ALL, false),
+            (Self::Reviewer, "reviewer", &[Platform], true),
+            (Self::PolicyEditor, "policy-editor", &[Platform], true),
+            (Self::Analyst, "analyst", &[Oversight], true),
+            (Self::Operator, "operator", &[Operator], true),
+            (Self::Service, "service", &[Service], true),
+        ]
+    };
+
+    /// The role's name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(role, ..)| *role == self).map_or("", |(_, name, ..)| name)
+    }
 }
 
 /// The acting organisation, the member who acts for it, and what that member may do.
@@ -50,10 +68,9 @@ impl Principal {
     /// Refuses a role that the kind of organisation cannot hold.
     pub fn new(organisation: OrganisationName, member: &str, roles: &[&str]) -> Result<Self> {
         let kind = organisation.kind();
-        let possible = |of: Option<OrganisationKind>| of.is_none_or(|of| of == kind);
         let mut held = Vec::new();
         for name in roles {
-            let role = Role::ALL.iter().find(|(_, text, of, _)| text == name && possible(*of));
+            let role = Role::ALL.iter().find(|(_, text, of, _)| text == name && of.contains(&kind));
             let (role, ..) = role.ok_or_else(|| {
                 Error::new(Reason::Unauthenticated, format!("{organisation} cannot hold the role {name:?}"))
                     .with("role", name)
@@ -61,7 +78,8 @@ impl Principal {
             held.push(*role);
         }
         if roles.is_empty() {
-            held = Role::ALL.iter().filter(|(.., of, own)| *own && possible(*of)).map(|(role, ..)| *role).collect();
+            held =
+                Role::ALL.iter().filter(|(.., of, own)| *own && of.contains(&kind)).map(|(role, ..)| *role).collect();
         }
         Ok(Self { organisation, member: member.to_owned(), roles: held })
     }
@@ -90,6 +108,11 @@ impl Principal {
     /// The person or system that acts; empty if not told.
     pub fn member(&self) -> &str {
         &self.member
+    }
+
+    /// The roles held.
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
     }
 
     /// Whether the role is held.
@@ -176,7 +199,12 @@ mod tests {
     fn roles_follow_the_kind_and_import_is_never_held_unasked() {
         let officer = principal("agencies/nca", &[]).unwrap();
         assert!(officer.has(Role::Officer) && !officer.has(Role::Import) && !officer.has(Role::Reviewer));
+        assert!(officer.has(Role::Approver) && officer.has(Role::InterestHolder) && !officer.has(Role::Auditor));
         assert!(principal("agencies/nca", &["import"]).unwrap().has(Role::Import));
+        for name in ["agencies/nca", "platforms/hb", "oversightBodies/hac"] {
+            assert!(principal(name, &["auditor"]).unwrap().has(Role::Auditor), "{name}");
+        }
+        assert_eq!(principal("operators/op", &["auditor"]).unwrap_err().reason(), Reason::Unauthenticated);
         assert_eq!(principal("agencies/nca", &["reviewer"]).unwrap_err().reason(), Reason::Unauthenticated);
         assert_eq!(principal("agencies/nca", &["wizard"]).unwrap_err().reason(), Reason::Unauthenticated);
         assert!(officer.require_as(Role::Officer, OrganisationKind::Agency, "bka").is_err());

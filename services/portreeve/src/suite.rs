@@ -13,6 +13,7 @@ use portreeve_core::{Clock, IdSource};
 use portreeve_runtime::audit::{self, Audit};
 use portreeve_runtime::channel::{self, AddressError};
 use portreeve_runtime::config::{Config, Part};
+use portreeve_runtime::identity::{Identity, IdentityError};
 use portreeve_runtime::lifecycle::Lifecycle;
 use portreeve_runtime::server::{Builder, Running, StartError};
 use portreeve_runtime::watch;
@@ -36,6 +37,9 @@ pub enum SuiteError {
     /// The address of another service is missing or wrong.
     #[error("{0}: {1}")]
     Address(&'static str, #[source] AddressError),
+    /// The certificates or keys cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The server cannot listen.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -51,13 +55,14 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
     let key = key.map(|path| audit::key::open(&path)).transpose().map_err(SuiteError::AuditKey)?;
     let mut audit = Audit::new(key);
     let streams = watch::Settings { drain: life.soft(), ..watch::Settings::default() };
-    let mut server = Builder::new(life.clone(), Arc::clone(&clock), Arc::clone(&ids));
+    let identity = Identity::load(config, &clock)?;
+    let tls = identity.as_ref().and_then(Identity::tls).and_then(|tls| tls.client());
+    let mut server = Builder::new(life.clone(), Arc::clone(&clock), Arc::clone(&ids)).identity(identity);
     let to = |key, url: &Option<String>, server: &Builder| -> Result<Channel, SuiteError> {
         match url {
             _ if part == Part::Suite => Ok(server.local_channel()),
-            url => {
-                channel::connect(url.as_deref().unwrap_or_default()).map_err(|error| SuiteError::Address(key, error))
-            }
+            url => channel::connect(url.as_deref().unwrap_or_default(), tls.as_ref())
+                .map_err(|error| SuiteError::Address(key, error)),
         }
     };
     if matches!(part, Part::Suite | Part::Referral) {

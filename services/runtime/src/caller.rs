@@ -1,5 +1,6 @@
-//! Who calls.
+//! Who calls, by what they say of themselves: what an open server, and a call within the process, go by.
 
+use portreeve_core::limits::MEMBER_CHARS_MAX;
 use portreeve_core::{Error, Principal, Reason, Result};
 use tonic::metadata::MetadataMap;
 
@@ -9,9 +10,6 @@ pub const ORGANISATION: &str = "portreeve-organisation";
 pub const MEMBER: &str = "portreeve-member";
 /// The metadata key that lists the roles asked for, separated by commas. Without it: the ordinary ones of the kind.
 pub const ROLES: &str = "portreeve-roles";
-
-/// Characters of a member's name.
-const MEMBER_CHARS_MAX: usize = 64;
 
 /// The principal of a call to an open server: who it says it is. An open server listens on loopback only.
 pub fn principal(metadata: &MetadataMap) -> Result<Principal> {

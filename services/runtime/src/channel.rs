@@ -9,6 +9,8 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use crate::identity::client::ClientTls;
+
 /// Bytes that a pipe in memory holds before its writer waits.
 const PIPE_BYTES: usize = 256 * 1024;
 /// Connections in memory that wait to be taken up.
@@ -25,7 +27,7 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 #[error("must be the address of a server, such as http://127.0.0.1:7400, without user and path")]
 pub struct AddressError;
 
-/// Refuses what is not the address of a server: plain HTTP/2, a host, nothing else.
+/// Refuses what is not the address of a server: http or https, a host, nothing else.
 pub fn check(url: &str) -> Result<(), AddressError> {
     endpoint(url).map(drop)
 }
@@ -33,7 +35,7 @@ pub fn check(url: &str) -> Result<(), AddressError> {
 fn endpoint(url: &str) -> Result<Endpoint, AddressError> {
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| AddressError)?;
     let uri = endpoint.uri();
-    let plain = uri.scheme_str() == Some("http")
+    let plain = matches!(uri.scheme_str(), Some("http" | "https"))
         && uri.host().is_some_and(|host| !host.is_empty())
         && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
         && matches!(uri.path(), "" | "/")
@@ -41,8 +43,9 @@ fn endpoint(url: &str) -> Result<Endpoint, AddressError> {
     if plain { Ok(endpoint) } else { Err(AddressError) }
 }
 
-/// A channel to a server elsewhere. Connects at the first call, and again whenever the connection is lost.
-pub fn connect(url: &str) -> Result<Channel, AddressError> {
+/// A channel to a server elsewhere: over secured connections if it has an https address. Connects at the first call, and
+/// again whenever the connection is lost.
+pub fn connect(url: &str, tls: Option<&ClientTls>) -> Result<Channel, AddressError> {
     let endpoint = endpoint(url)?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE)
@@ -51,7 +54,11 @@ pub fn connect(url: &str) -> Result<Channel, AddressError> {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .tcp_nodelay(true);
-    Ok(endpoint.connect_lazy())
+    match (endpoint.uri().scheme_str(), tls) {
+        (Some("https"), Some(tls)) => Ok(tls.connect_lazy(&endpoint)),
+        (Some("https"), None) => Err(AddressError),
+        _ => Ok(endpoint.connect_lazy()),
+    }
 }
 
 /// A channel within the process, and where its server takes the connections up. Calls made before the server has
@@ -82,8 +89,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_plain_http_addresses_are_services() {
-        assert!(connect("http://127.0.0.1:7400").is_ok());
+    async fn only_bare_addresses_are_services() {
+        assert!(connect("http://127.0.0.1:7400", None).is_ok());
+        assert!(check("https://referral.example").is_ok());
         for url in [
             "",
             "127.0.0.1:7400",
@@ -94,7 +102,7 @@ mod tests {
             "http://x.example/path",
             "http://x.example/?q",
         ] {
-            assert!(connect(url).is_err(), "{url}");
+            assert!(connect(url, None).is_err(), "{url}");
         }
     }
 }

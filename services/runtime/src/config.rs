@@ -17,14 +17,14 @@ use portreeve_storage::Database;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::channel;
+use crate::{channel, identity};
 
 /// What the names of the environment's variables begin with.
 const ENVIRONMENT_PREFIX: &str = "PORTREEVE_";
 /// The variable that names the file.
 const FILE_VARIABLE: &str = "PORTREEVE_CONFIG";
 /// Variables of the client commands: where the server is, and who acts. No keys of a server.
-const CLIENT_VARIABLES: [&str; 5] = ["server", "as", "organisation", "member", "roles"];
+const CLIENT_VARIABLES: [&str; 9] = ["server", "as", "organisation", "member", "roles", "ca", "cert", "key", "token"];
 /// The file that is read if none is named and it exists.
 const FILE: &str = "portreeve.toml";
 
@@ -35,8 +35,8 @@ pub struct Config {
     /// Where the data is: `sqlite:FOLDER` (a file per service in that folder, made if it does not exist) or
     /// `postgres://USER:PASSWORD@HOST/NAME` (a schema per service in that database).
     pub database: String,
-    /// The address and port of the server. The server is open (it believes callers who they are), so it must be a
-    /// loopback address. Port 0 takes a free one.
+    /// The address and port of the server. Without `tls_cert` it must be a loopback address: such a server is open (it
+    /// believes callers who they are), or takes tokens that others could read. Port 0 takes a free one.
     pub listen: SocketAddr,
     /// Where the referral service is, such as `http://127.0.0.1:7401`. For `serve decision` and `serve reporting`.
     pub referral_url: Option<String>,
@@ -53,6 +53,24 @@ pub struct Config {
     pub log: String,
     /// Where traces are sent, by OTLP over gRPC, such as `http://127.0.0.1:4317`. Not sent if unset.
     pub otlp_endpoint: Option<String>,
+    /// The file with the server's certificate and those between it and its authority, as PEM; with it and `tls_key`,
+    /// connections are secured (TLS 1.3) and callers must say who they are by a certificate or a token. A service of the
+    /// suite that runs alone shows the same certificate to the others. Changed files are taken up while the server runs.
+    pub tls_cert: Option<String>,
+    /// The file with the certificate's private key, as PEM.
+    pub tls_key: Option<String>,
+    /// The file with the authorities whose certificates name callers, as PEM.
+    pub tls_client_ca: Option<String>,
+    /// The file with those authorities' lists of revoked certificates, as PEM: one of each authority.
+    pub tls_crl: Option<String>,
+    /// The file with the authorities of the suite's other services, as PEM; `tls_client_ca` if unset.
+    pub tls_server_ca: Option<String>,
+    /// The file with the public keys of the issuer of bearer tokens: a JSON Web Key Set. Changes are taken up.
+    pub token_jwks: Option<String>,
+    /// The issuer of tokens, as their `iss` has it.
+    pub token_issuer: Option<String>,
+    /// For whom tokens must be meant, as their `aud` has it.
+    pub token_audience: Option<String>,
     /// How long calls under way may take once the server has been told to stop, in seconds: 1 to 3600.
     #[schemars(range(min = 1, max = 3600))]
     pub drain_seconds: u32,
@@ -72,6 +90,14 @@ impl Default for Config {
             log_format: LogFormat::Text,
             log: "info".into(),
             otlp_endpoint: None,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            tls_crl: None,
+            tls_server_ca: None,
+            token_jwks: None,
+            token_issuer: None,
+            token_audience: None,
             drain_seconds: 20,
             max_backdating_days: 30,
         }
@@ -133,6 +159,38 @@ pub struct Options {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otlp_endpoint: Option<String>,
+    /// The server's certificate, as PEM; secures connections
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<String>,
+    /// Its private key, as PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<String>,
+    /// The authorities whose certificates name callers, as PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_ca: Option<String>,
+    /// Their lists of revoked certificates, as PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_crl: Option<String>,
+    /// The authorities of the suite's other services [default: those of --tls-client-ca]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_server_ca: Option<String>,
+    /// The public keys of the issuer of bearer tokens: a JSON Web Key Set
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_jwks: Option<String>,
+    /// The issuer of bearer tokens
+    #[arg(long, value_name = "ISSUER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_issuer: Option<String>,
+    /// For whom bearer tokens must be meant
+    #[arg(long, value_name = "AUDIENCE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_audience: Option<String>,
     /// How long calls may still take once the server has been told to stop [default: 20]
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -244,15 +302,7 @@ impl Settings {
     pub fn for_part(self, part: Part) -> Result<Config, ConfigError> {
         let mut wrong = Vec::new();
         let config = &self.config;
-        if !config.listen.ip().is_loopback() {
-            wrong.push(format!(
-                "{}: {} can be reached from other machines, but this server is open: it believes callers who they are. \
-                 Use a loopback address, such as 127.0.0.1:{}",
-                self.name("listen"),
-                config.listen,
-                config.listen.port()
-            ));
-        }
+        identity::settings::check(config, part, &|key| self.name(key), &mut wrong);
         let addresses = [
             ("referral_url", &config.referral_url, matches!(part, Part::Decision | Part::Reporting)),
             ("decision_url", &config.decision_url, part == Part::Reporting),
@@ -291,6 +341,9 @@ impl Settings {
             if let Some(Err(error)) = url.as_deref().map(channel::check) {
                 wrong.push(format!("{}: {error}", self.name(key)));
             }
+        }
+        if config.otlp_endpoint.as_deref().is_some_and(|url| url.starts_with("https:")) {
+            wrong.push(format!("{}: traces are sent over plain connections, http://", self.name("otlp_endpoint")));
         }
         if config.metrics_listen.is_some_and(|address| address == config.listen && address.port() != 0) {
             wrong.push(format!(
@@ -475,6 +528,14 @@ mod tests {
             ("log_format", "json"),
             ("log", "info,portreeve_storage=debug"),
             ("otlp_endpoint", "http://127.0.0.1:11"),
+            ("tls_cert", "cert.pem"),
+            ("tls_key", "key.pem"),
+            ("tls_client_ca", "ca.pem"),
+            ("tls_crl", "crl.pem"),
+            ("tls_server_ca", "servers.pem"),
+            ("token_jwks", "jwks.json"),
+            ("token_issuer", "https://login.nca.example"),
+            ("token_audience", "portreeve"),
             ("drain_seconds", "12"),
             ("max_backdating_days", "13"),
         ];

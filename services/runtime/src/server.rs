@@ -14,7 +14,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use portreeve_core::{Clock, IdSource};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -26,6 +26,8 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::identity::tls::Tls;
+use crate::identity::{Identity, Peer};
 use crate::layers::Wrap;
 use crate::layers::admission::{Admission, Limits};
 use crate::layers::caller::Caller;
@@ -33,6 +35,7 @@ use crate::layers::deadline::Deadline;
 use crate::layers::errors::Errors;
 use crate::layers::methods::Methods;
 use crate::layers::observe::Observe;
+use crate::layers::permit::Permit;
 use crate::layers::request_id::{REQUEST_ID, RequestId};
 use crate::lifecycle::Lifecycle;
 use crate::{caller, channel};
@@ -61,9 +64,9 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It would be reachable from elsewhere although it trusts whoever calls.
+    /// It would be reachable from elsewhere although its connections are not secured.
     #[error(
-        "{0} can be reached from other machines, but this server is open: it believes callers who they are. \
+        "{0} can be reached from other machines, but this server's connections are not secured. \
          Listen on a loopback address, such as 127.0.0.1:{port}", port = .0.port()
     )]
     Open(SocketAddr),
@@ -81,6 +84,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     limits: Limits,
+    identity: Option<Identity>,
     routes: Routes,
     names: Vec<&'static str>,
     http: axum::Router,
@@ -131,6 +135,7 @@ impl Builder {
             clock,
             ids,
             limits: Limits::default(),
+            identity: None,
             routes: Routes::default(),
             names: Vec::new(),
             http: axum::Router::new(),
@@ -142,6 +147,13 @@ impl Builder {
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Asks callers for these credentials. Without them the server is open: it believes callers who they are.
+    #[must_use]
+    pub fn identity(mut self, identity: Option<Identity>) -> Self {
+        self.identity = identity;
         self
     }
 
@@ -168,10 +180,11 @@ impl Builder {
         self.local.0.clone()
     }
 
-    /// Listens and serves, until the process's life ends. Refuses an address that other machines can reach: the server
-    /// is open.
+    /// Listens and serves, until the process's life ends. Refuses an address that other machines can reach if connections
+    /// are not secured.
     pub async fn start(self, listen: SocketAddr) -> Result<Running, StartError> {
-        if !listen.ip().is_loopback() {
+        let tls = self.identity.as_ref().and_then(Identity::tls).cloned();
+        if tls.is_none() && !listen.ip().is_loopback() {
             return Err(StartError::Open(listen));
         }
         let contract = |error: &dyn std::fmt::Display| StartError::Contract(error.to_string());
@@ -203,26 +216,38 @@ impl Builder {
             .layer(Wrap::new(RequestId::new(Arc::clone(&self.clock), self.ids)))
             .layer(Wrap::new(Observe::new(methods.clone())))
             .layer(Wrap::new(Errors))
-            .layer(Wrap::new(Caller::new(methods.clone())))
+            .layer(Wrap::new(Caller::new(methods.clone(), self.identity.clone(), Arc::clone(&self.clock))))
+            .layer(Wrap::new(Permit::new(methods.clone())))
             .layer(Wrap::new(Admission::new(methods.clone(), self.limits, &self.lifecycle, self.clock)))
             .layer(Wrap::new(Deadline::new(methods)))
             .map_response(|response: Response<axum::body::Body>| response.map(Body::new));
         let grpc = layers.service(routes);
         // Only browsers need it; other clients' calls go past it.
         let web = ServiceBuilder::new().layer(cors()).layer(tonic_web::GrpcWebLayer::new()).service(grpc.clone());
-        let front =
-            Front { grpc: BoxCloneSyncService::new(grpc), web: BoxCloneSyncService::new(web), pages: pages(self.http) };
+        let front = Front {
+            grpc: BoxCloneSyncService::new(grpc),
+            web: BoxCloneSyncService::new(web),
+            pages: pages(self.http),
+            peer: Peer::Unnamed,
+        };
 
         let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Bind(listen, error))?;
         let local_addr = listener.local_addr().map_err(|error| StartError::Bind(listen, error))?;
         let health = Health { reporter, names: self.names.into() };
         health.set_serving(true).await;
-        tracing::warn!(
-            address = %local_addr,
-            "listening; this server is open: it believes callers who they are, so it is reachable from this machine only"
-        );
         let (life, connections) = (self.lifecycle.clone(), self.lifecycle.connections().clone());
-        connections.spawn(accept(listener, front.clone(), life.clone()));
+        match &self.identity {
+            Some(identity) => {
+                identity.keep_fresh(&life);
+                tracing::info!(address = %local_addr, tls = tls.is_some(), "listening; callers must say who they are");
+            }
+            None => tracing::warn!(
+                address = %local_addr,
+                "listening; this server is open: it believes callers who they are, so it is reachable from this machine \
+                 only"
+            ),
+        }
+        connections.spawn(accept(listener, tls, front.clone(), life.clone()));
         connections.spawn(accept_local(self.local.1, front, life.clone()));
         life.spawn("the health of the server", {
             let (soft, health) = (life.soft(), health.clone());
@@ -242,6 +267,8 @@ struct Front {
     grpc: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
     web: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
     pages: axum::Router,
+    /// Who is at the other end of the connection.
+    peer: Peer,
 }
 
 impl<B> Service<Request<B>> for Front
@@ -259,12 +286,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let request = request.map(Body::new);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.peer.clone());
         let headers = request.headers();
-        // A page elsewhere must not act through a visitor's browser on a server that believes whoever calls; not even if
-        // it has its own name lead to this machine.
+        // A page elsewhere must not act through a visitor's browser, on a server that believes whoever calls or with the
+        // visitor's certificate; not even if it has its own name lead to this machine.
         if headers.get(header::ORIGIN).is_some_and(|origin| !is_loopback_origin(origin)) {
-            let refused = (StatusCode::FORBIDDEN, "this server is open and takes no calls from pages of other sites\n");
+            let refused = (StatusCode::FORBIDDEN, "this server takes no calls from pages of other sites\n");
             return Box::pin(async move { Ok(refused.into_response().map(Body::new)) });
         }
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -287,7 +315,8 @@ fn pages(more: axum::Router) -> axum::Router {
     const GREETING: &str = "Portreeve: an exchange for referrals of online content between public authorities and platforms.\n\
         \n\
         This port speaks gRPC and gRPC-Web. Health and reflection are on: a client that reads reflection can list the\n\
-        services. Without identity built in, callers name the acting organisation in the metadata portreeve-organisation.\n";
+        services. Callers say who they are by a client certificate or a bearer token; where the server is open, by the\n\
+        metadata portreeve-organisation.\n";
     let nothing = (StatusCode::NOT_FOUND, "nothing here; gRPC calls come with content-type application/grpc\n");
     axum::Router::new()
         .route("/", axum::routing::get(|| async { GREETING }))
@@ -310,6 +339,7 @@ fn cors() -> CorsLayer {
     let accepted = [
         header::CONTENT_TYPE,
         REQUEST_ID,
+        header::AUTHORIZATION,
         HeaderName::from_static("grpc-timeout"),
         HeaderName::from_static("x-grpc-web"),
         HeaderName::from_static("x-user-agent"),
@@ -331,7 +361,7 @@ fn cors() -> CorsLayer {
         .max_age(DAY)
 }
 
-async fn accept(listener: TcpListener, front: Front, life: Lifecycle) {
+async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, front: Front, life: Lifecycle) {
     let soft = life.soft();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let open = metrics::gauge!("portreeve_connections");
@@ -349,7 +379,7 @@ async fn accept(listener: TcpListener, front: Front, life: Lifecycle) {
                 // Without it, small replies wait for the peer's acknowledgements.
                 let _ = stream.set_nodelay(true);
                 let open = open.clone();
-                let connection = serve(stream, front.clone(), life.clone());
+                let connection = welcome(stream, tls.clone(), front.clone(), life.clone());
                 life.connections().spawn(async move {
                     open.increment(1);
                     connection.await;
@@ -365,8 +395,29 @@ async fn accept(listener: TcpListener, front: Front, life: Lifecycle) {
     }
 }
 
+/// Secures a connection if connections are to be secured, and serves it for as long as its other end is trusted.
+async fn welcome(stream: TcpStream, tls: Option<Arc<Tls>>, front: Front, life: Lifecycle) {
+    let Some(tls) = tls else { return serve(stream, front, life).await };
+    match tls.accept(stream).await {
+        Ok((stream, shown)) => {
+            let front = Front { peer: shown.peer(), ..front };
+            tokio::select! {
+                () = serve(stream, front, life) => {}
+                () = tls.distrusts(&shown) => {
+                    tracing::info!("a connection was closed: its certificate is no longer trusted");
+                }
+            }
+        }
+        Err(error) => {
+            metrics::counter!("portreeve_handshakes_failed_total").increment(1);
+            tracing::debug!(%error, "a connection could not be secured");
+        }
+    }
+}
+
 async fn accept_local(mut pipes: mpsc::Receiver<DuplexStream>, front: Front, life: Lifecycle) {
     let soft = life.soft();
+    let front = Front { peer: Peer::Local, ..front };
     loop {
         let pipe = tokio::select! {
             biased;

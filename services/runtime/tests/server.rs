@@ -107,7 +107,7 @@ async fn serve(limits: Limits) -> Served {
 
 impl Served {
     fn channel(&self) -> Channel {
-        channel::connect(&format!("http://{}", self.running.local_addr())).unwrap()
+        channel::connect(&format!("http://{}", self.running.local_addr()), None).unwrap()
     }
 
     fn client(&self) -> ReportingServiceClient<Channel> {

@@ -41,7 +41,7 @@ async fn calls_are_seen_by_prometheus_and_by_a_collector_under_the_callers_trace
     let metrics = telemetry.serve_metrics(&config, &life).await.unwrap().unwrap();
     let builder = Builder::new(life.clone(), Arc::new(ManualClock::default()), Arc::new(CountingIds::default()));
     let running = builder.start("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let mut client = HealthClient::new(channel::connect(&format!("http://{}", running.local_addr())).unwrap());
+    let mut client = HealthClient::new(channel::connect(&format!("http://{}", running.local_addr()), None).unwrap());
     let mut request = tonic::Request::new(HealthCheckRequest::default());
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     request.metadata_mut().insert("traceparent", parent.parse().unwrap());

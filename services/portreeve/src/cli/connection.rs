@@ -1,6 +1,12 @@
 //! How a client command reaches a server, and as whom.
+//!
+//! To an open server the command says who acts. To a secured one it shows a certificate or sends a token, and acts as
+//! whom that names.
 
 use std::future::Future;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,7 +14,9 @@ use portreeve_api::clients::{self, Acting};
 use portreeve_core::id::{IdSource as _, RandomIds, Uuid};
 use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_core::principal::Role;
-use portreeve_core::time::{Clock as _, SystemClock, Timestamp};
+use portreeve_core::time::{Clock, SystemClock, Timestamp};
+use portreeve_runtime::identity::client::{ClientTls, distrust};
+use portreeve_runtime::identity::{tls, tokens};
 use tonic::Status;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
@@ -37,24 +45,87 @@ pub(crate) struct Connection {
     /// The roles to act in; without it, the ordinary ones of the organisation. `import` alone is added to those
     #[arg(long, alias = "role", env = "PORTREEVE_ROLES", value_name = "ROLE", value_delimiter = ',')]
     pub(crate) roles: Vec<String>,
+    #[command(flatten)]
+    pub(crate) secured: Secured,
+    /// The bearer token that says who acts
+    #[arg(long, env = "PORTREEVE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+}
+
+/// How the way to a server at https:// is secured: options of every command that calls one.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Secured {
+    /// The authorities whose servers are believed, as PEM
+    #[arg(long, env = "PORTREEVE_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// The certificate that says who acts, as PEM
+    #[arg(long, env = "PORTREEVE_CERT", value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its private key, as PEM
+    #[arg(long, env = "PORTREEVE_KEY", value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+impl Secured {
+    /// How connections to servers are secured, if they can be.
+    pub(crate) fn tls(&self) -> Result<Option<ClientTls>> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let own = self.cert.as_ref().zip(self.key.as_ref());
+        let read = |ca| ClientTls::from_files(ca, own, &clock).map_err(|error| Failure::Usage(error.to_string()));
+        self.tls_ca.as_ref().map(read).transpose()
+    }
 }
 
 impl Connection {
-    /// Connects, as `--as` says or else as `otherwise`.
+    /// Connects, as the certificate or the token says, or else `--as`, or else as `otherwise`.
     pub(crate) async fn open(&self, otherwise: Option<&OrganisationName>) -> Result<Session> {
-        let acting = self.acting.as_ref().or(otherwise).ok_or_else(|| {
+        let named = self.named()?;
+        if let (Some(named), Some(acting)) = (&named, &self.acting)
+            && named != acting
+        {
+            return Err(Failure::Usage(format!("--as {acting}: the certificate or token is of {named}")));
+        }
+        let acting = named.as_ref().or(self.acting.as_ref()).or(otherwise).ok_or_else(|| {
             Failure::Usage("who acts is missing: give --as (or PORTREEVE_AS), such as --as agencies/nca".to_owned())
         })?;
-        let caller = Caller::new(acting, self.member.as_deref(), &self.roles)?;
-        Session::connect(&self.server, caller).await
+        let mut caller = Caller::new(acting, self.member.as_deref(), &self.roles)?;
+        if let Some(token) = &self.token {
+            for server in addresses(&self.server).unwrap_or_default() {
+                if !keeps_secrets(server) {
+                    return Err(Failure::Usage(format!("--token: others could read it on the way to {server}")));
+                }
+            }
+            let plain = |_| Failure::Usage("--token must be plain ASCII text".to_owned());
+            caller.acting = caller.acting.token(token).map_err(plain)?;
+        }
+        Session::connect(&self.server, caller, self.secured.tls()?.as_ref()).await
     }
+
+    /// The organisation that the token or the certificate names.
+    fn named(&self) -> Result<Option<OrganisationName>> {
+        if let Some(token) = &self.token {
+            let named = tokens::claimed(token).and_then(|name| name.parse().ok());
+            return named.map(Some).ok_or_else(|| Failure::Usage("--token: it names no organisation".to_owned()));
+        }
+        let read = |path| tls::named_in(path).map_err(|error| Failure::Usage(error.to_string()));
+        Ok(self.secured.cert.as_ref().map(read).transpose()?.map(|named| named.organisation().clone()))
+    }
+}
+
+/// Whether nobody else can read what is sent to a server.
+fn keeps_secrets(server: &str) -> bool {
+    let Ok(endpoint) = clients::endpoint(server) else { return false };
+    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+    endpoint.uri().scheme_str() == Some("https")
+        || host == "localhost"
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The roles to ask for: a role that adds to the ordinary ones would take them away if it were asked for alone.
 fn asked_roles(kind: OrganisationKind, roles: &[String]) -> Vec<&str> {
     let mut asked: Vec<&str> = roles.iter().map(|role| role.trim()).filter(|role| !role.is_empty()).collect();
     if asked == ["import"] {
-        let ordinary = Role::ALL.iter().filter(|(_, _, of, unasked)| *unasked && *of == Some(kind));
+        let ordinary = Role::ALL.iter().filter(|(_, _, of, unasked)| *unasked && of.contains(&kind));
         asked.splice(0..0, ordinary.map(|(_, name, ..)| *name));
     }
     asked
@@ -113,10 +184,10 @@ pub(super) fn addresses(servers: &str) -> Result<[&str; 3], String> {
 }
 
 /// Connects to one server.
-pub(super) async fn connect(server: &str) -> Result<Channel> {
+pub(super) async fn connect(server: &str, tls: Option<&ClientTls>) -> Result<Channel> {
     let endpoint = clients::endpoint(server)
         .ok()
-        .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
+        .filter(|endpoint| matches!(endpoint.uri().scheme_str(), Some("http" | "https")))
         .ok_or_else(|| Failure::Usage(format!("--server {server:?} must be a URL such as http://127.0.0.1:7400")))?;
     // A stream that is not read for a while fills its own window; the connection's is many times larger, so that it can
     // never keep the answers of other calls from coming through.
@@ -124,7 +195,19 @@ pub(super) async fn connect(server: &str) -> Result<Channel> {
         .http2_adaptive_window(false)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(16 * STREAM_WINDOW_BYTES);
-    endpoint.connect().await.map_err(|error| {
+    let connected = match (endpoint.uri().scheme_str(), tls) {
+        (Some("https"), None) => {
+            return Err(Failure::Usage(format!(
+                "--server {server}: which authority is believed? Give --tls-ca (or PORTREEVE_CA)"
+            )));
+        }
+        (Some("https"), Some(tls)) => tls.connect(&endpoint).await,
+        _ => endpoint.connect().await,
+    };
+    connected.map_err(|error| {
+        if let Some(why) = distrust(&error) {
+            return Failure::Distrusted { server: server.to_owned(), why };
+        }
         let mut innermost: &dyn std::error::Error = &error;
         while let Some(source) = innermost.source() {
             innermost = source;
@@ -144,14 +227,14 @@ macro_rules! clients {
 
 impl Session {
     /// Connects to the server at a URL, or to the services each at its own.
-    pub(crate) async fn connect(servers: &str, caller: Caller) -> Result<Self> {
+    pub(crate) async fn connect(servers: &str, caller: Caller, tls: Option<&ClientTls>) -> Result<Self> {
         let [referral, decision, reporting] =
             addresses(servers).map_err(|error| Failure::Usage(format!("--server: {error}")))?;
-        let first = connect(referral).await?;
+        let first = connect(referral, tls).await?;
         let (second, third) = if decision == referral && reporting == referral {
             (first.clone(), first.clone())
         } else {
-            (connect(decision).await?, connect(reporting).await?)
+            (connect(decision, tls).await?, connect(reporting, tls).await?)
         };
         Ok(Self { servers: servers.to_owned(), referral: first, decision: second, reporting: third, caller })
     }
@@ -277,12 +360,23 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_sent_where_nobody_else_reads_them() {
+        for server in ["https://portreeve.example", "http://127.0.0.1:7400", "http://[::1]:7400", "http://localhost:1"]
+        {
+            assert!(keeps_secrets(server), "{server}");
+        }
+        for server in ["http://portreeve.example", "http://192.0.2.1:7400", "http://localhost.example", "", "x"] {
+            assert!(!keeps_secrets(server), "{server}");
+        }
+    }
+
+    #[test]
     fn the_import_role_adds_to_the_ordinary_ones() {
         let asked = |kind, roles: &[&str]| {
             asked_roles(kind, &roles.iter().map(|role| (*role).to_owned()).collect::<Vec<_>>()).join(",")
         };
         assert_eq!(asked(OrganisationKind::Agency, &[]), "");
-        assert_eq!(asked(OrganisationKind::Agency, &["import"]), "officer,import");
+        assert_eq!(asked(OrganisationKind::Agency, &["import"]), "officer,approver,interest-holder,import");
         assert_eq!(asked(OrganisationKind::Platform, &["import"]), "reviewer,policy-editor,import");
         assert_eq!(asked(OrganisationKind::Platform, &["reviewer", "import"]), "reviewer,import");
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use portreeve_api::common::v1::ErrorReason;
+use portreeve_runtime::identity::client::distrust;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -24,6 +25,13 @@ pub(crate) enum Failure {
         code: u8,
         /// What was found.
         text: String,
+    },
+    /// Certificates kept the connection from being made. Exit code 1.
+    Distrusted {
+        /// The address that was tried.
+        server: String,
+        /// Which side does not trust the other, and why.
+        why: String,
     },
     /// No server answered. Exit code 3.
     Unreachable {
@@ -45,6 +53,11 @@ impl Failure {
 
     /// What a call to `server` ended with.
     pub(crate) fn call(server: &str, status: Status) -> Self {
+        if reason(&status.get_error_details()).is_none()
+            && let Some(why) = distrust(&status)
+        {
+            return Self::Distrusted { server: server.to_owned(), why };
+        }
         // The transport makes statuses of its own when nobody answers; a server of ours always gives a reason.
         if status.code() == Code::Unavailable && reason(&status.get_error_details()).is_none() {
             return Self::Unreachable { server: server.to_owned(), cause: causes(&status) };
@@ -55,7 +68,7 @@ impl Failure {
     /// The exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Refused(_) | Self::Failed(_) => 1,
+            Self::Refused(_) | Self::Failed(_) | Self::Distrusted { .. } => 1,
             Self::Usage(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::Disproved { code, .. } => *code,
@@ -82,6 +95,11 @@ impl std::fmt::Display for Failure {
             Self::Failed(text) => f.write_str(text),
             Self::Disproved { text, .. } => write!(f, "not proved:\n  {text}"),
             Self::Usage(text) => write!(f, "{text}\n  what to do: see `portreeve help`"),
+            Self::Distrusted { server, why } => write!(
+                f,
+                "no connection with {server}: {why}\n  what to do: use a certificate of the authority that the other side \
+                 trusts (--cert, --key), and trust the server's own (--tls-ca)"
+            ),
             Self::Unreachable { server, cause } => write!(
                 f,
                 "no server answers at {server}: {cause}\n  what to do: start one with `portreeve serve`, or name another \
@@ -138,7 +156,12 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::ResumeFilterChanged => "use the filter that the token came with, or start with --from snapshot",
         R::RevisionInvalid => "leave the revision out, or use one that this server gave",
         R::NotCaughtUp => "run the command again in a moment",
-        R::Unauthenticated => "say who acts, with --as agencies/ID, platforms/ID, oversightBodies/ID or operators/ID",
+        R::Unauthenticated => {
+            "say who acts: to a secured server by --cert and --key or --token, to an open one by --as agencies/ID, \
+             platforms/ID, oversightBodies/ID or operators/ID"
+        }
+        R::CredentialInvalid => "have a new certificate or token issued; this server refuses the one that was used",
+        R::CredentialExpired => "get a new token, and give it with --token or PORTREEVE_TOKEN",
         R::PermissionDenied => "act as the organisation that owns it (--as), with a role that may do it (--roles)",
         R::OrganisationNotFound => "check the name with `portreeve organisation list`, or create it",
         R::ReferralNotFound | R::DecisionNotFound => "check the name",

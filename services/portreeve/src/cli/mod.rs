@@ -20,6 +20,7 @@ pub(crate) mod import;
 mod inbox;
 mod json;
 mod organisation;
+mod pki;
 mod refer;
 pub(crate) mod report;
 mod serve;
@@ -65,6 +66,7 @@ enum Command {
     Clause(clause::Clause),
     Verify(verify::Verify),
     Health(health::Health),
+    Pki(pki::Pki),
     Rebuild(upkeep::Rebuild),
     Compact(upkeep::Compact),
     Config(config::Config),
@@ -107,6 +109,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Clause(command) => command.run().await?,
         Command::Verify(command) => command.run().await?,
         Command::Health(command) => command.run().await?,
+        Command::Pki(command) => command.run()?,
         Command::Rebuild(command) => command.run().await?,
         Command::Compact(command) => command.run().await?,
         Command::Config(command) => command.run()?,

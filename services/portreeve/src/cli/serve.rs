@@ -15,12 +15,16 @@ use crate::suite;
 /// Without an argument, the referral, decision and reporting services run in this process on embedded SQLite and call
 /// each other over gRPC. With one, that service runs alone and finds the others by their URLs.
 ///
-/// The server is open: it believes callers who they are, and therefore listens on loopback only. SIGTERM or Ctrl-C ends
-/// it in order: no new work, streams are told to resume elsewhere, calls under way finish.
+/// With --tls-cert and --tls-key, connections are secured and callers say who they are by a certificate or a token;
+/// `portreeve pki` makes certificates for a trial. Without, the server is open: it believes callers who they are, and
+/// therefore listens on loopback only. SIGTERM or Ctrl-C ends it in order: no new work, streams are told to resume
+/// elsewhere, calls under way finish.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  portreeve serve --database sqlite:/var/lib/portreeve\n  \
     portreeve serve decision --database postgres://portreeve_decision@db/portreeve \\\n    \
-    --listen 127.0.0.1:7402 --referral-url http://127.0.0.1:7401")]
+    --listen 127.0.0.1:7402 --referral-url http://127.0.0.1:7401\n  \
+    portreeve serve --listen 0.0.0.0:7400 --tls-cert pki/server.pem --tls-key pki/server.key \\\n    \
+    --tls-client-ca pki/ca.pem --tls-crl pki/crl.pem")]
 pub(crate) struct Serve {
     /// The service to run alone
     #[arg(value_enum)]
@@ -60,10 +64,12 @@ async fn run(part: Part, config: &Config) -> Result<ExitCode> {
         say!("metrics at http://{address}/metrics")?;
     }
     let running = suite::start(part, config, &life).await.map_err(|error| failed(&error))?;
-    say!(
-        "{name} listens at http://{} (open: it believes callers who they are, and is reachable from this machine only)",
-        running.local_addr()
-    )?;
+    let (scheme, how) = match (&config.tls_cert, &config.token_jwks) {
+        (Some(_), _) => ("https", "secured: callers say who they are by a certificate or a token"),
+        (None, Some(_)) => ("http", "callers say who they are by a token; it is reachable from this machine only"),
+        (None, None) => ("http", "open: it believes callers who they are, and is reachable from this machine only"),
+    };
+    say!("{name} listens at {scheme}://{} ({how})", running.local_addr())?;
     match life.run(signals, config.drain()).await {
         Ended::Failed(what) => Err(Failure::Failed(what)),
         ended => Ok(ended.exit_code()),

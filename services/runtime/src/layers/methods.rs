@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use portreeve_core::principal::Role;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
+
+use crate::permissions;
 
 /// One method of the contract.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub struct Method {
     pub streaming: bool,
     /// Health and reflection: open to everybody, and there until the end.
     pub infrastructure: bool,
+    /// The roles that may call it: none if nobody said so. Not asked of infrastructure, nor of what there is not.
+    pub permitted: Option<&'static [Role]>,
 }
 
 /// The methods by path, such as `/portreeve.referral.v1.ReferralService/CreateReferral`.
@@ -38,11 +43,14 @@ impl Methods {
                 for service in &file.service {
                     let service_name = Arc::<str>::from(format!("{}.{}", file.package(), service.name()));
                     for method in &service.method {
+                        let infrastructure = service_name.starts_with(INFRASTRUCTURE);
+                        let roles = permissions::roles(&service_name, method.name());
                         let entry = Method {
                             service: Arc::clone(&service_name),
                             name: method.name().into(),
                             streaming: method.client_streaming() || method.server_streaming(),
-                            infrastructure: service_name.starts_with(INFRASTRUCTURE),
+                            infrastructure,
+                            permitted: (!infrastructure).then_some(roles.unwrap_or_default()),
                         };
                         known.insert(format!("/{service_name}/{}", method.name()), Arc::new(entry));
                     }
@@ -50,8 +58,13 @@ impl Methods {
             }
         }
         // Whatever a stranger calls counts as one method, so that nobody can fill the metrics with names.
-        let unknown =
-            Method { service: "unknown".into(), name: "unknown".into(), streaming: false, infrastructure: false };
+        let unknown = Method {
+            service: "unknown".into(),
+            name: "unknown".into(),
+            streaming: false,
+            infrastructure: false,
+            permitted: None,
+        };
         Ok(Self { known: Arc::new(known), unknown: Arc::new(unknown) })
     }
 

@@ -1,7 +1,7 @@
 //! What surrounds every gRPC call, from the outside in:
 //!
 //! `CORS` and gRPC-Web (a library's) → [`request_id`] → [`observe`] (span, log line, metrics) → [`errors`] (a panic and
-//! a bare status become a documented error) → [`caller`] → [`admission`] → [`deadline`] → the service.
+//! a bare status become a documented error) → [`caller`] → [`permit`] → [`admission`] → [`deadline`] → the service.
 //!
 //! Two choices in that order matter. Observation is outside everything that can refuse a call, so that a refusal is
 //! counted; and panics are caught inside it, so that a panic is counted and logged under its request's id.
@@ -22,6 +22,7 @@ pub mod deadline;
 pub mod errors;
 pub mod methods;
 pub mod observe;
+pub mod permit;
 pub mod request_id;
 pub mod share;
 

@@ -1,0 +1,171 @@
+//! Which role may call which method: the one table of it.
+//!
+//! What a service asks beyond it (that the caller owns what it changes, that a row is shared with it) is the service's
+//! own to ask. A method that is not in the table is refused to everybody, and a test names it.
+
+use portreeve_core::principal::Role;
+use portreeve_core::{Principal, Reason, Result};
+
+/// Reads: everybody who is somebody. What they get depends on what they may see.
+const EVERYBODY: &[Role] = &[
+    Role::Officer,
+    Role::Approver,
+    Role::InterestHolder,
+    Role::Auditor,
+    Role::Import,
+    Role::Reviewer,
+    Role::PolicyEditor,
+    Role::Analyst,
+    Role::Operator,
+    Role::Service,
+];
+const OFFICER: &[Role] = &[Role::Officer];
+const REVIEWER: &[Role] = &[Role::Reviewer];
+const POLICY_EDITOR: &[Role] = &[Role::PolicyEditor];
+const OPERATOR: &[Role] = &[Role::Operator];
+
+/// For each service of the contract, its methods with the roles that may call them: any one of them is enough.
+const TABLE: &[(&str, &[(&str, &[Role])])] = &[
+    (
+        "portreeve.referral.v1.OrganisationService",
+        &[
+            ("CreateOrganisation", OPERATOR),
+            ("UpdateOrganisation", OPERATOR),
+            ("GetOrganisation", EVERYBODY),
+            ("ListOrganisations", EVERYBODY),
+        ],
+    ),
+    (
+        "portreeve.referral.v1.ReferralService",
+        &[
+            ("CreateReferral", OFFICER),
+            ("BatchCreateReferrals", OFFICER),
+            ("ImportReferrals", OFFICER),
+            ("WithdrawReferral", OFFICER),
+            ("GetReferral", EVERYBODY),
+            ("ListReferrals", EVERYBODY),
+            ("WatchReferrals", EVERYBODY),
+            ("ListReferralChanges", EVERYBODY),
+        ],
+    ),
+    (
+        "portreeve.decision.v1.DecisionService",
+        &[
+            ("ListCases", EVERYBODY),
+            ("GetCase", EVERYBODY),
+            ("WatchCases", EVERYBODY),
+            ("ListCaseChanges", EVERYBODY),
+            ("AcknowledgeCases", REVIEWER),
+            ("RecordDecision", REVIEWER),
+            ("BatchRecordDecisions", REVIEWER),
+            ("ListDecisions", EVERYBODY),
+            ("WatchDecisions", EVERYBODY),
+            ("ListDecisionChanges", EVERYBODY),
+        ],
+    ),
+    (
+        "portreeve.decision.v1.PolicyService",
+        &[
+            ("CreateClause", POLICY_EDITOR),
+            ("AddClauseVersion", POLICY_EDITOR),
+            ("GetClause", EVERYBODY),
+            ("ListClauses", EVERYBODY),
+            ("ListClauseVersions", EVERYBODY),
+        ],
+    ),
+    (
+        "portreeve.reporting.v1.ReportingService",
+        &[
+            ("QueryReport", EVERYBODY),
+            ("WatchReport", EVERYBODY),
+            ("ExportReport", EVERYBODY),
+            ("ListMeasures", EVERYBODY),
+        ],
+    ),
+];
+
+/// The roles that may call a method; `None` if the table does not know it.
+pub fn roles(service: &str, method: &str) -> Option<&'static [Role]> {
+    let (_, methods) = TABLE.iter().find(|(name, _)| *name == service)?;
+    methods.iter().find(|(name, _)| *name == method).map(|(_, roles)| *roles)
+}
+
+/// Refuses a caller who holds none of the roles.
+pub fn require(caller: &Principal, roles: &[Role]) -> Result<()> {
+    if roles.iter().any(|role| caller.has(*role)) {
+        return Ok(());
+    }
+    let names = roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(",");
+    let organisation = caller.organisation();
+    Err(portreeve_core::Error::new(
+        Reason::PermissionDenied,
+        format!("{organisation} may not do this without one of these roles: {names}"),
+    )
+    .with("organisation", organisation)
+    .with("roles", names))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use portreeve_core::Principal;
+
+    use super::*;
+    use crate::layers::methods::Methods;
+
+    /// What each role may do beyond reading, said once more by hand.
+    const WRITES: [(Role, &[&str]); 4] = [
+        (Role::Officer, &["BatchCreateReferrals", "CreateReferral", "ImportReferrals", "WithdrawReferral"]),
+        (Role::Reviewer, &["AcknowledgeCases", "BatchRecordDecisions", "RecordDecision"]),
+        (Role::PolicyEditor, &["AddClauseVersion", "CreateClause"]),
+        (Role::Operator, &["CreateOrganisation", "UpdateOrganisation"]),
+    ];
+
+    fn methods() -> Methods {
+        Methods::read(&[portreeve_api::FILE_DESCRIPTOR_SET]).unwrap()
+    }
+
+    #[test]
+    fn the_table_has_every_method_of_the_contract_and_no_other() {
+        let methods = methods();
+        let contract =
+            methods.iter().filter(|(path, _)| path.starts_with("/portreeve.")).map(|(path, _)| path.to_owned());
+        let of_service = |(service, methods): &(&str, &[(&str, &[Role])])| {
+            methods.iter().map(|(method, _)| format!("/{service}/{method}")).collect::<Vec<_>>()
+        };
+        let table = TABLE.iter().flat_map(of_service).collect::<Vec<_>>();
+        let set = table.iter().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(contract.collect::<BTreeSet<_>>(), set);
+        assert_eq!(set.len(), table.len(), "a method twice");
+    }
+
+    #[test]
+    fn who_writes_what() {
+        let mut written = BTreeSet::<&str>::new();
+        for (role, names) in WRITES {
+            let may = TABLE.iter().flat_map(|(_, methods)| *methods).filter(|(_, roles)| *roles == [role]);
+            assert_eq!(
+                may.map(|(name, _)| *name).collect::<BTreeSet<_>>(),
+                names.iter().copied().collect(),
+                "{role:?}"
+            );
+            written.extend(names);
+        }
+        let reads = TABLE.iter().flat_map(|(_, methods)| *methods).filter(|(name, _)| !written.contains(name));
+        let verbs = ["Get", "List", "Watch", "Query", "Export"];
+        for (name, roles) in reads {
+            assert!(verbs.iter().any(|verb| name.starts_with(verb)), "{name}");
+            assert_eq!(roles.len(), Role::ALL.len(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_refusal_names_the_roles_that_may() {
+        let reviewer = Principal::new("platforms/hb".parse().unwrap(), "", &["reviewer"]).unwrap();
+        assert!(require(&reviewer, REVIEWER).is_ok());
+        let refused = require(&reviewer, &[Role::Officer, Role::Approver]).unwrap_err();
+        assert_eq!(refused.reason(), Reason::PermissionDenied);
+        assert!(refused.metadata().contains(&("roles", "officer,approver".to_owned())), "{refused:?}");
+    }
+}
