@@ -162,6 +162,7 @@ pub(crate) struct Session {
     decision: Channel,
     reporting: Channel,
     caller: Caller,
+    tls: Option<ClientTls>,
 }
 
 /// The addresses of the referral, the decision and the reporting service: one for all, or each with its name.
@@ -236,7 +237,14 @@ impl Session {
         } else {
             (connect(decision, tls).await?, connect(reporting, tls).await?)
         };
-        Ok(Self { servers: servers.to_owned(), referral: first, decision: second, reporting: third, caller })
+        Ok(Self {
+            servers: servers.to_owned(),
+            referral: first,
+            decision: second,
+            reporting: third,
+            caller,
+            tls: tls.cloned(),
+        })
     }
 
     /// The organisation that acts.
@@ -246,7 +254,11 @@ impl Session {
 
     /// What a call ended with, as this command's failure.
     pub(crate) fn failure(&self, status: Status) -> Failure {
-        Failure::call(&self.servers, status)
+        let refusal = || self.tls.as_ref().and_then(ClientTls::refusal);
+        match refusal().filter(|_| status.get_error_details().error_info().is_none()) {
+            Some(why) => Failure::Distrusted { server: self.servers.clone(), why },
+            None => Failure::call(&self.servers, status),
+        }
     }
 
     clients! {

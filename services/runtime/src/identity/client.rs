@@ -4,7 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use hyper_util::rt::TokioIo;
 use portreeve_core::Clock;
@@ -12,6 +14,7 @@ use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::TLS13;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -22,7 +25,10 @@ use super::tls::{Time, authorities, certificates, key, provider};
 
 /// How a client secures its connections, asked anew for each of them.
 #[derive(Clone)]
-pub struct ClientTls(Arc<dyn Fn() -> Option<Arc<ClientConfig>> + Send + Sync>);
+pub struct ClientTls {
+    config: Arc<dyn Fn() -> Option<Arc<ClientConfig>> + Send + Sync>,
+    alert: Arc<Mutex<Option<String>>>,
+}
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,7 +38,7 @@ impl fmt::Debug for ClientTls {
 
 impl ClientTls {
     pub(super) fn new(config: impl Fn() -> Option<Arc<ClientConfig>> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(config))
+        Self { config: Arc::new(config), alert: Arc::default() }
     }
 
     /// Believes servers of these authorities, and shows them a certificate if one is given with its key.
@@ -56,12 +62,16 @@ impl ClientTls {
         endpoint.connect_with_connector(self.connector()).await
     }
 
+    /// Why the server refused this side's certificate on the newest connection, if it did. It says so only after the
+    /// connection was made, and the HTTP/2 library then tells of calls that were cancelled, not why.
+    pub fn refusal(&self) -> Option<String> {
+        self.alert.lock().unwrap_or_else(PoisonError::into_inner).as_deref().map(explain)
+    }
+
     fn connector(
         &self,
-    ) -> impl tower::Service<Uri, Response = TokioIo<TlsStream<TcpStream>>, Error = io::Error, Future: Send>
-    + Clone
-    + Send
-    + 'static {
+    ) -> impl tower::Service<Uri, Response = TokioIo<Attentive>, Error = io::Error, Future: Send> + Clone + Send + 'static
+    {
         let tls = self.clone();
         tower::service_fn(move |uri: Uri| {
             let tls = tls.clone();
@@ -69,13 +79,45 @@ impl ClientTls {
         })
     }
 
-    async fn open(&self, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
+    async fn open(&self, uri: &Uri) -> io::Result<Attentive> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let config = (self.0)().ok_or_else(|| io::Error::other("there is no certificate to connect with"))?;
+        let config = (self.config)().ok_or_else(|| io::Error::other("there is no certificate to connect with"))?;
         let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
         stream.set_nodelay(true)?;
-        TlsConnector::from(config).connect(name, stream).await
+        let stream = TlsConnector::from(config).connect(name, stream).await?;
+        Ok(Attentive { stream, alert: Arc::clone(&self.alert) })
+    }
+}
+
+/// A connection that keeps what its other end refused it with.
+struct Attentive {
+    stream: TlsStream<TcpStream>,
+    alert: Arc<Mutex<Option<String>>>,
+}
+
+impl AsyncRead for Attentive {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        let told = read.as_ref().err().map(ToString::to_string).filter(|told| told.contains(ALERT));
+        if told.is_some() || read.is_ok() {
+            *self.alert.lock().unwrap_or_else(PoisonError::into_inner) = told;
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Attentive {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -109,8 +151,13 @@ pub fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
     if told.contains(PEER) {
         return Some(format!("this side does not trust the server's certificate ({told})"));
     }
+    Some(explain(&told))
+}
+
+/// What an alert means.
+fn explain(told: &str) -> String {
     let (_, meaning) = ALERTS.iter().find(|(alert, _)| told.contains(alert)).unwrap_or(&("", "it is refused"));
-    Some(format!("the server does not trust this side's certificate: {meaning} ({told})"))
+    format!("the server does not trust this side's certificate: {meaning} ({told})")
 }
 
 /// How the TLS library says that the other end refused.
