@@ -304,6 +304,14 @@ async fn tampering_in_the_database_file_is_found_and_named() {
 
     let file = folder.join("referral.db");
     let kept = work.path().join("referral.db");
+    let url = format!("sqlite:{}", file.display());
+    let edit = async |statements: &str| {
+        let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statements.to_owned())).execute(&mut database).await.unwrap();
+        database.close().await.unwrap();
+    };
+    // Everything into the one file, which is then all there is to put back.
+    edit("PRAGMA wal_checkpoint(TRUNCATE)").await;
     std::fs::copy(&file, &kept).unwrap();
     let shift = "UPDATE event SET seq = -seq WHERE seq >= 20; UPDATE event SET seq = -seq + 1 WHERE seq < 0;";
     let last = now.size;
@@ -327,11 +335,11 @@ async fn tampering_in_the_database_file_is_found_and_named() {
         ),
     ];
     for (statements, expected, named) in cases {
+        for of_the_last in ["referral.db-wal", "referral.db-shm"] {
+            let _ = std::fs::remove_file(folder.join(of_the_last));
+        }
         std::fs::copy(&kept, &file).unwrap();
-        let url = format!("sqlite:{}", file.display());
-        let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statements.clone())).execute(&mut database).await.unwrap();
-        database.close().await.unwrap();
+        edit(&statements).await;
         // The referral service alone: what follows it would stumble over what is no event.
         let server = Server::start(&fixture.database, Options::only(Part::Referral)).await;
         let (code, said) = run(&server.url(), &["--key", key, "--since", "kept"]);

@@ -24,8 +24,11 @@ const REVIEWER: &[Role] = &[Role::Reviewer];
 const POLICY_EDITOR: &[Role] = &[Role::PolicyEditor];
 const OPERATOR: &[Role] = &[Role::Operator];
 
-/// For each service of the contract, its methods with the roles that may call them: any one of them is enough.
-const TABLE: &[(&str, &[(&str, &[Role])])] = &[
+/// A method with the roles that may call it: any one of them is enough.
+type Permitted = (&'static str, &'static [Role]);
+
+/// Each service of the contract with its methods.
+const TABLE: &[(&str, &[Permitted])] = &[
     (
         "portreeve.referral.v1.OrganisationService",
         &[
@@ -40,7 +43,7 @@ const TABLE: &[(&str, &[(&str, &[Role])])] = &[
         &[
             ("CreateReferral", OFFICER),
             ("BatchCreateReferrals", OFFICER),
-            ("ImportReferrals", OFFICER),
+            ("ImportReferrals", &[Role::Officer, Role::Import]),
             ("WithdrawReferral", OFFICER),
             ("GetReferral", EVERYBODY),
             ("ListReferrals", EVERYBODY),
@@ -80,6 +83,15 @@ const TABLE: &[(&str, &[(&str, &[Role])])] = &[
             ("WatchReport", EVERYBODY),
             ("ExportReport", EVERYBODY),
             ("ListMeasures", EVERYBODY),
+        ],
+    ),
+    (
+        "portreeve.audit.v1.AuditService",
+        &[
+            ("GetCheckpoint", EVERYBODY),
+            ("GetInclusionProof", EVERYBODY),
+            ("GetConsistencyProof", EVERYBODY),
+            ("ListLogEntries", EVERYBODY),
         ],
     ),
 ];

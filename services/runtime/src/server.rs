@@ -236,16 +236,15 @@ impl Builder {
         let health = Health { reporter, names: self.names.into() };
         health.set_serving(true).await;
         let (life, connections) = (self.lifecycle.clone(), self.lifecycle.connections().clone());
-        match &self.identity {
-            Some(identity) => {
-                identity.keep_fresh(&life);
-                tracing::info!(address = %local_addr, tls = tls.is_some(), "listening; callers must say who they are");
-            }
-            None => tracing::warn!(
+        if let Some(identity) = &self.identity {
+            identity.keep_fresh(&life);
+            tracing::info!(address = %local_addr, tls = tls.is_some(), "listening; callers must say who they are");
+        } else {
+            tracing::warn!(
                 address = %local_addr,
                 "listening; this server is open: it believes callers who they are, so it is reachable from this machine \
                  only"
-            ),
+            );
         }
         connections.spawn(accept(listener, tls, front.clone(), life.clone()));
         connections.spawn(accept_local(self.local.1, front, life.clone()));

@@ -179,7 +179,10 @@ impl Check {
             }
             // What stood there, and all after it, has moved down.
             Some(origin) if origin == first - 1 => return vec![Finding::Inserted { position: origin }],
-            None if whence(first + 1) == Some(first) => return vec![Finding::Inserted { position: first }],
+            // Something made up, or a copy of what stands before it still.
+            origin if origin.is_none_or(|origin| origin < first) && whence(first + 1) == Some(first) => {
+                return vec![Finding::Inserted { position: first }];
+            }
             _ => {}
         }
         let found = origins.iter().map(|(position, origin)| match origin {
@@ -296,6 +299,10 @@ mod tests {
                 assert!(findings(&rows).contains(&Finding::Inserted { position }));
             }
         }
+        // A copy of an earlier event, with the leaf that it had there.
+        let mut rows = log();
+        rows.insert(41, rows[4]);
+        assert!(findings(&renumbered(rows)).contains(&Finding::Inserted { position: 42 }));
         let mut rows = log();
         rows.push(Row(SIZE + 1, [0; 32], 1_000));
         assert!(findings(&rows).contains(&Finding::Inserted { position: SIZE + 1 }));

@@ -27,6 +27,7 @@ pub(crate) struct Clause {
     action: Action,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one, for as long as the command runs")]
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Add the next version of a clause, and the clause itself if it is new

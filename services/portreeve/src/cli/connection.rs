@@ -71,7 +71,8 @@ impl Secured {
     pub(crate) fn tls(&self) -> Result<Option<ClientTls>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let own = self.cert.as_ref().zip(self.key.as_ref());
-        let read = |ca| ClientTls::from_files(ca, own, &clock).map_err(|error| Failure::Usage(error.to_string()));
+        let read =
+            |ca: &PathBuf| ClientTls::from_files(ca, own, &clock).map_err(|error| Failure::Usage(error.to_string()));
         self.tls_ca.as_ref().map(read).transpose()
     }
 }
@@ -107,7 +108,7 @@ impl Connection {
             let named = tokens::claimed(token).and_then(|name| name.parse().ok());
             return named.map(Some).ok_or_else(|| Failure::Usage("--token: it names no organisation".to_owned()));
         }
-        let read = |path| tls::named_in(path).map_err(|error| Failure::Usage(error.to_string()));
+        let read = |path: &PathBuf| tls::named_in(path).map_err(|error| Failure::Usage(error.to_string()));
         Ok(self.secured.cert.as_ref().map(read).transpose()?.map(|named| named.organisation().clone()))
     }
 }

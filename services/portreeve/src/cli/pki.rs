@@ -158,14 +158,14 @@ impl Issue {
 }
 
 fn revoke(folder: &Path, cert: &Path) -> Result<()> {
-    let serial = tls::serial_in(&cert.to_owned()).map_err(failed)?;
-    let serial = serial.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let serial = tls::serial_in(cert).map_err(failed)?;
+    let serial = serial.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let (authority, path, now) = (Authority::open(folder)?, folder.join("revoked"), now());
     let mut revoked = fs::read_to_string(&path).map_err(|error| Failure::file(&path, &error))?;
     if revoked.lines().any(|line| line.split(' ').next() == Some(&serial)) {
         return say!("{} was revoked before", cert.display());
     }
-    revoked.push_str(&format!("{serial} {}\n", now.micros() / 1_000_000));
+    revoked = format!("{revoked}{serial} {}\n", now.micros() / 1_000_000);
     write(&path, &revoked, Write::Replace)?;
     authority.write_list(now)?;
     say!("{} is revoked; servers take it up from {}", cert.display(), folder.join("crl.pem").display())

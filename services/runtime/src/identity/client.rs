@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -43,7 +43,7 @@ impl ClientTls {
 
     /// Believes servers of these authorities, and shows them a certificate if one is given with its key.
     pub fn from_files(
-        ca: &PathBuf,
+        ca: &Path,
         own: Option<(&PathBuf, &PathBuf)>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {

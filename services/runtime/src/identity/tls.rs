@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,15 +156,15 @@ pub fn named(certificate: &CertificateDer<'_>) -> Result<Principal> {
 }
 
 /// Whom the certificate in a file names; the first one, if there are more.
-pub fn named_in(path: &PathBuf) -> Result<Principal, IdentityError> {
+pub fn named_in(path: &Path) -> Result<Principal, IdentityError> {
     let chain = certificates(path)?;
     let named = chain.first().map_or_else(|| Err(Error::internal("no certificate")), named);
-    named.map_err(|error| IdentityError::Content(path.clone(), error.message().to_owned()))
+    named.map_err(|error| IdentityError::Content(path.to_owned(), error.message().to_owned()))
 }
 
 /// The serial number of the certificate in a file, by which its authority revokes it.
-pub fn serial_in(path: &PathBuf) -> Result<Vec<u8>, IdentityError> {
-    let wrong = || IdentityError::Content(path.clone(), "it holds no certificate that can be read".to_owned());
+pub fn serial_in(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    let wrong = || IdentityError::Content(path.to_owned(), "it holds no certificate that can be read".to_owned());
     let chain = certificates(path)?;
     let leaf = webpki::EndEntityCert::try_from(chain.first().ok_or_else(wrong)?).map_err(|_| wrong())?;
     Ok(leaf.serial().to_vec())
@@ -176,32 +176,32 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// The authorities in a file.
-pub(super) fn authorities(path: &PathBuf) -> Result<Arc<RootCertStore>, IdentityError> {
+pub(super) fn authorities(path: &Path) -> Result<Arc<RootCertStore>, IdentityError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| IdentityError::Content(path.clone(), error.to_string()))?;
+        roots.add(certificate).map_err(|error| IdentityError::Content(path.to_owned(), error.to_string()))?;
     }
     Ok(Arc::new(roots))
 }
 
 /// The certificates in a file; at least one.
-pub(super) fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     some(path, CertificateDer::pem_slice_iter(&read(path)?).collect::<Result<Vec<_>, _>>(), "certificate")
 }
 
 /// The private key in a file.
-pub(super) fn key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, IdentityError> {
+pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
     PrivateKeyDer::from_pem_slice(&read(path)?)
-        .map_err(|error| IdentityError::Content(path.clone(), format!("no private key as PEM: {error}")))
+        .map_err(|error| IdentityError::Content(path.to_owned(), format!("no private key as PEM: {error}")))
 }
 
 fn some<T>(
-    path: &PathBuf,
+    path: &Path,
     found: Result<Vec<T>, rustls::pki_types::pem::Error>,
     what: &str,
 ) -> Result<Vec<T>, IdentityError> {
-    let found = found.map_err(|error| IdentityError::Content(path.clone(), format!("not PEM: {error}")))?;
-    if found.is_empty() { Err(IdentityError::Content(path.clone(), format!("holds no {what}"))) } else { Ok(found) }
+    let found = found.map_err(|error| IdentityError::Content(path.to_owned(), format!("not PEM: {error}")))?;
+    if found.is_empty() { Err(IdentityError::Content(path.to_owned(), format!("holds no {what}"))) } else { Ok(found) }
 }
 
 fn load(files: &TlsFiles, clock: &Arc<dyn Clock>) -> Result<Loaded, IdentityError> {

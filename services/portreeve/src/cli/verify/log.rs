@@ -39,8 +39,8 @@ pub(super) struct Log {
     /// A log or a proof that --save has written; without it, the server is asked
     file: Option<PathBuf>,
     /// The log
-    #[arg(long, value_enum, default_value_t = Service::Referral, conflicts_with = "file")]
-    log: Service,
+    #[arg(long = "log", value_enum, default_value_t = Service::Referral, conflicts_with = "file")]
+    service: Service,
     /// The key that verifies checkpoints, NAME+ID+KEY, or a file with it; without it, the one that the server names
     #[arg(long)]
     key: Option<String>,
@@ -97,21 +97,20 @@ impl Log {
 
     async fn online(&self, key: Option<String>) -> Result<()> {
         let session = self.connection.open(None).await?;
-        let log = format!("logs/{}", self.log);
+        let log = format!("logs/{}", self.service);
         let request = GetCheckpointRequest { log: log.clone(), ..GetCheckpointRequest::default() };
         let asked = session.call(|| {
-            let (mut client, request) = (session.audits(self.log), request.clone());
+            let (mut client, request) = (session.audits(self.service), request.clone());
             async move { client.get_checkpoint(request).await }
         });
         let mut header = asked.await?;
         header.revisions.clear();
-        let key = match key {
-            Some(key) => key,
-            None => {
-                say!("The key is the one that the server names; compare it with the one that its operator published:")?;
-                say!("  {}", header.verifier_key)?;
-                header.verifier_key.clone()
-            }
+        let key = if let Some(key) = key {
+            key
+        } else {
+            say!("The key is the one that the server names; compare it with the one that its operator published:")?;
+            say!("  {}", header.verifier_key)?;
+            header.verifier_key.clone()
         };
         let signed = believe(&header.checkpoint, &key)?;
         let earlier = self.earlier(&key)?;
@@ -131,7 +130,7 @@ impl Log {
         let mut check = Check::new();
         let mut page_token = String::new();
         loop {
-            let (entries, next) = page(&session, self.log, &log, page_token).await?;
+            let (entries, next) = page(&session, self.service, &log, page_token).await?;
             // What came after the checkpoint was signed is none of its business.
             for entry in entries.iter().filter(|entry| entry.position <= signed.size) {
                 evidence::take(&mut check, entry);
@@ -170,7 +169,7 @@ impl Log {
                 ..GetConsistencyProofRequest::default()
             };
             let proof = session.call(|| {
-                let (mut client, request) = (session.audits(self.log), request.clone());
+                let (mut client, request) = (session.audits(self.service), request.clone());
                 async move { client.get_consistency_proof(request).await }
             });
             hold_growth(signed, earlier, &hashes(&proof.await?.hashes))?;
@@ -190,7 +189,7 @@ impl Log {
             ..GetInclusionProofRequest::default()
         };
         let asked = session.call(|| {
-            let (mut client, request) = (session.audits(self.log), request.clone());
+            let (mut client, request) = (session.audits(self.service), request.clone());
             async move { client.get_inclusion_proof(request).await }
         });
         let mut proof = asked.await?;
