@@ -270,19 +270,19 @@ async fn tampering_in_the_database_file_is_found_and_named() {
     let (now, header) = signed(&server.client("agencies/nca"), "logs/referral", &at_least).await;
     let key = header.verifier_key.as_str();
     let url = server.url();
-    let (code, said) = run(&url, &["--key", key, "--save", "log.jsonl", "--save-checkpoint", "kept"]);
+    let (code, said) = run(&url, &["--verifier", key, "--save", "log.jsonl", "--save-checkpoint", "kept"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains(&format!("{} events are those that were signed", now.size)), "{said}");
     let (code, said) = run(&url, &["--position", "42", "--save", "proof.jsonl", "--since", "kept"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("event 42 is in") && said.contains("only grew") && said.contains(key), "{said}");
     for file in ["log.jsonl", "proof.jsonl"] {
-        let (code, said) = outcome(&verify(work.path(), &[file, "--key", key]));
+        let (code, said) = outcome(&verify(work.path(), &[file, "--verifier", key]));
         assert_eq!(code, 0, "{said}");
     }
     assert_eq!(outcome(&verify(work.path(), &["log.jsonl"])).0, 2, "a file cannot vouch for itself");
     let stranger = SigningKey::from_seed([9; 32]).verifier(&now.origin);
-    assert_eq!(outcome(&verify(work.path(), &["log.jsonl", "--key", &stranger])).0, 15);
+    assert_eq!(outcome(&verify(work.path(), &["log.jsonl", "--verifier", &stranger])).0, 15);
     // The files are as good as what they hold.
     let text = std::fs::read_to_string(work.path().join("log.jsonl")).unwrap();
     let lines = text.lines().collect::<Vec<_>>();
@@ -290,7 +290,7 @@ async fn tampering_in_the_database_file_is_found_and_named() {
         let mut lines = lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         edit(&mut lines);
         std::fs::write(work.path().join(name), lines.join("\n")).unwrap();
-        outcome(&verify(work.path(), &[name, "--key", key]))
+        outcome(&verify(work.path(), &[name, "--verifier", key]))
     };
     let (code, said) = edited("changed", &|lines| lines[20] = lines[20].replace("agencies/", "agencies/x"));
     assert!(code == 10 && said.contains("event 20 was changed"), "{code} {said}");
@@ -342,7 +342,7 @@ async fn tampering_in_the_database_file_is_found_and_named() {
         edit(&statements).await;
         // The referral service alone: what follows it would stumble over what is no event.
         let server = Server::start(&fixture.database, Options::only(Part::Referral)).await;
-        let (code, said) = run(&server.url(), &["--key", key, "--since", "kept"]);
+        let (code, said) = run(&server.url(), &["--verifier", key, "--since", "kept"]);
         assert!(code == expected && said.contains(named), "{statements}: {code} {said}");
         server.stop().await;
     }

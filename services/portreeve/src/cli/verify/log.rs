@@ -29,9 +29,9 @@ const PAGE: i32 = 1_000;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  portreeve verify log --as operators/exchange --log decision --save-checkpoint last.checkpoint\n  \
-    portreeve verify log --as agencies/nca --key audit.pub --since last.checkpoint --proofs\n  \
+    portreeve verify log --as agencies/nca --verifier audit.pub --since last.checkpoint --proofs\n  \
     portreeve verify log --as agencies/nca --position 42 --save proof.jsonl\n  \
-    portreeve verify log proof.jsonl --key audit.pub\n\n\
+    portreeve verify log proof.jsonl --verifier audit.pub\n\n\
     Ends with 0 if it is, 10 if an event was changed, 11 removed, 12 inserted, 13 moved; 14 if the events are not those of \
     the signed root, 15 if the checkpoint's signature cannot be believed, 16 if an earlier checkpoint says otherwise."
 )]
@@ -43,7 +43,7 @@ pub(super) struct Log {
     service: Service,
     /// The key that verifies checkpoints, NAME+ID+KEY, or a file with it; without it, the one that the server names
     #[arg(long)]
-    key: Option<String>,
+    verifier: Option<String>,
     /// A checkpoint from before, which the log must still begin with
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
@@ -65,7 +65,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) async fn run(self) -> Result<()> {
-        let key = self.key.as_deref().map(read_key).transpose()?;
+        let key = self.verifier.as_deref().map(read_key).transpose()?;
         match &self.file {
             Some(file) => self.offline(file, key),
             None => self.online(key).await,
@@ -73,7 +73,8 @@ impl Log {
     }
 
     fn offline(&self, file: &Path, key: Option<String>) -> Result<()> {
-        let key = key.ok_or_else(|| Failure::Usage("--key is missing: a file cannot vouch for itself".to_owned()))?;
+        let key =
+            key.ok_or_else(|| Failure::Usage("--verifier is missing: a file cannot vouch for itself".to_owned()))?;
         let reader = BufReader::new(File::open(file).map_err(|error| Failure::file(file, &error))?);
         match Evidence::read(reader)? {
             Evidence::Log(header, entries) => {

@@ -11,7 +11,7 @@ use super::failure::Result;
 /// Verify what was signed, with a key and without believing the server
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  portreeve verify log --as operators/exchange --key portreeve/referral/…+…+… --since last.checkpoint"
+    after_help = "Example:\n  portreeve verify log --as operators/exchange --verifier portreeve/referral/…+…+… --since last.checkpoint"
 )]
 pub(crate) struct Verify {
     #[command(subcommand)]
