@@ -2,6 +2,7 @@
 //!
 //! In `serve` the three services call each other as everybody else does, over gRPC; only the wire is a pipe in memory.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -30,6 +31,12 @@ pub struct AddressError;
 /// Refuses what is not the address of a server: http or https, a host, nothing else.
 pub fn check(url: &str) -> Result<(), AddressError> {
     endpoint(url).map(drop)
+}
+
+/// Whether a host, as it stands in an address, is this machine itself.
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn endpoint(url: &str) -> Result<Endpoint, AddressError> {

@@ -1,7 +1,7 @@
 //! One port for everything: gRPC, gRPC-Web, health, reflection and plain HTTP.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -328,9 +328,9 @@ fn is_loopback_origin(origin: &HeaderValue) -> bool {
     let host = || {
         let (scheme, authority) = origin.to_str().ok()?.split_once("://")?;
         let authority = authority.parse::<http::uri::Authority>().ok()?;
-        matches!(scheme, "http" | "https").then(|| authority.host().trim_matches(['[', ']']).to_owned())
+        matches!(scheme, "http" | "https").then(|| authority.host().to_owned())
     };
-    host().is_some_and(|host| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()))
+    host().is_some_and(|host| channel::is_loopback(&host))
 }
 
 fn cors() -> CorsLayer {

@@ -99,6 +99,20 @@ pub fn page_size(asked: i32) -> usize {
     }
 }
 
+/// The key of a page's last row by its place in the log.
+pub fn position_key(position: i64) -> Vec<u8> {
+    position.to_be_bytes().to_vec()
+}
+
+/// The place that a page goes on after; 0 for the first page.
+pub fn read_position(key: Option<Vec<u8>>) -> Result<i64> {
+    let Some(key) = key else { return Ok(0) };
+    let bytes = key.try_into().map_err(|_| {
+        Error::new(Reason::PageTokenInvalid, "the page token does not belong to this query; start again without one")
+    })?;
+    Ok(i64::from_be_bytes(bytes))
+}
+
 /// An error as an item of a batch carries it.
 pub fn item_status(error: &Error) -> tonic_types::pb::Status {
     let status = crate::status::status(error);

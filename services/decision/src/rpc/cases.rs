@@ -12,14 +12,15 @@ use portreeve_core::token::Page;
 use portreeve_core::{Error, Principal, Result, Violations};
 use portreeve_runtime::watch::{self, Start, filter_hash};
 use portreeve_runtime::wire::{
-    check_backdating, guard, item_status, page_size, principal, told_time, violations, write_time,
+    check_backdating, guard, item_status, page_size, position_key, principal, read_position, told_time, violations,
+    write_time,
 };
 use tonic::Request;
 use wire::acknowledge_result;
 
 use super::convert::{read_case_filter, write_case};
 use super::feed::CaseFeed;
-use super::{Replies, Rpc, envelope, one_more, page, position_key, read_position, unknown_outcome};
+use super::{Replies, Rpc, envelope, one_more, page, unknown_outcome};
 use crate::domain::ledger::not_found;
 use crate::domain::{Command, Event, Receipt};
 use crate::store::{CaseFilter, Stretch, may_read};

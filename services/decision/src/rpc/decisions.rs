@@ -11,7 +11,9 @@ use portreeve_core::token::Page;
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Start, filter_hash};
-use portreeve_runtime::wire::{check_backdating, guard, item_status, page_size, principal, violations};
+use portreeve_runtime::wire::{
+    check_backdating, guard, item_status, page_size, position_key, principal, read_position, violations,
+};
 use portreeve_storage::{Envelope, Outcome};
 use tonic::{Request, Response, Status};
 use wire::batch_decision_result;
@@ -20,7 +22,7 @@ use wire::decision_service_server::DecisionService;
 use super::cases::case_name;
 use super::convert::{read_decision_filter, read_draft, write_decision};
 use super::feed::DecisionFeed;
-use super::{Replies, Rpc, envelope, one_more, page, position_key, read_position, unknown_outcome};
+use super::{Replies, Rpc, envelope, one_more, page, unknown_outcome};
 use crate::domain::ledger::not_found;
 use crate::domain::{Command, Decision, DecisionDraft, Event};
 use crate::store::{DecisionFilter, Stretch, may_read};

@@ -7,11 +7,11 @@ use portreeve_api::decision::v1 as wire;
 use portreeve_core::token::Epoch;
 use portreeve_core::{Error, Principal, Reason, Result, limits};
 use portreeve_runtime::watch::Feed;
+use portreeve_runtime::wire::position_key;
 use portreeve_storage::{LogState, StoredEvent};
 use prost::Message;
 
 use super::convert::{case_snapshot, changed_case, decision_change, decision_snapshot, write_change};
-use super::position_key;
 use crate::store::{CaseFilter, DecisionFilter, Reads, Stretch};
 
 /// The stream of cases of one reader.

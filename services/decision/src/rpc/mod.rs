@@ -78,18 +78,6 @@ fn page<T: Message>(query: u64, limit: usize, rows: impl IntoIterator<Item = (Ve
     (items, String::new())
 }
 
-/// The key of a row by its place in the log.
-fn position_key(position: i64) -> Vec<u8> {
-    position.to_be_bytes().to_vec()
-}
-
-/// The place that a page goes on after; 0 for the first page.
-fn read_position(key: Option<Vec<u8>>) -> Result<i64> {
-    let Some(key) = key else { return Ok(0) };
-    let bytes = key.try_into().map_err(|_| foreign_page())?;
-    Ok(i64::from_be_bytes(bytes))
-}
-
 fn foreign_page() -> Error {
     Error::new(Reason::PageTokenInvalid, "the page token does not belong to this query; start again without one")
 }

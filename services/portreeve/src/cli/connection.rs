@@ -4,7 +4,6 @@
 //! whom that names.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use portreeve_core::id::{IdSource as _, RandomIds, Uuid};
 use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_core::principal::Role;
 use portreeve_core::time::{Clock, SystemClock, Timestamp};
+use portreeve_runtime::channel;
 use portreeve_runtime::identity::client::{ClientTls, distrust};
 use portreeve_runtime::identity::{tls, tokens};
 use tonic::Status;
@@ -116,10 +116,8 @@ impl Connection {
 /// Whether nobody else can read what is sent to a server.
 fn keeps_secrets(server: &str) -> bool {
     let Ok(endpoint) = clients::endpoint(server) else { return false };
-    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']);
-    endpoint.uri().scheme_str() == Some("https")
-        || host == "localhost"
-        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let uri = endpoint.uri();
+    uri.scheme_str() == Some("https") || channel::is_loopback(uri.host().unwrap_or_default())
 }
 
 /// The roles to ask for: a role that adds to the ordinary ones would take them away if it were asked for alone.

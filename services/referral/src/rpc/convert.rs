@@ -41,10 +41,8 @@ pub fn read_draft(
         let location = Location::parse(&target.url).map_err(|e| violations.add(format!("{path}.target.url"), e)).ok();
         Some(Target { kind: TargetKind::from_code(target.kind)?, location: location?, native_id: target.native_id })
     });
-    let occurred_at = match &draft.occurred_at {
-        Some(told) => told_time(violations, &format!("{path}.occurred_at"), Some(told), now),
-        None => None,
-    };
+    let told = draft.occurred_at.as_ref();
+    let occurred_at = told.and_then(|_| told_time(violations, &format!("{path}.occurred_at"), told, now));
     let wire::LegalBasis { code, statute, section } = draft.legal_basis?;
     let said = Said {
         name: ReferralName { agency: agency.to_owned(), id },

@@ -8,7 +8,7 @@ mod referrals;
 
 use std::sync::Arc;
 
-use portreeve_core::{Clock, IdSource, Principal, Reason, Result};
+use portreeve_core::{Clock, IdSource, Principal, Result};
 use portreeve_core::{Error, token};
 use portreeve_runtime::barrier;
 use portreeve_storage::{Envelope, Guard, Outcome, Parts};
@@ -47,19 +47,6 @@ impl Rpc {
     fn revision(outcome: &Outcome<Event>) -> String {
         portreeve_runtime::wire::revision(SERVICE, outcome)
     }
-}
-
-/// The key of a page that goes on after a position.
-fn position_key(position: i64) -> Vec<u8> {
-    position.to_be_bytes().to_vec()
-}
-
-/// The position that a page goes on after; 0 for the first page.
-fn read_position(key: Option<Vec<u8>>) -> Result<i64> {
-    let Some(key) = key else { return Ok(0) };
-    let bytes =
-        key.try_into().map_err(|_| Error::new(Reason::PageTokenInvalid, "the page token is of another list"))?;
-    Ok(i64::from_be_bytes(bytes))
 }
 
 /// The token of the next page, if the last one was full.

@@ -11,14 +11,16 @@ use portreeve_core::token::Page;
 use portreeve_core::{Error, Principal, Reason, Result};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Start, filter_hash};
-use portreeve_runtime::wire::{check_backdating, guard, page_size, principal, told_time, violations};
+use portreeve_runtime::wire::{
+    check_backdating, guard, page_size, position_key, principal, read_position, told_time, violations,
+};
 use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status, Streaming};
 use wire::referral_service_server::ReferralService;
 
 use super::convert::{read_draft, read_filter, write_referral};
 use super::feed::ReferralFeed;
-use super::{Rpc, next_page, position_key, read_position};
+use super::{Rpc, next_page};
 use crate::domain::ledger::DraftField;
 use crate::domain::{Command, Event};
 use crate::store::{Filter, Query};

@@ -16,7 +16,7 @@ use wire::audit_service_server::{AuditService, AuditServiceServer};
 
 use crate::barrier;
 use crate::status::IntoStatus as _;
-use crate::wire::{page_size, principal, violations, write_time};
+use crate::wire::{page_size, position_key, principal, read_position, violations, write_time};
 
 /// The logs of this process, and the key that their checkpoints are signed with.
 #[derive(Clone)]
@@ -130,12 +130,7 @@ impl Audit {
         let message = request.into_inner();
         violations(&message).into_result()?;
         let query = fingerprint(&[b"ListLogEntries", message.parent.as_bytes()]);
-        let after = match Page::decode(&message.page_token, query)? {
-            None => 0,
-            Some(key) => i64::from_be_bytes(key.try_into().map_err(|_| {
-                Error::new(Reason::PageTokenInvalid, "the page token is of another list; start again without one")
-            })?),
-        };
+        let after = read_position(Page::decode(&message.page_token, query)?)?;
         let log = self.log(&message.parent)?;
         let revisions = barrier::caught_up(log, &[], &message.at_least).await?;
         let limit = page_size(message.page_size);
@@ -149,7 +144,7 @@ impl Audit {
         let count = found.iter().take_while(fits).count().max(1).min(found.len());
         let more = count < found.len() || found.len() == limit;
         let sent = found.get(..count).unwrap_or_default();
-        let last = sent.last().filter(|_| more).map(|logged| logged.event.position.to_be_bytes().to_vec());
+        let last = sent.last().filter(|_| more).map(|logged| position_key(logged.event.position));
         Ok(wire::ListLogEntriesResponse {
             entries: sent.iter().map(|logged| write_entry(&caller, logged)).collect(),
             next_page_token: last.map(|after| Page { query, after }.encode()).unwrap_or_default(),

@@ -1,12 +1,12 @@
 //! What of the configuration is about identity, and which combinations of it are refused.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use tonic::transport::Uri;
 
 use super::tls::TlsFiles;
 use super::tokens::TokenSettings;
+use crate::channel;
 use crate::config::{Config, Part};
 
 /// What connections are to be secured with; `None` if they are not to be.
@@ -85,17 +85,11 @@ pub(crate) fn check(config: &Config, part: Part, name: &dyn Fn(&str) -> String, 
                 "{}: a secured service asks who calls; set tls_cert, tls_key and tls_server_ca",
                 name(of)
             ));
-        } else if !secured && part != Part::Suite && !is_loopback(&uri) {
+        } else if !secured && part != Part::Suite && !channel::is_loopback(uri.host().unwrap_or_default()) {
             wrong
                 .push(format!("{}: nothing would secure the way there; use https://, or a loopback address", name(of)));
         }
     }
-}
-
-/// Whether an address is this machine's own.
-fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

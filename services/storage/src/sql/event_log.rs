@@ -67,9 +67,8 @@ pub async fn lock_alone(conn: &mut Conn) -> sqlx::Result<Head> {
 }
 
 /// Makes the head of a new log; an existing one stays.
-pub async fn make_head(pool: &Pool<Db>, epoch: Epoch) -> sqlx::Result<Head> {
-    sqlx::query(MAKE_HEAD).bind(epoch.to_vec()).execute(pool).await?;
-    head(sqlx::query_as(HEAD).fetch_one(pool).await?)
+pub async fn make_head(pool: &Pool<Db>, epoch: Epoch) -> sqlx::Result<()> {
+    sqlx::query(MAKE_HEAD).bind(epoch.to_vec()).execute(pool).await.map(|_| ())
 }
 
 /// Appends events that follow the head to the log and to its tree, and moves the head to the last of them.

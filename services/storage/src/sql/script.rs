@@ -90,17 +90,18 @@ impl Reads {
 
     /// Asks for the rows of the keys, in no order. A key asked for twice gives its row once or twice.
     pub fn find<K: Clone + Into<Value>>(&mut self, lookup: &Lookup, keys: &[K]) -> Ticket {
-        let ticket = self.tickets;
-        self.tickets += 1;
-        self.statements.extend(lookup.statements(keys).into_iter().map(|(text, values)| (ticket, text, values)));
-        Ticket(ticket)
+        self.ask(lookup.statements(keys))
     }
 
     /// Asks for the rows of a statement without parameters.
     pub fn select(&mut self, text: &'static str) -> Ticket {
+        self.ask(vec![(text.into(), Vec::new())])
+    }
+
+    fn ask(&mut self, statements: Vec<(Arc<str>, Vec<Value>)>) -> Ticket {
         let ticket = self.tickets;
         self.tickets += 1;
-        self.statements.push((ticket, text.into(), Vec::new()));
+        self.statements.extend(statements.into_iter().map(|(text, values)| (ticket, text, values)));
         Ticket(ticket)
     }
 
