@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portreeve_tests::process::Process;
-use portreeve_tests::within;
+use portreeve_tests::{Database, within};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, PKCS_ED25519, SanType, SigningKey as _};
 use serde_json::{Value, json};
 
@@ -213,7 +213,9 @@ async fn a_certificate_says_who_calls_and_nothing_else_does() {
     within(30, "the first event", watching.says("agencies/nca/referrals/")).await.unwrap();
     world.done(&["pki", "revoke", "pki", &format!("{mole}.pem")]).await;
     within(30, "the end of the connection", server.says("its certificate is no longer trusted")).await.unwrap();
-    watching.kill().await.unwrap();
+    let stopped = within(30, "the end of the watch", watching.ended()).await.unwrap();
+    let said = watching.all_said().await;
+    assert!(!stopped.success() && said.contains("CertificateRevoked") && said.contains("it was revoked"), "{said}");
     world.refused(&url, Some(mole), &REFER, &["CertificateRevoked", "it was revoked"]).await;
     world.called(&url, nca, &REFER).await;
 
@@ -333,22 +335,29 @@ fn token(key: &KeyPair, claims: &Value) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).unwrap()))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_secured_services_play_a_referral_through() {
+portreeve_tests::on_both_engines!(three_secured_services_play_a_referral_through);
+
+async fn three_secured_services_play_a_referral_through(database: &Database) {
     let world = World::new().await;
+    let url = match database {
+        Database::Sqlite { .. } => database.to_string(),
+        // As it is shown it leaves the user out.
+        Database::Postgres { url } => url.clone(),
+    };
+    let database = ("PORTREEVE_DATABASE", url);
     for service in ["decision", "reporting"] {
         let organisation = format!("services/{service}");
         world.done(&["pki", "issue", "pki", "--organisation", &organisation, "--roles", "service"]).await;
     }
-    let (_referral, address) = world.serve(&["serve", "referral"], "pki/server", &[]).await;
+    let (_referral, address) = world.serve(&["serve", "referral"], "pki/server", std::slice::from_ref(&database)).await;
     let referral = format!("https://{address}");
     let referral_url = ("PORTREEVE_REFERRAL_URL", referral.clone());
     let (_decision, address) =
-        world.serve(&["serve", "decision"], "pki/services-decision", std::slice::from_ref(&referral_url)).await;
+        world.serve(&["serve", "decision"], "pki/services-decision", &[database.clone(), referral_url.clone()]).await;
     let decision = format!("https://{address}");
     let decision_url = ("PORTREEVE_DECISION_URL", decision.clone());
     let (_reporting, address) =
-        world.serve(&["serve", "reporting"], "pki/services-reporting", &[referral_url, decision_url]).await;
+        world.serve(&["serve", "reporting"], "pki/services-reporting", &[database, referral_url, decision_url]).await;
     let servers = format!("referral={referral},decision={decision},reporting=https://{address}");
 
     world.organisations(&servers).await;

@@ -134,8 +134,8 @@ fn writes_can_be_repeated_and_reads_can_wait() {
 
 #[test]
 fn the_reasons_of_the_contract_are_those_of_the_code() {
-    let documented: BTreeSet<&str> = (1..)
-        .map_while(|number| ErrorReason::try_from(number).ok())
+    let documented: BTreeSet<&str> = (1..1_000)
+        .filter_map(|number| ErrorReason::try_from(number).ok())
         .map(|reason| reason.as_str_name().trim_start_matches("ERROR_REASON_"))
         .collect();
     let used: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();

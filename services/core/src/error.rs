@@ -133,6 +133,8 @@ reasons! {
     PositionOutOfRange = "POSITION_OUT_OF_RANGE" => OutOfRange,
     /// The server has no key to sign checkpoints with.
     AuditKeyMissing = "AUDIT_KEY_MISSING" => FailedPrecondition,
+    /// The server's list of revoked certificates is past its end, so that it takes no certificate.
+    RevocationListExpired = "REVOCATION_LIST_EXPIRED" => Unavailable,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }

@@ -12,6 +12,9 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub const TOKEN_SKEW_MICROS: i64 = 30_000_000;
 /// Bytes of a file with certificates, keys or a revocation list.
 pub const CREDENTIAL_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The server warns that its list of revoked certificates ends once less than this part of the list's time is left: a
+/// quarter.
+pub const REVOCATION_LIST_WARNING_PART: i64 = 4;
 /// Bytes of one gRPC message that a server accepts.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of one gRPC message that a server sends; a batch on a stream stays below half of it.

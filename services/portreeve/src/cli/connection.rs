@@ -17,6 +17,7 @@ use portreeve_core::time::{Clock, SystemClock, Timestamp};
 use portreeve_runtime::channel;
 use portreeve_runtime::identity::client::{ClientTls, distrust};
 use portreeve_runtime::identity::{tls, tokens};
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
@@ -257,6 +258,25 @@ impl Session {
         match refusal().filter(|_| status.get_error_details().error_info().is_none()) {
             Some(why) => Failure::Distrusted { server: self.servers.clone(), why },
             None => Failure::call(&self.servers, status),
+        }
+    }
+
+    /// The next message of a stream that is taken up again when it breaks; fails once certificates keep it from being
+    /// taken up, which no repeating cures.
+    pub(crate) async fn next<M>(
+        &self,
+        messages: &mut (impl Stream<Item = Result<M, Status>> + Unpin),
+    ) -> Result<Option<M>> {
+        let distrusted = async {
+            match &self.tls {
+                Some(tls) => tls.distrusted().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            message = messages.next() => message.transpose().map_err(|status| self.failure(status)),
+            why = distrusted => Err(Failure::Distrusted { server: self.servers.clone(), why }),
         }
     }
 

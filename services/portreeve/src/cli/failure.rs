@@ -182,6 +182,9 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::LogNotFound => "ask the server of the service whose log it is",
         R::PositionOutOfRange => "ask for a position or size within the log",
         R::AuditKeyMissing => "name a key file for the server with audit_key, where its database is not a folder",
+        R::RevocationListExpired => {
+            "run it again later; the server's operator must give it the authority's new revocation list"
+        }
         R::Internal => "report it with the time of the call",
         R::Unspecified => match code {
             Code::InvalidArgument | Code::OutOfRange => "correct the request",
@@ -224,7 +227,7 @@ mod tests {
     #[test]
     fn every_reason_has_its_own_advice() {
         for value in 1..100 {
-            let Ok(known) = ErrorReason::try_from(value) else { break };
+            let Ok(known) = ErrorReason::try_from(value) else { continue };
             let name = known.as_str_name().trim_start_matches("ERROR_REASON_");
             assert!(!advice(name, Code::Ok).starts_with("report it") || name == "INTERNAL", "{name} has no advice");
         }

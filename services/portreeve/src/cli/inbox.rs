@@ -10,7 +10,6 @@ use portreeve_api::watch;
 use portreeve_core::id::Uuid;
 use portreeve_core::limits;
 use portreeve_core::name::OrganisationKind;
-use tokio_stream::StreamExt as _;
 use tonic_types::RpcStatusExt as _;
 
 use super::connection::{Connection, Session, call, now, request_id};
@@ -121,8 +120,7 @@ impl Inbox {
         let request = WatchCasesRequest { parent: parent.clone(), start, filter, at_least: Vec::new() };
         let messages = watch::cases(session.decisions(), request, BACKOFF);
         let mut messages = std::pin::pin!(messages);
-        while let Some(message) = messages.next().await {
-            let message = message.map_err(|status| session.failure(status))?;
+        while let Some(message) = session.next(&mut messages).await? {
             let mut received = Vec::new();
             for change in message.changes {
                 let (what, case) = match change.change {

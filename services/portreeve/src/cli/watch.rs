@@ -13,7 +13,6 @@ use portreeve_api::reporting::v1::{
 };
 use portreeve_api::watch::{self, Backoff};
 use prost::Message;
-use tokio_stream::StreamExt as _;
 use tonic::Status;
 
 use super::connection::{Connection, Session};
@@ -22,7 +21,7 @@ use super::json;
 use super::report::Cohort;
 use super::words::words_of;
 
-/// A person watches: never give up.
+/// A person watches: never give up, but for a refusal.
 pub(crate) const BACKOFF: Backoff = Backoff {
     first: std::time::Duration::from_millis(100),
     longest: std::time::Duration::from_secs(10),
@@ -228,8 +227,7 @@ async fn print<M: Line>(
 ) -> Result<()> {
     let mut messages = std::pin::pin!(messages);
     let mut left = count;
-    while let Some(message) = messages.next().await {
-        let message = message.map_err(|status| session.failure(status))?;
+    while let Some(message) = session.next(&mut messages).await? {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", json::line(&message, M::NAME)?)?;
         out.flush()?;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper_util::rt::TokioIo;
@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -27,7 +28,8 @@ use super::tls::{Time, authorities, certificates, key, provider};
 #[derive(Clone)]
 pub struct ClientTls {
     config: Arc<dyn Fn() -> Option<Arc<ClientConfig>> + Send + Sync>,
-    alert: Arc<Mutex<Option<String>>>,
+    /// How the newest connection was refused, by either side.
+    refused: Arc<watch::Sender<Option<String>>>,
 }
 
 impl fmt::Debug for ClientTls {
@@ -38,7 +40,7 @@ impl fmt::Debug for ClientTls {
 
 impl ClientTls {
     pub(super) fn new(config: impl Fn() -> Option<Arc<ClientConfig>> + Send + Sync + 'static) -> Self {
-        Self { config: Arc::new(config), alert: Arc::default() }
+        Self { config: Arc::new(config), refused: Arc::default() }
     }
 
     /// Believes servers of these authorities, and shows them a certificate if one is given with its key.
@@ -65,7 +67,17 @@ impl ClientTls {
     /// Why the server refused this side's certificate on the newest connection, if it did. It says so only after the
     /// connection was made, and the HTTP/2 library then tells of calls that were cancelled, not why.
     pub fn refusal(&self) -> Option<String> {
-        self.alert.lock().unwrap_or_else(PoisonError::into_inner).as_deref().map(explain)
+        self.refused.borrow().as_deref().map(explain)
+    }
+
+    /// Waits until one side refuses the other's certificate; why. Connecting again would not help.
+    pub async fn distrusted(&self) -> String {
+        let mut refused = self.refused.subscribe();
+        match refused.wait_for(|told| told.as_deref().is_some_and(is_about_certificates)).await {
+            Ok(told) => explain(told.as_deref().unwrap_or_default()),
+            // Its sender is in this very value.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     fn connector(
@@ -85,23 +97,25 @@ impl ClientTls {
         let config = (self.config)().ok_or_else(|| io::Error::other("there is no certificate to connect with"))?;
         let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
         stream.set_nodelay(true)?;
-        let stream = TlsConnector::from(config).connect(name, stream).await?;
-        Ok(Attentive { stream, alert: Arc::clone(&self.alert) })
+        let stream = TlsConnector::from(config).connect(name, stream).await.inspect_err(|error| {
+            self.refused.send_replace(Some(error.to_string()).filter(|told| is_refusal(told)));
+        })?;
+        Ok(Attentive { stream, refused: Arc::clone(&self.refused) })
     }
 }
 
 /// A connection that keeps what its other end refused it with.
 struct Attentive {
     stream: TlsStream<TcpStream>,
-    alert: Arc<Mutex<Option<String>>>,
+    refused: Arc<watch::Sender<Option<String>>>,
 }
 
 impl AsyncRead for Attentive {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        let told = read.as_ref().err().map(ToString::to_string).filter(|told| told.contains(ALERT));
+        let told = read.as_ref().err().map(ToString::to_string).filter(|told| is_refusal(told));
         if told.is_some() || read.is_ok() {
-            *self.alert.lock().unwrap_or_else(PoisonError::into_inner) = told;
+            self.refused.send_if_modified(|before| std::mem::replace(before, told.clone()) != told);
         }
         Poll::Ready(read)
     }
@@ -144,18 +158,27 @@ pub fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
     // The HTTP/2 library keeps of an error no more than its text.
     let (mut next, mut told) = (Some(error), None);
     while let Some(error) = next {
-        told = Some(error.to_string()).filter(|text| text.contains(ALERT) || text.contains(PEER)).or(told);
+        told = Some(error.to_string()).filter(|text| is_refusal(text)).or(told);
         next = error.source();
     }
-    let told = told?;
-    if told.contains(PEER) {
-        return Some(format!("this side does not trust the server's certificate ({told})"));
-    }
-    Some(explain(&told))
+    told.as_deref().map(explain)
 }
 
-/// What an alert means.
+/// Whether the TLS library says that one of both sides refused the other.
+fn is_refusal(told: &str) -> bool {
+    told.contains(ALERT) || told.contains(PEER)
+}
+
+/// Whether it was for the certificates.
+fn is_about_certificates(told: &str) -> bool {
+    told.contains(PEER) || ALERTS.iter().any(|(alert, _)| told.contains(alert))
+}
+
+/// What a refusal means.
 fn explain(told: &str) -> String {
+    if told.contains(PEER) {
+        return format!("this side does not trust the server's certificate ({told})");
+    }
     let (_, meaning) = ALERTS.iter().find(|(alert, _)| told.contains(alert)).unwrap_or(&("", "it is refused"));
     format!("the server does not trust this side's certificate: {meaning} ({told})")
 }

@@ -7,7 +7,10 @@
 pub mod client;
 pub mod files;
 mod jwt;
+pub mod revocation;
 pub mod settings;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 pub mod tokens;
 
@@ -82,6 +85,7 @@ impl Identity {
     pub(crate) fn keep_fresh(&self, life: &Lifecycle) {
         if let Some(tls) = &self.tls {
             files::keep_fresh("the renewal of certificates", life, Arc::clone(tls.files()));
+            tls.watch_revocation_lists(life);
         }
         if let Some(tokens) = &self.tokens {
             files::keep_fresh("the renewal of the tokens' keys", life, Arc::clone(tokens.keys()));
@@ -91,7 +95,10 @@ impl Identity {
     /// Who makes a call.
     pub fn caller(&self, peer: &Peer, headers: &HeaderMap) -> Result<Known> {
         let certified = match peer {
-            Peer::Certified(named) => Some(named.as_ref().clone()?),
+            Peer::Certified(named) => {
+                self.tls.as_ref().map_or(Ok(()), |tls| tls.knows_who_was_revoked())?;
+                Some(named.as_ref().clone()?)
+            }
             Peer::Local | Peer::Unnamed => None,
         };
         let Some(token) = bearer(headers)? else {

@@ -3,6 +3,7 @@
 //! A session is never resumed: a resumed one would skip the look at the certificate. A connection whose certificate is no
 //! longer trusted, because its time is over or the authority revoked it, is closed, with every call and stream on it.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use portreeve_core::{Clock, Error, Principal, Reason, Result, identity};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
@@ -25,7 +26,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::client::ClientTls;
 use super::files::{Reloading, read};
+use super::revocation::{self, State, Validity};
 use super::{IdentityError, Peer};
+use crate::lifecycle::Lifecycle;
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,6 +57,7 @@ pub struct TlsFiles {
 pub struct Loaded {
     server: Arc<ServerConfig>,
     verifier: Arc<dyn ClientCertVerifier>,
+    revoked: Option<Validity>,
     client: Option<Arc<ClientConfig>>,
 }
 
@@ -114,15 +118,49 @@ impl Tls {
 
     /// Waits until a certificate that was shown is no longer trusted.
     pub(crate) async fn distrusts(&self, shown: &Shown) {
+        let Some((leaf, rest)) = shown.0.split_first() else { return std::future::pending().await };
         let mut changes = self.files.changes();
-        while self.trusts(shown) {
+        let mut knew = false;
+        loop {
+            let verified = self.files.current().verifier.verify_client_cert(leaf, rest, unix(self.clock.as_ref()));
+            let knows = self.knows_who_was_revoked().is_ok();
+            // One that is made while the list is past its end stays, so that its calls are told why they are refused.
+            if verified.is_err() || (knew && !knows) {
+                return;
+            }
+            knew = knows;
             let _ = tokio::time::timeout(RECHECK, changes.changed()).await;
         }
     }
 
-    fn trusts(&self, shown: &Shown) -> bool {
-        let Some((leaf, rest)) = shown.0.split_first() else { return true };
-        self.files.current().verifier.verify_client_cert(leaf, rest, unix(self.clock.as_ref())).is_ok()
+    /// Refuses once the list of revoked certificates is past its end.
+    pub(super) fn knows_who_was_revoked(&self) -> Result<()> {
+        self.files.current().revoked.map_or(Ok(()), |lists| lists.check(self.clock.now()))
+    }
+
+    /// Tells the operator in time that a new list is due: by a metric, and in the log.
+    pub(super) fn watch_revocation_lists(&self, life: &Lifecycle) {
+        let (files, clock, soft) = (Arc::clone(&self.files), Arc::clone(&self.clock), life.soft());
+        life.spawn("the age of the revocation lists", async move {
+            let left = metrics::gauge!("portreeve_revocation_list_seconds_left");
+            let mut told = State::Fresh;
+            loop {
+                if let Some(lists) = files.current().revoked {
+                    let now = clock.now();
+                    let seconds = i32::try_from(lists.left(now).div_euclid(1_000_000)).unwrap_or(i32::MAX);
+                    left.set(f64::from(seconds));
+                    let state = lists.state(now);
+                    if state != told {
+                        told = state;
+                        tell(state, &lists);
+                    }
+                }
+                tokio::select! {
+                    () = soft.cancelled() => return Ok::<_, Infallible>(()),
+                    () = tokio::time::sleep(RECHECK) => {}
+                }
+            }
+        });
     }
 }
 
@@ -131,6 +169,11 @@ impl Tls {
 pub(crate) struct Shown(Vec<CertificateDer<'static>>);
 
 impl Shown {
+    #[cfg(test)]
+    pub(crate) fn of(leaf: CertificateDer<'static>) -> Self {
+        Self(vec![leaf])
+    }
+
     /// Whom they name.
     pub(crate) fn peer(&self) -> Peer {
         self.0.first().map_or(Peer::Unnamed, |leaf| Peer::Certified(Arc::new(named(leaf))))
@@ -195,7 +238,22 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> 
         .map_err(|error| IdentityError::Content(path.to_owned(), format!("no private key as PEM: {error}")))
 }
 
-fn some<T>(
+fn tell(state: State, lists: &Validity) {
+    let ends = lists.ends();
+    match state {
+        State::Fresh => tracing::info!(%ends, "there is a new list of revoked certificates"),
+        State::Ageing => tracing::warn!(
+            %ends,
+            "the list of revoked certificates ends soon, and then no certificate is taken; get the authority's new list"
+        ),
+        State::Over => tracing::error!(
+            %ends,
+            "the list of revoked certificates is past its end: no certificate is taken until there is a new one"
+        ),
+    }
+}
+
+pub(super) fn some<T>(
     path: &Path,
     found: Result<Vec<T>, rustls::pki_types::pem::Error>,
     what: &str,
@@ -207,13 +265,15 @@ fn some<T>(
 fn load(files: &TlsFiles, clock: &Arc<dyn Clock>) -> Result<Loaded, IdentityError> {
     let wrong = |error: &dyn fmt::Display| IdentityError::Tls(error.to_string());
     let (provider, chain) = (provider(), certificates(&files.cert)?);
+    let mut revoked = None;
     let verifier = match &files.client_ca {
         None => WebPkiClientVerifier::no_client_auth(),
         Some(path) => {
             let mut builder = WebPkiClientVerifier::builder_with_provider(authorities(path)?, Arc::clone(&provider));
             if let Some(path) = &files.crl {
-                let lists = CertificateRevocationListDer::pem_slice_iter(&read(path)?).collect::<Result<Vec<_>, _>>();
-                builder = builder.with_crls(some(path, lists, "revocation list")?);
+                let (lists, validity) = revocation::lists(path, clock.now())?;
+                builder = builder.with_crls(lists);
+                revoked = Some(validity);
             }
             // Who shows no certificate may send a token, or ask for the server's health.
             builder.allow_unauthenticated().build().map_err(|error| wrong(&error))?
@@ -232,7 +292,7 @@ fn load(files: &TlsFiles, clock: &Arc<dyn Clock>) -> Result<Loaded, IdentityErro
         files.server_ca.as_ref().or(files.client_ca.as_ref()).map(|path| {
             super::client::config(authorities(path)?, Some((chain, key(&files.key)?)), clock).map(Arc::new)
         });
-    Ok(Loaded { server: Arc::new(server), verifier, client: client.transpose()? })
+    Ok(Loaded { server: Arc::new(server), verifier, revoked, client: client.transpose()? })
 }
 
 fn unix(clock: &dyn Clock) -> UnixTime {
