@@ -135,6 +135,8 @@ reasons! {
     AuditKeyMissing = "AUDIT_KEY_MISSING" => FailedPrecondition,
     /// The server's list of revoked certificates is past its end, so that it takes no certificate.
     RevocationListExpired = "REVOCATION_LIST_EXPIRED" => Unavailable,
+    /// The keys of the tokens' issuer could not be had for too long, so that no token is taken.
+    TokenKeysUnavailable = "TOKEN_KEYS_UNAVAILABLE" => Unavailable,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }

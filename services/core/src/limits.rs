@@ -10,6 +10,13 @@ pub const IDENTITY_CHARS_MAX: usize = 256;
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// How far the clocks of those who issue tokens may be from the server's, in microseconds.
 pub const TOKEN_SKEW_MICROS: i64 = 30_000_000;
+/// Bytes of the set of keys that an issuer of tokens publishes.
+pub const TOKEN_KEYS_BYTES_MAX: usize = 256 * 1024;
+/// How long published keys count after they were last fetched, in microseconds: six hours.
+pub const TOKEN_KEYS_AGE_MICROS_MAX: i64 = 6 * 3_600 * 1_000_000;
+/// How long after keys were fetched for a token that named an unknown one they are not fetched for another such token, in
+/// microseconds.
+pub const TOKEN_KEYS_ASK_MICROS: i64 = 30_000_000;
 /// Bytes of a file with certificates, keys or a revocation list.
 pub const CREDENTIAL_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The server warns that its list of revoked certificates ends once less than this part of the list's time is left: a

@@ -55,7 +55,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
     let key = key.map(|path| audit::key::open(&path)).transpose().map_err(SuiteError::AuditKey)?;
     let mut audit = Audit::new(key);
     let streams = watch::Settings { drain: life.soft(), ..watch::Settings::default() };
-    let identity = Identity::load(config, &clock)?;
+    let identity = Identity::load(config, &clock).await?;
     let tls = identity.as_ref().and_then(Identity::tls).and_then(|tls| tls.client());
     let mut server = Builder::new(life.clone(), Arc::clone(&clock), Arc::clone(&ids)).identity(identity);
     let to = |key, url: &Option<String>, server: &Builder| -> Result<Channel, SuiteError> {

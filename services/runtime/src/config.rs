@@ -65,8 +65,14 @@ pub struct Config {
     pub tls_crl: Option<String>,
     /// The file with the authorities of the suite's other services, as PEM; `tls_client_ca` if unset.
     pub tls_server_ca: Option<String>,
-    /// The file with the public keys of the issuer of bearer tokens: a JSON Web Key Set. Changes are taken up.
+    /// The public keys of the issuer of bearer tokens, a JSON Web Key Set: a file, or the https:// URL where the issuer
+    /// publishes it (http:// on this machine only). Changes are taken up: a file's at once, published ones every five
+    /// minutes and, at most twice a minute, when a token names an unknown key. While the issuer does not answer, the last
+    /// keys count for six hours.
     pub token_jwks: Option<String>,
+    /// The file with the authorities whose servers are believed to be the issuer's, as PEM; those that the system trusts if
+    /// unset.
+    pub token_jwks_ca: Option<String>,
     /// The issuer of tokens, as their `iss` has it.
     pub token_issuer: Option<String>,
     /// For whom tokens must be meant, as their `aud` has it.
@@ -96,6 +102,7 @@ impl Default for Config {
             tls_crl: None,
             tls_server_ca: None,
             token_jwks: None,
+            token_jwks_ca: None,
             token_issuer: None,
             token_audience: None,
             drain_seconds: 20,
@@ -179,10 +186,14 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_server_ca: Option<String>,
-    /// The public keys of the issuer of bearer tokens: a JSON Web Key Set
-    #[arg(long, value_name = "FILE")]
+    /// The public keys of the issuer of bearer tokens: a JSON Web Key Set, as a file or where the issuer publishes it
+    #[arg(long, value_name = "FILE|URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_jwks: Option<String>,
+    /// The authorities of the issuer's server [default: those that the system trusts]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_jwks_ca: Option<String>,
     /// The issuer of bearer tokens
     #[arg(long, value_name = "ISSUER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -293,6 +304,15 @@ impl Settings {
         if wrong.is_empty() { Ok(settings) } else { Err(ConfigError(wrong)) }
     }
 
+    /// A configuration that comes from nowhere, checked like any other.
+    #[cfg(test)]
+    pub(crate) fn of(config: Config) -> Result<Self, ConfigError> {
+        let settings = Self { config, origins: BTreeMap::new() };
+        let mut wrong = Vec::new();
+        settings.check_values(&mut wrong);
+        if wrong.is_empty() { Ok(settings) } else { Err(ConfigError(wrong)) }
+    }
+
     /// The configuration, whatever is to be run with it; for showing it.
     pub const fn config(&self) -> &Config {
         &self.config
@@ -341,6 +361,10 @@ impl Settings {
             if let Some(Err(error)) = url.as_deref().map(channel::check) {
                 wrong.push(format!("{}: {error}", self.name(key)));
             }
+        }
+        let published = config.token_jwks.as_deref().filter(|place| identity::keys::is_url(place));
+        if let Some(Err(what)) = published.map(identity::fetch::check) {
+            wrong.push(format!("{}: {what}", self.name("token_jwks")));
         }
         if config.otlp_endpoint.as_deref().is_some_and(|url| url.starts_with("https:")) {
             wrong.push(format!("{}: traces are sent over plain connections, http://", self.name("otlp_endpoint")));
@@ -534,6 +558,7 @@ mod tests {
             ("tls_crl", "crl.pem"),
             ("tls_server_ca", "servers.pem"),
             ("token_jwks", "jwks.json"),
+            ("token_jwks_ca", "issuer.pem"),
             ("token_issuer", "https://login.nca.example"),
             ("token_audience", "portreeve"),
             ("drain_seconds", "12"),

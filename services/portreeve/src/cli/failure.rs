@@ -185,6 +185,7 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::RevocationListExpired => {
             "run it again later; the server's operator must give it the authority's new revocation list"
         }
+        R::TokenKeysUnavailable => "run it again later, or use a certificate (--cert, --key)",
         R::Internal => "report it with the time of the call",
         R::Unspecified => match code {
             Code::InvalidArgument | Code::OutOfRange => "correct the request",

@@ -5,8 +5,10 @@
 //! is a refusal with its reason. What callers say of themselves in metadata is not read.
 
 pub mod client;
+pub mod fetch;
 pub mod files;
 mod jwt;
+pub mod keys;
 pub mod revocation;
 pub mod settings;
 #[cfg(test)]
@@ -34,6 +36,9 @@ pub enum IdentityError {
     /// It does not hold what it should.
     #[error("{0}: {1}")]
     Content(PathBuf, String),
+    /// What an issuer publishes are no keys.
+    #[error("{0}: {1}")]
+    Published(String, String),
     /// Certificates, keys and roots do not go together.
     #[error("the certificate, its key and the authorities do not go together: {0}")]
     Tls(String),
@@ -69,9 +74,12 @@ pub struct Identity {
 
 impl Identity {
     /// What the configuration says; `None` for an open server.
-    pub fn load(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Self>, IdentityError> {
+    pub async fn load(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Self>, IdentityError> {
         let tls = settings::tls(config).map(|files| Tls::load(files, Arc::clone(clock))).transpose()?;
-        let tokens = settings::tokens(config).map(Tokens::load).transpose()?;
+        let tokens = match settings::tokens(config) {
+            Some(settings) => Some(Tokens::load(settings, clock).await?),
+            None => None,
+        };
         let secured = tls.is_some() || tokens.is_some();
         Ok(secured.then(|| Self { tls: tls.map(Arc::new), tokens: tokens.map(Arc::new), clock: Arc::clone(clock) }))
     }
@@ -88,12 +96,12 @@ impl Identity {
             tls.watch_revocation_lists(life);
         }
         if let Some(tokens) = &self.tokens {
-            files::keep_fresh("the renewal of the tokens' keys", life, Arc::clone(tokens.keys()));
+            tokens.keep_fresh(life);
         }
     }
 
     /// Who makes a call.
-    pub fn caller(&self, peer: &Peer, headers: &HeaderMap) -> Result<Known> {
+    pub async fn caller(&self, peer: &Peer, headers: &HeaderMap) -> Result<Known> {
         let certified = match peer {
             Peer::Certified(named) => {
                 self.tls.as_ref().map_or(Ok(()), |tls| tls.knows_who_was_revoked())?;
@@ -112,7 +120,7 @@ impl Identity {
             return Ok(Known { principal, until: None });
         };
         let tokens = self.tokens.as_ref().ok_or_else(|| invalid("this server takes no tokens; use a certificate"))?;
-        let (principal, until) = tokens.verify(token, self.clock.now())?;
+        let (principal, until) = tokens.verify(token, self.clock.now()).await?;
         // Somebody else's token over one's own connection is a stolen one.
         if certified.is_some_and(|certified| certified.organisation() != principal.organisation()) {
             return Err(invalid("it names another organisation than the connection's certificate"));

@@ -17,7 +17,7 @@ use super::files::read;
 use super::tls::some;
 
 /// When a caller may ask again whose certificate cannot be checked now.
-const RETRY: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How long lists are believed, all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tonic::transport::Uri;
 
+use super::keys;
 use super::tls::TlsFiles;
 use super::tokens::TokenSettings;
 use crate::channel;
@@ -24,7 +25,7 @@ pub(super) fn tls(config: &Config) -> Option<TlsFiles> {
 /// Whose tokens are to count; `None` if nobody's.
 pub(super) fn tokens(config: &Config) -> Option<TokenSettings> {
     Some(TokenSettings {
-        jwks: PathBuf::from(config.token_jwks.as_ref()?),
+        keys: keys::settings(config.token_jwks.as_deref()?, config.token_jwks_ca.as_deref()),
         issuer: config.token_issuer.clone()?,
         audience: config.token_audience.clone()?,
     })
@@ -62,6 +63,10 @@ pub(crate) fn check(config: &Config, part: Part, name: &dyn Fn(&str) -> String, 
             (false, true) => wrong.push(format!("{}: means nothing without token_jwks", name(of))),
             _ => {}
         }
+    }
+    let published = config.token_jwks.as_deref().filter(|place| keys::is_url(place));
+    if set(&config.token_jwks_ca) && published.is_none_or(|url| !url.starts_with("https://")) {
+        wrong.push(format!("{}: means nothing unless token_jwks is an https:// URL", name("token_jwks_ca")));
     }
     if !tls && !config.listen.ip().is_loopback() {
         let open = if tokens {
@@ -102,6 +107,8 @@ mod tests {
     const SERVER_CA: (&str, &str) = ("TLS_SERVER_CA", "ca.pem");
     const CRL: (&str, &str) = ("TLS_CRL", "crl.pem");
     const JWKS: (&str, &str) = ("TOKEN_JWKS", "jwks.json");
+    const PUBLISHED: (&str, &str) = ("TOKEN_JWKS", "https://login.nca.example/keys");
+    const JWKS_CA: (&str, &str) = ("TOKEN_JWKS_CA", "ca.pem");
     const ISSUER: (&str, &str) = ("TOKEN_ISSUER", "https://login.nca.example");
     const AUDIENCE: (&str, &str) = ("TOKEN_AUDIENCE", "portreeve");
     const EVERYWHERE: (&str, &str) = ("LISTEN", "0.0.0.0:7400");
@@ -124,6 +131,9 @@ mod tests {
             &[CERT, KEY, JWKS, ISSUER, AUDIENCE, EVERYWHERE],
             &[CERT, KEY, CLIENT_CA, JWKS, ISSUER, AUDIENCE, EVERYWHERE],
             &[JWKS, ISSUER, AUDIENCE],
+            &[PUBLISHED, ISSUER, AUDIENCE],
+            &[PUBLISHED, JWKS_CA, ISSUER, AUDIENCE, CERT, KEY, EVERYWHERE],
+            &[("TOKEN_JWKS", "http://127.0.0.1:8080/keys"), ISSUER, AUDIENCE],
         ] {
             assert!(config(Part::Suite, variables).is_ok(), "{variables:?}");
         }
@@ -147,6 +157,12 @@ mod tests {
             (&[JWKS, ISSUER], "token_audience"),
             (&[ISSUER], "TOKEN_ISSUER"),
             (&[AUDIENCE], "TOKEN_AUDIENCE"),
+            (&[JWKS_CA], "TOKEN_JWKS_CA"),
+            (&[JWKS, JWKS_CA, ISSUER, AUDIENCE], "TOKEN_JWKS_CA"),
+            (&[("TOKEN_JWKS", "http://127.0.0.1/keys"), JWKS_CA, ISSUER, AUDIENCE], "TOKEN_JWKS_CA"),
+            (&[("TOKEN_JWKS", "http://login.nca.example/keys"), ISSUER, AUDIENCE], "TOKEN_JWKS"),
+            (&[("TOKEN_JWKS", "https://me:hunter2@login.nca.example/keys"), ISSUER, AUDIENCE], "TOKEN_JWKS"),
+            (&[("TOKEN_JWKS", "file:///jwks.json"), ISSUER, AUDIENCE], "TOKEN_JWKS"),
             (&[EVERYWHERE], "LISTEN"),
             (&[EVERYWHERE, JWKS, ISSUER, AUDIENCE], "LISTEN"),
         ] {
@@ -164,5 +180,45 @@ mod tests {
             let named = |line: &String| line.starts_with("PORTREEVE_REFERRAL_URL ");
             assert!(matches!(lines.as_slice(), [line] if named(line)), "{variables:?}: {lines:?}");
         }
+    }
+
+    /// Every combination of settings: whatever starts is safe, by rules that do not look at how the check does it.
+    #[test]
+    fn no_unsafe_combination_starts() {
+        let switches = [CERT, KEY, CLIENT_CA, SERVER_CA, CRL, JWKS_CA, ISSUER, AUDIENCE];
+        let places =
+            [None, Some("jwks.json"), Some("https://l.example/k"), Some("http://l.example/k"), Some("http://[::1]/k")];
+        let followed = [None, Some("https://r.example"), Some("http://r.example"), Some("http://127.0.0.1:1")];
+        let mut started = 0;
+        for mask in 0..1_usize << switches.len() {
+            for (place, listen, url) in places.iter().flat_map(|place| {
+                ["127.0.0.1:7400", "0.0.0.0:7400"]
+                    .into_iter()
+                    .flat_map(move |listen| followed.map(|url| (*place, listen, url)))
+            }) {
+                let mut config = Config { listen: listen.parse().unwrap(), ..Config::default() };
+                let on = |at: usize| (mask & 1 << at != 0).then(|| switches[at].1.to_owned());
+                (config.tls_cert, config.tls_key, config.tls_client_ca, config.tls_server_ca) =
+                    (on(0), on(1), on(2), on(3));
+                (config.tls_crl, config.token_jwks_ca) = (on(4), on(5));
+                (config.token_issuer, config.token_audience) = (on(6), on(7));
+                (config.token_jwks, config.referral_url) = (place.map(str::to_owned), url.map(str::to_owned));
+                let part = if url.is_some() { Part::Decision } else { Part::Referral };
+                let Ok(config) = Settings::of(config).and_then(|settings| settings.for_part(part)) else { continue };
+                started += 1;
+                let tls = config.tls_cert.is_some() && config.tls_key.is_some();
+                let reachable = !config.listen.ip().is_loopback();
+                assert!(tls || !reachable, "others can listen in: {config:?}");
+                assert!(!tls || config.tls_client_ca.is_some() || config.token_jwks.is_some(), "open: {config:?}");
+                assert!(tls || config.tls_client_ca.is_none(), "certificates that nobody asks for: {config:?}");
+                assert!(config.tls_crl.is_none() || config.tls_client_ca.is_some(), "a list of nobody: {config:?}");
+                if config.token_jwks.is_some() {
+                    assert!(config.token_issuer.is_some() && config.token_audience.is_some(), "anybody's: {config:?}");
+                }
+                assert_ne!(config.token_jwks.as_deref(), Some("http://l.example/k"), "keys of whoever is on the way");
+                assert_ne!(config.referral_url.as_deref(), Some("http://r.example"), "a way that nothing secures");
+            }
+        }
+        assert!(started > 100, "only {started} combinations start");
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use portreeve_core::time::ManualClock;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -101,7 +102,7 @@ async fn a_revocation_list_past_its_end_closes_the_door() {
     let tokens = None;
     let identity = Identity { tls: Some(Arc::clone(&tls)), tokens, clock: Arc::<ManualClock>::clone(&clock) };
     let shown = Shown::of(authority.client.clone());
-    let call = || identity.caller(&shown.peer(), &HeaderMap::new());
+    let call = || identity.caller(&shown.peer(), &HeaderMap::new()).now_or_never().unwrap();
     assert_eq!(call().unwrap().principal.to_string(), "agencies/nca");
 
     let (open, held) = (Arc::clone(&tls), shown.clone());

@@ -36,7 +36,7 @@ impl Caller {
         Self { methods, identity, clock }
     }
 
-    fn known(&self, request: &mut Request<Body>) -> Result<Known> {
+    async fn known(&self, request: &mut Request<Body>) -> Result<Known> {
         let peer = request.extensions().get::<Peer>().cloned().unwrap_or(Peer::Unnamed);
         match (&self.identity, peer) {
             (None, _) | (_, Peer::Local) => {
@@ -45,7 +45,7 @@ impl Caller {
                 *request.headers_mut() = metadata.into_headers();
                 Ok(Known { principal: read?, until: None })
             }
-            (Some(identity), peer) => identity.caller(&peer, request.headers()),
+            (Some(identity), peer) => identity.caller(&peer, request.headers()).await,
         }
     }
 
@@ -62,7 +62,7 @@ impl Around for Caller {
         if method.infrastructure {
             return next.run(request).await;
         }
-        match self.known(&mut request) {
+        match self.known(&mut request).await {
             Ok(Known { principal, until }) => {
                 tracing::Span::current().record("principal", tracing::field::display(&principal));
                 request.extensions_mut().insert(principal);
