@@ -118,6 +118,11 @@ impl Process {
         }
     }
 
+    /// Its number, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Ends it at once, as SIGKILL does: it has no chance to put anything in order.
     pub async fn kill(mut self) -> Result<()> {
         self.child.kill().await.context("the server does not die")

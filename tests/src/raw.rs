@@ -83,10 +83,29 @@ impl Decoder for Through {
 
 /// Calls a method with one message of these bytes; gives the first message of the answer, if there is one.
 pub async fn call(channel: &Channel, organisation: &str, path: &str, message: Bytes) -> Result<Option<Bytes>, Status> {
+    send(channel, (ORGANISATION_KEY, organisation), path, message).await
+}
+
+/// The same with something in the metadata `authorization`.
+pub async fn call_with(
+    channel: &Channel,
+    authorization: &str,
+    path: &str,
+    message: Bytes,
+) -> Result<Option<Bytes>, Status> {
+    send(channel, ("authorization", authorization), path, message).await
+}
+
+async fn send(
+    channel: &Channel,
+    (key, value): (&'static str, &str),
+    path: &str,
+    message: Bytes,
+) -> Result<Option<Bytes>, Status> {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut request = Request::new(tokio_stream::once(message));
-    request.metadata_mut().insert(ORGANISATION_KEY, organisation.parse().unwrap());
+    request.metadata_mut().insert(key, value.parse().unwrap());
     let path = PathAndQuery::try_from(path).unwrap();
     let mut answers = grpc.streaming(request, path, Through).await?.into_inner();
     answers.message().await

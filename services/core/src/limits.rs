@@ -60,6 +60,13 @@ pub const WRITER_QUEUE_MAX: usize = 4_096;
 pub const CATCH_UP_WAIT_MS: u64 = 5_000;
 /// How far in the future a caller's clock may seem to be, in microseconds: clocks differ.
 pub const CLOCK_SKEW_MICROS: i64 = 2_000_000;
+/// Connections open at once; more wait to be accepted.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// Connections that one address (of IPv6, one network of /64) may have open; more are closed at once.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
+/// How long a call may take until the server begins to answer, in seconds, whatever the caller's own deadline: who never
+/// sends the message that a call needs does not keep its place.
+pub const CALL_SECONDS_MAX: u64 = 60;
 /// Streams open at once.
 pub const STREAMS_MAX: usize = 4_096;
 /// Unary calls under way at once.
@@ -69,6 +76,11 @@ pub const ORGANISATION_CALLS_PER_SECOND_MAX: u32 = 5_000;
 /// Calls that one organisation may make at once after a pause: an operation's targets, each by a call of its own, many
 /// times over.
 pub const ORGANISATION_CALLS_BURST_MAX: u32 = 10_000;
+/// Unary calls of one organisation under way at once; one is until its answer has been taken.
+pub const ORGANISATION_UNARY_CALLS_MAX: usize = 1_024;
+/// Calls for health and reflection under way at once. Whoever can reach the server can make them, so that they have places
+/// of their own and take none of the others'.
+pub const INFRASTRUCTURE_CALLS_MAX: usize = 256;
 /// Streams that one organisation has open at once.
 pub const ORGANISATION_STREAMS_MAX: usize = 1_024;
 /// How long an idle stream waits before it sends a checkpoint, in milliseconds.

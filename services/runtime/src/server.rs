@@ -9,13 +9,10 @@ use std::time::Duration;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method as HttpMethod, Request, Response, StatusCode, header};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use portreeve_core::{Clock, IdSource};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -26,7 +23,6 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::identity::tls::Tls;
 use crate::identity::{Identity, Peer};
 use crate::layers::Wrap;
 use crate::layers::admission::{Admission, Limits};
@@ -40,26 +36,7 @@ use crate::layers::request_id::{REQUEST_ID, RequestId};
 use crate::lifecycle::Lifecycle;
 use crate::{caller, channel};
 
-/// Connections open at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 4_096;
-/// Calls under way on one connection. Above what the whole server takes on: a client's library queues what is more in
-/// silence, and a refusal tells more.
-const CONNECTION_CALLS_MAX: u32 = 8_192;
-/// Bytes that a caller may send on one call, and on one connection, before they are read.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Bytes of a call's metadata.
-const HEADER_BYTES_MAX: u32 = 16 * 1024;
-/// Calls that one connection may reset before they were taken up. Well above what an honest client does.
-const PENDING_RESETS_MAX: usize = 1_024;
-/// How often a connection is asked whether its peer is still there, and how long the answer may take.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-/// How long a plain HTTP request's headers may take.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection has to send its last words once time is up.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long to wait before accepting again when the system has no connection to give.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+mod connections;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -235,7 +212,7 @@ impl Builder {
         let local_addr = listener.local_addr().map_err(|error| StartError::Bind(listen, error))?;
         let health = Health { reporter, names: self.names.into() };
         health.set_serving(true).await;
-        let (life, connections) = (self.lifecycle.clone(), self.lifecycle.connections().clone());
+        let (life, tasks) = (self.lifecycle.clone(), self.lifecycle.connections().clone());
         if let Some(identity) = &self.identity {
             identity.keep_fresh(&life);
             tracing::info!(address = %local_addr, tls = tls.is_some(), "listening; callers must say who they are");
@@ -246,8 +223,8 @@ impl Builder {
                  only"
             );
         }
-        connections.spawn(accept(listener, tls, front.clone(), life.clone()));
-        connections.spawn(accept_local(self.local.1, front, life.clone()));
+        tasks.spawn(connections::accept(listener, tls, front.clone(), life.clone()));
+        tasks.spawn(connections::accept_local(self.local.1, front, life.clone()));
         life.spawn("the health of the server", {
             let (soft, health) = (life.soft(), health.clone());
             async move {
@@ -358,111 +335,4 @@ fn cors() -> CorsLayer {
         .allow_headers(accepted)
         .expose_headers(exposed)
         .max_age(DAY)
-}
-
-async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, front: Front, life: Lifecycle) {
-    let soft = life.soft();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let open = metrics::gauge!("portreeve_connections");
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = soft.cancelled() => return,
-            accepted = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                listener.accept().await.map(|(stream, _)| (stream, place))
-            } => accepted,
-        };
-        match accepted {
-            Ok((stream, place)) => {
-                // Without it, small replies wait for the peer's acknowledgements.
-                let _ = stream.set_nodelay(true);
-                let open = open.clone();
-                let connection = welcome(stream, tls.clone(), front.clone(), life.clone());
-                life.connections().spawn(async move {
-                    open.increment(1);
-                    connection.await;
-                    open.decrement(1);
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-            }
-        }
-    }
-}
-
-/// Secures a connection if connections are to be secured, and serves it for as long as its other end is trusted.
-async fn welcome(stream: TcpStream, tls: Option<Arc<Tls>>, front: Front, life: Lifecycle) {
-    let Some(tls) = tls else { return serve(stream, front, life).await };
-    match tls.accept(stream).await {
-        Ok((stream, shown)) => {
-            let front = Front { peer: shown.peer(), ..front };
-            tokio::select! {
-                () = serve(stream, front, life) => {}
-                () = tls.distrusts(&shown) => {
-                    tracing::info!("a connection was closed: its certificate is no longer trusted");
-                }
-            }
-        }
-        Err(error) => {
-            metrics::counter!("portreeve_handshakes_failed_total").increment(1);
-            tracing::debug!(%error, "a connection could not be secured");
-        }
-    }
-}
-
-async fn accept_local(mut pipes: mpsc::Receiver<DuplexStream>, front: Front, life: Lifecycle) {
-    let soft = life.soft();
-    let front = Front { peer: Peer::Local, ..front };
-    loop {
-        let pipe = tokio::select! {
-            biased;
-            () = soft.cancelled() => return,
-            pipe = pipes.recv() => pipe,
-        };
-        let Some(pipe) = pipe else { return };
-        life.connections().spawn(serve(pipe, front.clone(), life.clone()));
-    }
-}
-
-/// Serves one connection to its end, or to the server's.
-async fn serve<I>(io: I, front: Front, life: Lifecycle)
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .max_concurrent_streams(CONNECTION_CALLS_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX)
-        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-    let (soft, hard) = (life.soft(), life.hard());
-    let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(front));
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = soft.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = hard.cancelled() => match tokio::time::timeout(LAST_WORDS, connection).await {
-                    Ok(ended) => ended,
-                    Err(_) => Ok(()),
-                },
-            }
-        }
-    };
-    if let Err(error) = ended {
-        // Peers vanish; that is no fault of the server.
-        tracing::debug!(error, "a connection ended early");
-    }
 }

@@ -1,8 +1,9 @@
 //! How much the server takes on at once, and that it takes on nothing more once it is draining.
 //!
 //! Each organisation has its share ([`super::share`]), and the server has limits for all of them together. Unary calls and
-//! streams have a limit each, so that many watchers cannot keep a write out. A stream holds its place
-//! until its body is gone: limits that end with the response's headers do not bound streams.
+//! streams have a limit each, so that many watchers cannot keep a write out, and so have health and reflection, which
+//! anybody may call. A call holds its place until its answer is gone: limits that end with the response's headers bound
+//! neither streams nor the memory of answers that nobody reads.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -37,8 +38,12 @@ pub struct Limits {
     pub organisation_calls_per_second: u32,
     /// Unary calls that one organisation may make at once after a pause.
     pub organisation_calls_burst: u32,
+    /// Unary calls of one organisation under way.
+    pub organisation_unary_calls: usize,
     /// Streams that one organisation has open.
     pub organisation_streams: usize,
+    /// Calls for health and reflection under way.
+    pub infrastructure_calls: usize,
 }
 
 impl Default for Limits {
@@ -48,7 +53,9 @@ impl Default for Limits {
             streams: limits::STREAMS_MAX,
             organisation_calls_per_second: limits::ORGANISATION_CALLS_PER_SECOND_MAX,
             organisation_calls_burst: limits::ORGANISATION_CALLS_BURST_MAX,
+            organisation_unary_calls: limits::ORGANISATION_UNARY_CALLS_MAX,
             organisation_streams: limits::ORGANISATION_STREAMS_MAX,
+            infrastructure_calls: limits::INFRASTRUCTURE_CALLS_MAX,
         }
     }
 }
@@ -60,6 +67,7 @@ pub struct Admission {
     limits: Limits,
     unary_calls: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    infrastructure: Arc<Semaphore>,
     shares: Shares,
     soft: CancellationToken,
     hard: CancellationToken,
@@ -73,6 +81,7 @@ impl Admission {
             limits,
             unary_calls: Arc::new(Semaphore::new(limits.unary_calls)),
             streams: Arc::new(Semaphore::new(limits.streams)),
+            infrastructure: Arc::new(Semaphore::new(limits.infrastructure_calls)),
             shares: Shares::new(limits, clock),
             soft: lifecycle.soft(),
             hard: lifecycle.hard(),
@@ -91,14 +100,17 @@ impl Around for Admission {
         // Health and reflection have no caller.
         let share = match request.extensions().get::<Principal>() {
             Some(caller) if method.streaming => self.shares.stream(caller),
-            Some(caller) => self.shares.call(caller).map(|()| None),
+            Some(caller) => self.shares.call(caller),
             None => Ok(None),
         };
         let share = match share {
             Ok(share) => share,
             Err(error) => return status(&error).into_http(),
         };
-        let (places, limit, resource, what) = if method.streaming {
+        let (places, limit, resource, what) = if method.infrastructure {
+            let what = "calls for health and reflection are under way";
+            (&self.infrastructure, self.limits.infrastructure_calls, "infrastructure_calls", what)
+        } else if method.streaming {
             (&self.streams, self.limits.streams, "streams", "streams are open")
         } else {
             (&self.unary_calls, self.limits.unary_calls, "unary_calls", "calls are under way")
@@ -116,7 +128,8 @@ impl Around for Admission {
             () = self.hard.cancelled() => return status(&draining()).into_http(),
         };
         if !method.streaming {
-            return response;
+            // Until it has been taken, an answer is memory that the caller holds.
+            return response.map(|inner| Body::new(Held { inner, place: Some((permit, share)) }));
         }
         // A stream of ours hears of the drain by itself and ends with where to resume; the others are ended here.
         let cut = if method.infrastructure { &self.soft } else { &self.hard };
@@ -132,6 +145,33 @@ pub fn draining() -> Error {
         "this server is shutting down; repeat the call with the same request_id, or resume the stream from its last token",
     )
     .retry_after(Duration::from_millis(500))
+}
+
+/// The answer to a unary call, which has its place until it has been taken.
+struct Held {
+    inner: Body,
+    place: Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+            self.place = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
 }
 
 struct Admitted {
@@ -217,6 +257,39 @@ mod tests {
             assert_eq!(call(&life, path, true).await, refused, "{path}");
         }
         assert_eq!(call(&life, HEALTH, true).await, None);
+    }
+
+    #[tokio::test]
+    async fn strangers_who_ask_for_health_take_nobodys_place() {
+        let methods =
+            Methods::read(&[portreeve_api::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
+        let limits = Limits { unary_calls: 2, streams: 2, infrastructure_calls: 3, ..Limits::default() };
+        let service = tower::service_fn(|_| async {
+            let endless =
+                http_body_util::StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Status>>());
+            Ok::<_, Infallible>(Response::new(Body::new(endless)))
+        });
+        let admission = Admission::new(methods, limits, &Lifecycle::new(), Arc::new(SystemClock));
+        let admitted = Wrap::new(admission).layer(service);
+        let call = async |path: &str| {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            let response = admitted.clone().oneshot(request).await.unwrap();
+            Status::from_header_map(response.headers()).is_none().then_some(response)
+        };
+        let mut held = Vec::new();
+        for path in [HEALTH_STREAM, HEALTH, HEALTH_STREAM] {
+            held.push(call(path).await.expect(path));
+        }
+        assert!(call(HEALTH).await.is_none() && call(HEALTH_STREAM).await.is_none());
+        // Answers that are not taken keep their places.
+        for path in [CALL, CALL, STREAM, STREAM] {
+            held.push(call(path).await.expect(path));
+        }
+        assert!(call(CALL).await.is_none() && call(STREAM).await.is_none());
+        held.clear();
+        for path in [CALL, STREAM, HEALTH] {
+            assert!(call(path).await.is_some(), "{path}");
+        }
     }
 
     #[tokio::test]

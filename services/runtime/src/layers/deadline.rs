@@ -1,11 +1,12 @@
 //! Gives up on a unary call once its caller has.
 //!
-//! A stream's deadline is its caller's to keep: the caller resets the stream, and its loop ends with it.
+//! A stream's deadline is its caller's to keep: the caller resets the stream, and its loop ends with it. But no call waits
+//! for ever to begin: whoever opens one and never sends its message is given up on, too.
 
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
-use portreeve_core::{Error, Reason};
+use portreeve_core::{Error, Reason, limits};
 use tonic::body::Body;
 
 use super::methods::Methods;
@@ -13,6 +14,8 @@ use super::{Around, Inner, Next};
 use crate::status::status;
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
+/// How long a call may take until the answer begins.
+const LONGEST: Duration = Duration::from_secs(limits::CALL_SECONDS_MAX);
 
 /// The layer.
 #[derive(Clone, Debug)]
@@ -30,9 +33,8 @@ impl Deadline {
 impl Around for Deadline {
     async fn around<S: Inner>(&self, request: Request<Body>, next: Next<'_, S>) -> Response<Body> {
         let streaming = self.methods.at(request.uri().path()).streaming;
-        let Some(patience) = patience(request.headers()).filter(|_| !streaming) else {
-            return next.run(request).await;
-        };
+        let asked = patience(request.headers()).filter(|_| !streaming);
+        let patience = asked.unwrap_or(LONGEST).min(LONGEST);
         tokio::time::timeout(patience, next.run(request)).await.unwrap_or_else(|_| {
             let error = Error::new(
                 Reason::DeadlineExceeded,
@@ -66,6 +68,35 @@ fn patience(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_call_waits_for_ever_to_begin() {
+        use std::convert::Infallible;
+
+        use http::Response;
+        use tower::{Layer as _, ServiceExt as _};
+
+        let methods = Methods::read(&[portreeve_api::FILE_DESCRIPTOR_SET]).unwrap();
+        let never = tower::service_fn(|_| std::future::pending::<Result<Response<Body>, Infallible>>());
+        let patient = crate::layers::Wrap::new(Deadline::new(methods)).layer(never);
+        for (method, timeout, seconds) in [
+            ("ReferralService/GetReferral", None, LONGEST.as_secs()),
+            ("ReferralService/GetReferral", Some("5S"), 5),
+            ("ReferralService/GetReferral", Some("9H"), LONGEST.as_secs()),
+            ("ReferralService/WatchReferrals", None, LONGEST.as_secs()),
+            ("ReferralService/WatchReferrals", Some("5S"), LONGEST.as_secs()),
+        ] {
+            let mut request = Request::builder().uri(format!("/portreeve.referral.v1.{method}"));
+            if let Some(timeout) = timeout {
+                request = request.header(GRPC_TIMEOUT, timeout);
+            }
+            let begun = tokio::time::Instant::now();
+            let answer = patient.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+            assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+            assert_eq!(begun.elapsed().as_secs(), seconds, "{method} {timeout:?}");
+        }
+    }
 
     #[test]
     fn deadlines_are_read_as_grpc_writes_them() {

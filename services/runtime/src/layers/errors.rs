@@ -74,6 +74,9 @@ const ACTION_BYTES: usize = 64;
 fn explained(bare: &Status) -> Option<Status> {
     // Of bytes that are no message, the library tells every level down to where it gave up.
     let message = within(bare.message(), MESSAGE_BYTES);
+    if GONE.iter().any(|sign| message.contains(sign)) {
+        return Some(Status::cancelled("the caller went away in the middle of its request"));
+    }
     let invalid = |code: Code, message: &str| {
         let info = ErrorDetails::with_error_info(Reason::RequestInvalid.as_str(), ERROR_DOMAIN, HashMap::new());
         Status::with_error_details(code, message, info)
@@ -121,8 +124,16 @@ fn found(message: &str) -> &str {
 }
 
 /// How the RPC library says that a caller's bytes are no message.
-const UNREADABLE: [&str; 4] =
-    ["failed to decode Protobuf message", "Missing request message", "invalid compression flag", "Error decompressing"];
+const UNREADABLE: [&str; 6] = [
+    "failed to decode Protobuf message",
+    "Missing request message",
+    "Unexpected EOF decoding stream",
+    "invalid compression flag",
+    "compressed-flag but no grpc-encoding",
+    "Error decompressing",
+];
+/// How it says that the caller's connection broke, or broke the protocol, in the middle of a request.
+const GONE: [&str; 2] = ["h2 protocol error", "error reading a body from connection"];
 
 struct Explained {
     inner: Body,

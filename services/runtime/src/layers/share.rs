@@ -25,8 +25,12 @@ pub struct Shares {
     limits: Limits,
     clock: Time,
     calls: RateLimiter<OrganisationName, DashMapStateStore<OrganisationName>, Time, NoOpMiddleware<Nanos>>,
-    streams: Mutex<HashMap<OrganisationName, Arc<Semaphore>>>,
+    under_way: Places,
+    streams: Places,
 }
+
+/// Places of each organisation that has used any.
+type Places = Mutex<HashMap<OrganisationName, Arc<Semaphore>>>;
 
 impl std::fmt::Debug for Shares {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -55,13 +59,13 @@ impl Shares {
             .allow_burst(of(limits.organisation_calls_burst));
         let clock = Time(clock);
         let calls = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
-        Self { limits, clock, calls, streams: Mutex::default() }
+        Self { limits, clock, calls, under_way: Mutex::default(), streams: Mutex::default() }
     }
 
-    /// Takes a unary call from the caller's share, or says when there will be one.
-    pub fn call(&self, caller: &Principal) -> Result<()> {
+    /// Takes a unary call from the caller's share, for as long as the permit lives, or says when there will be one.
+    pub fn call(&self, caller: &Principal) -> Result<Option<OwnedSemaphorePermit>> {
         if caller.kind() == OrganisationKind::Service {
-            return Ok(());
+            return Ok(None);
         }
         let organisation = caller.organisation();
         if self.calls.len() > REMEMBERED {
@@ -76,6 +80,14 @@ impl Shares {
                 .with("resource", "organisation_calls")
                 .with("limit", rate)
                 .retry_after(wait.max(Duration::from_millis(1)))
+        })?;
+        let limit = self.limits.organisation_unary_calls;
+        place(&self.under_way, organisation, limit).map(Some).ok_or_else(|| {
+            let message = format!("{organisation} has {limit} calls under way; repeat the call after the retry delay");
+            Error::new(Reason::Overloaded, message)
+                .with("resource", "organisation_unary_calls")
+                .with("limit", limit)
+                .retry_after(Duration::from_millis(100))
         })
     }
 
@@ -86,15 +98,7 @@ impl Shares {
         }
         let limit = self.limits.organisation_streams;
         let organisation = caller.organisation();
-        let places = {
-            let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-            if streams.len() > REMEMBERED {
-                streams.retain(|_, places| places.available_permits() < limit);
-            }
-            let places = streams.entry(organisation.clone()).or_insert_with(|| Arc::new(Semaphore::new(limit)));
-            Arc::clone(places)
-        };
-        places.try_acquire_owned().map(Some).map_err(|_| {
+        place(&self.streams, organisation, limit).map(Some).ok_or_else(|| {
             let message = format!("{organisation} has {limit} streams open; close one, or repeat the call later");
             Error::new(Reason::Overloaded, message)
                 .with("resource", "organisation_streams")
@@ -102,6 +106,20 @@ impl Shares {
                 .retry_after(Duration::from_secs(1))
         })
     }
+}
+
+/// One of an organisation's places, if one is free.
+fn place(places: &Places, organisation: &OrganisationName, limit: usize) -> Option<OwnedSemaphorePermit> {
+    let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);
+    if places.len() > REMEMBERED {
+        places.retain(|_, places| places.available_permits() < limit);
+    }
+    if let Some(places) = places.get(organisation) {
+        return Arc::clone(places).try_acquire_owned().ok();
+    }
+    let new = Arc::new(Semaphore::new(limit));
+    places.insert(organisation.clone(), Arc::clone(&new));
+    new.try_acquire_owned().ok()
 }
 
 #[cfg(test)]
@@ -119,6 +137,7 @@ mod tests {
         let limits = Limits {
             organisation_calls_per_second: 10,
             organisation_calls_burst: 455,
+            organisation_unary_calls: 3,
             organisation_streams: 2,
             ..Limits::default()
         };
@@ -131,20 +150,33 @@ mod tests {
         let shares = shares(&clock);
         let (nca, bka) = (caller("agencies/nca"), caller("agencies/bka"));
         for call in 0..455 {
-            assert_eq!(shares.call(&nca), Ok(()), "{call}");
+            assert!(shares.call(&nca).is_ok(), "{call}");
         }
         let refused = shares.call(&nca).unwrap_err();
         assert_eq!(refused.reason(), Reason::Overloaded);
         let wait = refused.retry_delay().unwrap();
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
         // Another's share is its own, and the suite's services have no limit.
-        assert_eq!(shares.call(&bka), Ok(()));
+        assert!(shares.call(&bka).is_ok());
         let follower = Principal::service("decision").unwrap();
         assert!((0..1_000).all(|_| shares.call(&follower).is_ok()));
         // The delay that was told is enough for one call, and for one only.
         clock.set(Timestamp::from_micros(1_000_000_000 + i64::try_from(wait.as_micros()).unwrap() + 1));
-        assert_eq!(shares.call(&nca), Ok(()));
+        assert!(shares.call(&nca).is_ok());
         assert!(shares.call(&nca).is_err());
+    }
+
+    #[test]
+    fn answers_that_nobody_takes_are_calls_under_way() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_000_000_000)));
+        let shares = shares(&clock);
+        let nca = caller("agencies/nca");
+        let mut held = (0..3).map(|_| shares.call(&nca).unwrap().unwrap()).collect::<Vec<_>>();
+        let refused = shares.call(&nca).unwrap_err();
+        assert!(refused.metadata().contains(&("resource", "organisation_unary_calls".to_owned())), "{refused:?}");
+        assert!(shares.call(&caller("agencies/bka")).is_ok());
+        held.pop();
+        assert!(shares.call(&nca).is_ok());
     }
 
     #[test]
@@ -174,5 +206,6 @@ mod tests {
         shares.stream(&caller("agencies/nca")).unwrap();
         assert!(shares.calls.len() < 10, "{}", shares.calls.len());
         assert!(shares.streams.lock().unwrap().len() < 10);
+        assert!(shares.under_way.lock().unwrap().len() < 10);
     }
 }
