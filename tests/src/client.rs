@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use portreeve_api::clients::{
-    self, Acting, AuditClient, DecisionClient, OrganisationClient, PolicyClient, ReferralClient, ReportingClient,
+    self, Acting, AuditClient, ConsultationClient, DecisionClient, OrganisationClient, PolicyClient, ReferralClient,
+    ReportingClient,
 };
 use portreeve_api::reporting::v1::{QueryReportRequest, Report, ReportDefinition};
 use tonic::transport::Channel;
@@ -36,6 +37,18 @@ impl Client {
         Self { channel: self.channel.clone(), acting: self.acting.clone().roles(roles).unwrap() }
     }
 
+    /// The same connection and organisation for one of its members.
+    #[must_use]
+    pub fn member(&self, member: &str) -> Self {
+        Self { channel: self.channel.clone(), acting: self.acting.clone().member(member).unwrap() }
+    }
+
+    /// The same, saying why it reads.
+    #[must_use]
+    pub fn because(&self, justification: &str) -> Self {
+        Self { channel: self.channel.clone(), acting: self.acting.clone().justification(justification) }
+    }
+
     /// `ReferralService`.
     pub fn referrals(&self) -> ReferralClient {
         clients::referral(self.channel.clone(), self.acting.clone())
@@ -59,6 +72,11 @@ impl Client {
     /// `AuditService`.
     pub fn audits(&self) -> AuditClient {
         clients::audit(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `ConsultationService`.
+    pub fn consultations(&self) -> ConsultationClient {
+        clients::consultation(self.channel.clone(), self.acting.clone())
     }
 
     /// `ReportingService`.

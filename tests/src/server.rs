@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portreeve_consultation::{Access, Consultations};
 use portreeve_core::audit::SigningKey;
+use portreeve_core::consultation::Policy;
 use portreeve_core::id::RandomIds;
 use portreeve_core::time::SystemClock;
 use portreeve_core::{Clock, IdSource};
-use portreeve_runtime::audit::Audit;
+use portreeve_runtime::audit::{Audit, Subject};
 use portreeve_runtime::lifecycle::{Ended, Lifecycle};
 use portreeve_runtime::server::Builder;
 use portreeve_runtime::{channel, watch};
@@ -52,6 +54,8 @@ pub struct Options {
     pub backdating_days_max: u32,
     /// What the key that signs checkpoints is made from, if there is one.
     pub audit_seed: Option<[u8; 32]>,
+    /// Whether callers must say why they read.
+    pub justification: Policy,
 }
 
 impl Default for Options {
@@ -64,6 +68,7 @@ impl Default for Options {
             checkpoint_interval: Duration::from_millis(50),
             backdating_days_max: 30,
             audit_seed: Some([7; 32]),
+            justification: Policy::Optional,
         }
     }
 }
@@ -86,6 +91,8 @@ impl Options {
 pub struct Store {
     /// The log.
     pub log: Arc<dyn EventLog>,
+    /// The access log.
+    pub access: Arc<Access>,
     upkeep: Arc<dyn Upkeep>,
 }
 
@@ -239,7 +246,7 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
     let clock = &options.clock;
     let watch = watch::Settings { checkpoint_interval: options.checkpoint_interval, drain: life.soft() };
-    let backdating_days_max = options.backdating_days_max;
+    let (backdating_days_max, justification) = (options.backdating_days_max, options.justification);
     let mut server = Builder::new(life.clone(), Arc::clone(clock), Arc::clone(&ids));
     let offers = |part| options.parts.contains(&part);
     let local = server.local_channel();
@@ -247,21 +254,27 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     let mut stores = Vec::new();
     let mut audit = Audit::new(options.audit_seed.map(SigningKey::from_seed));
     if offers(Part::Referral) {
-        let settings = portreeve_referral::Settings { backdating_days_max, watch: watch.clone() };
+        let settings = portreeve_referral::Settings { backdating_days_max, watch: watch.clone(), justification };
         let service =
             portreeve_referral::Service::open(database, settings, Arc::clone(clock), Arc::clone(&ids)).await.unwrap();
         server.add(service.referrals()).add(service.organisations());
         let upkeep = Arc::new(OfReferral(Arc::clone(service.reads())));
-        stores.push((Part::Referral, Store { log: Arc::clone(service.log()), upkeep }));
+        stores.push((
+            Part::Referral,
+            Store { log: Arc::clone(service.log()), access: Arc::clone(service.access()), upkeep },
+        ));
         stop_when_quiet(&life, "the referral writer", async move { service.stop().await });
     }
     if offers(Part::Decision) {
-        let settings = portreeve_decision::Settings { backdating_days_max, watch: watch.clone() };
+        let settings = portreeve_decision::Settings { backdating_days_max, watch: watch.clone(), justification };
         let service =
             portreeve_decision::Service::open(database, settings, Arc::clone(clock), Arc::clone(&ids)).await.unwrap();
         server.add(service.decisions()).add(service.policies());
         let upkeep = Arc::new(OfDecision(Arc::clone(service.reads())));
-        stores.push((Part::Decision, Store { log: Arc::clone(service.log()), upkeep }));
+        stores.push((
+            Part::Decision,
+            Store { log: Arc::clone(service.log()), access: Arc::clone(service.access()), upkeep },
+        ));
         let referral = to(Part::Referral, &options.referral_url);
         let (soft, quiet) = (life.soft(), life.quiet());
         life.spawn("the decision follower", async move {
@@ -272,21 +285,28 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
         });
     }
     if offers(Part::Reporting) {
-        let settings = portreeve_reporting::Settings { watch };
+        let settings = portreeve_reporting::Settings { watch, justification };
         let service = portreeve_reporting::Service::open(database, settings, Arc::clone(clock), ids).await.unwrap();
         server.add(service.reports());
         let upkeep = Arc::new(OfReporting(Arc::clone(service.reads())));
-        stores.push((Part::Reporting, Store { log: Arc::clone(service.log()), upkeep }));
+        stores.push((
+            Part::Reporting,
+            Store { log: Arc::clone(service.log()), access: Arc::clone(service.access()), upkeep },
+        ));
         let (referral, decision) =
             (to(Part::Referral, &options.referral_url), to(Part::Decision, &options.decision_url));
         let follow = service.follow(referral, decision, life.soft()).unwrap();
         spawn(&life, "the reporting follower", follow);
         stop_when_quiet(&life, "the reporting writer", async move { service.stop().await });
     }
-    for (_, store) in &stores {
-        audit.add(Arc::clone(&store.log));
+    let mut consultations = Consultations::default();
+    for (part, store) in &stores {
+        let subject = if *part == Part::Reporting { Subject::Figures } else { Subject::Dealings };
+        audit.add(subject, &store.log, Arc::clone(&store.access) as _);
+        audit.add(Subject::Readings, store.access.log(), Arc::clone(&store.access) as _);
+        consultations.add(Arc::clone(&store.access));
     }
-    server.add(audit.server());
+    server.add(audit.server()).add(consultations.server());
     let running = server.start("127.0.0.1:0".parse().unwrap()).await.unwrap();
     (running.local_addr(), life, stores)
 }

@@ -9,11 +9,24 @@ use std::path::{Path, PathBuf};
 use portreeve_core::Reason;
 
 /// What a crate of the workspace may depend on, of the workspace and of the libraries that a rule is about.
-const MAY_DEPEND: [(&str, &[&str]); 8] = [
+const MAY_DEPEND: [(&str, &[&str]); 9] = [
     ("portreeve-core", &["prost"]),
     ("portreeve-api", &["portreeve-core", "prost", "tonic", "tokio"]),
     ("portreeve-storage", &["portreeve-core", "sqlx", "tokio"]),
     ("portreeve-runtime", &["portreeve-core", "portreeve-api", "portreeve-storage", "prost", "tonic", "tokio"]),
+    (
+        "portreeve-consultation",
+        &[
+            "portreeve-core",
+            "portreeve-api",
+            "portreeve-storage",
+            "portreeve-runtime",
+            "prost",
+            "tonic",
+            "sqlx",
+            "tokio",
+        ],
+    ),
     ("portreeve-referral", SERVICE),
     ("portreeve-decision", SERVICE),
     ("portreeve-reporting", SERVICE),
@@ -24,6 +37,7 @@ const MAY_DEPEND: [(&str, &[&str]); 8] = [
             "portreeve-api",
             "portreeve-storage",
             "portreeve-runtime",
+            "portreeve-consultation",
             "portreeve-referral",
             "portreeve-decision",
             "portreeve-reporting",
@@ -33,8 +47,17 @@ const MAY_DEPEND: [(&str, &[&str]); 8] = [
         ],
     ),
 ];
-const SERVICE: &[&str] =
-    &["portreeve-core", "portreeve-api", "portreeve-storage", "portreeve-runtime", "prost", "tonic", "sqlx", "tokio"];
+const SERVICE: &[&str] = &[
+    "portreeve-core",
+    "portreeve-api",
+    "portreeve-storage",
+    "portreeve-runtime",
+    "portreeve-consultation",
+    "prost",
+    "tonic",
+    "sqlx",
+    "tokio",
+];
 
 /// The libraries that a rule is about.
 const WATCHED: [&str; 4] = ["prost", "tonic", "sqlx", "tokio"];
@@ -60,7 +83,7 @@ struct Rule {
 }
 
 fn is_service(path: &str) -> bool {
-    ["referral/", "decision/", "reporting/"].iter().any(|service| path.starts_with(service))
+    ["consultation/", "referral/", "decision/", "reporting/"].iter().any(|service| path.starts_with(service))
 }
 
 fn is_domain(path: &str) -> bool {
@@ -96,6 +119,7 @@ const RULES: [Rule; 6] = [
             "portreeve_api",
             "portreeve_runtime",
             "portreeve_storage",
+            "portreeve_consultation",
             "crate::rpc",
             "crate::store",
         ],

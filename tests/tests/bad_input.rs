@@ -257,6 +257,7 @@ fn who_may(path: &str) -> &'static str {
         "AcknowledgeCases" | "RecordDecision" | "BatchRecordDecisions" | "CreateClause" | "AddClauseVersion" => {
             "platforms/chirrup"
         }
+        "ListConsultations" => "oversightBodies/hac",
         _ => "agencies/nca",
     }
 }

@@ -119,7 +119,9 @@ fn the_file_keeps_its_promises() {
         let (role, password) = credentials.and_then(|text| text.strip_suffix('@')).unwrap().split_once(':').unwrap();
         assert_eq!(role, name);
         assert!(script.contains(&format!("CREATE ROLE {role} LOGIN PASSWORD '{password}';")), "{name}");
-        assert!(script.contains(&format!("CREATE SCHEMA {name} AUTHORIZATION {role};")), "{name}");
+        for schema in [name.to_owned(), format!("\"{name}-access\"")] {
+            assert!(script.contains(&format!("CREATE SCHEMA {schema} AUTHORIZATION {role};")), "{schema}");
+        }
         let build = service.build.as_ref().unwrap();
         let dockerfile = root().join(&build.context).join(&build.dockerfile);
         let text = std::fs::read_to_string(dockerfile).unwrap();
@@ -279,6 +281,8 @@ async fn only_its_own_schema(role: &str, url: &str) {
             format!("DELETE FROM {other}.event"),
             format!("DROP TABLE {other}.event"),
             format!("CREATE TABLE {other}.another (id BIGINT)"),
+            format!("SELECT count(*) FROM \"{other}-access\".event"),
+            format!("DELETE FROM \"{other}-access\".event"),
             format!("SET ROLE {other}"),
         ]);
     }

@@ -20,6 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::audit::v1::audit_service_client::AuditServiceClient;
+use crate::consultation::v1::consultation_service_client::ConsultationServiceClient;
 use crate::decision::v1::decision_service_client::DecisionServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
@@ -33,6 +34,11 @@ pub const MEMBER_KEY: &str = "portreeve-member";
 /// The metadata key of the roles that are asked for, separated by commas: `import,officer`. Optional; without it every
 /// ordinary role of the kind of organisation is held.
 pub const ROLES_KEY: &str = "portreeve-roles";
+/// The metadata key of the reason why the caller reads: 1 to 500 printable characters of ASCII. Optional unless the server
+/// demands it.
+pub const JUSTIFICATION_KEY: &str = "portreeve-justification";
+/// The same in UTF-8.
+pub const JUSTIFICATION_BIN_KEY: &str = "portreeve-justification-bin";
 
 /// Bytes of one message that a client takes: as many as a server sends.
 pub const DECODE_BYTES_MAX: usize = limits::REPLY_BYTES_MAX;
@@ -54,12 +60,13 @@ pub struct Acting {
     member: Option<MetadataValue<Ascii>>,
     roles: Option<MetadataValue<Ascii>>,
     token: Option<MetadataValue<Ascii>>,
+    justification: Option<String>,
 }
 
 impl Acting {
     /// Acts for an organisation, by its name. Fails on characters that cannot stand in a header.
     pub fn new(organisation: &str) -> Result<Self, InvalidMetadataValue> {
-        Ok(Self { organisation: organisation.parse()?, member: None, roles: None, token: None })
+        Ok(Self { organisation: organisation.parse()?, member: None, roles: None, token: None, justification: None })
     }
 
     /// Names the person or system that acts for the organisation.
@@ -72,6 +79,13 @@ impl Acting {
     pub fn roles(mut self, roles: &[&str]) -> Result<Self, InvalidMetadataValue> {
         self.roles = Some(roles.join(",").parse()?);
         Ok(self)
+    }
+
+    /// Says why the caller reads, in every call.
+    #[must_use]
+    pub fn justification(mut self, justification: &str) -> Self {
+        self.justification = Some(justification.to_owned()).filter(|text| !text.is_empty());
+        self
     }
 
     /// Proves it with a bearer token. Only to be sent over a secured connection, or within one machine.
@@ -96,6 +110,14 @@ impl Interceptor for Acting {
         if let Some(token) = &self.token {
             metadata.insert("authorization", token.clone());
         }
+        if let Some(justification) = &self.justification {
+            match justification.parse::<MetadataValue<Ascii>>() {
+                Ok(plain) if justification.is_ascii() => _ = metadata.insert(JUSTIFICATION_KEY, plain),
+                _ => {
+                    _ = metadata.insert_bin(JUSTIFICATION_BIN_KEY, MetadataValue::from_bytes(justification.as_bytes()));
+                }
+            }
+        }
         Ok(request)
     }
 }
@@ -117,6 +139,8 @@ pub type DecisionClient = DecisionServiceClient<Transport>;
 pub type PolicyClient = PolicyServiceClient<Transport>;
 /// A client of the audit service.
 pub type AuditClient = AuditServiceClient<Transport>;
+/// A client of the consultation service.
+pub type ConsultationClient = ConsultationServiceClient<Transport>;
 /// A client of the reporting service.
 pub type ReportingClient = ReportingServiceClient<Transport>;
 
@@ -156,6 +180,8 @@ constructors! {
     policy: PolicyServiceClient as PolicyClient;
     /// A client of the audit service.
     audit: AuditServiceClient as AuditClient;
+    /// A client of the consultation service.
+    consultation: ConsultationServiceClient as ConsultationClient;
     /// A client of the reporting service.
     reporting: ReportingServiceClient as ReportingClient;
 }
@@ -176,6 +202,13 @@ mod tests {
 
         let request = Acting::new("platforms/chirrup").unwrap().call(Request::new(())).unwrap();
         assert_eq!(request.metadata().len(), 1);
+        let mut plain = Acting::new("agencies/nca").unwrap().justification("Operation Heron, line 7");
+        let request = plain.call(Request::new(())).unwrap();
+        assert_eq!(request.metadata().get(JUSTIFICATION_KEY).unwrap(), "Operation Heron, line 7");
+        let mut beyond = Acting::new("agencies/bka").unwrap().justification("für die Ermittlung 7");
+        let request = beyond.call(Request::new(())).unwrap();
+        let sent = request.metadata().get_bin(JUSTIFICATION_BIN_KEY).unwrap().to_bytes().unwrap();
+        assert_eq!(sent, "für die Ermittlung 7");
     }
 
     #[test]

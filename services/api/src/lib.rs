@@ -1,7 +1,7 @@
 //! The contract of Portreeve in Rust: messages, clients and servers generated from `proto/`, and what every client needs
 //! besides them. No logic of the domain.
 //!
-//! - [`common`], [`audit`], [`referral`], [`decision`], [`reporting`]: the generated code, by package.
+//! - [`common`], [`audit`], [`consultation`], [`referral`], [`decision`], [`reporting`]: the generated code, by package.
 //! - [`validate`]: every rule of the contract that a request breaks.
 //! - [`clients`]: clients with the right limits that say who is acting.
 //! - [`watch`]: streams that outlive their connections.
@@ -29,6 +29,11 @@ pub mod common {
 /// Proofs of the services' logs.
 pub mod audit {
     generated_package!("portreeve.audit.v1", clippy::allow_attributes, clippy::default_trait_access);
+}
+
+/// Who read what.
+pub mod consultation {
+    generated_package!("portreeve.consultation.v1", clippy::allow_attributes, clippy::default_trait_access);
 }
 
 /// Organisations and referrals.

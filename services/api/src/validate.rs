@@ -97,7 +97,18 @@ const PATTERNS: &[(&str, &str)] = &[
         "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$",
         "a host name in lower case, without scheme and port",
     ),
-    ("^logs/(referral|decision|reporting)$", "a log's name: logs/referral, logs/decision or logs/reporting"),
+    (
+        "^logs/(referral|decision|reporting)(-access)?$",
+        "a log's name: logs/referral, logs/decision or logs/reporting, or one of these with -access",
+    ),
+    (
+        "^logs/(referral|decision|reporting)-access$",
+        "an access log's name: logs/referral-access, logs/decision-access or logs/reporting-access",
+    ),
+    (
+        "^(-|(agencies|platforms|oversightBodies|operators)/[a-z][a-z0-9-]{0,30}[a-z0-9])$",
+        "an organisation's name, such as agencies/{id} or platforms/{id}, or - for all",
+    ),
     ("^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", "a BCP 47 language tag, such as en or ckb-IQ"),
     ("^[A-Z]{2}$", "an ISO 3166-1 alpha-2 country code, such as GB"),
     ("^[A-Z0-9][A-Z0-9_]{0,63}$", "a code of A-Z, 0-9 and _, such as IA1971_S25"),

@@ -133,6 +133,10 @@ reasons! {
     PositionOutOfRange = "POSITION_OUT_OF_RANGE" => OutOfRange,
     /// The server has no key to sign checkpoints with.
     AuditKeyMissing = "AUDIT_KEY_MISSING" => FailedPrecondition,
+    /// The server demands to be told why data is read.
+    JustificationRequired = "JUSTIFICATION_REQUIRED" => FailedPrecondition,
+    /// Who reads an access log must say who that is.
+    AuditorUnnamed = "AUDITOR_UNNAMED" => PermissionDenied,
     /// The server's list of revoked certificates is past its end, so that it takes no certificate.
     RevocationListExpired = "REVOCATION_LIST_EXPIRED" => Unavailable,
     /// The keys of the tokens' issuer could not be had for too long, so that no token is taken.

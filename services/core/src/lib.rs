@@ -4,6 +4,7 @@
 //! Architecture invariant: this crate does no IO and names neither a runtime, nor a transport, nor a database.
 
 pub mod audit;
+pub mod consultation;
 pub mod error;
 pub mod id;
 pub mod identity;
@@ -17,7 +18,7 @@ pub mod token;
 pub mod vocabulary;
 
 pub use error::{Error, Reason, Result, Violations};
-pub use id::IdSource;
+pub use id::{IdSource, Uuid};
 pub use ledger::{Ledger, Recorded};
 pub use principal::Principal;
 pub use time::{Clock, Date, Timestamp};

@@ -4,6 +4,10 @@
 pub const SLUG_CHARS_MAX: usize = 32;
 /// Characters of a member's name.
 pub const MEMBER_CHARS_MAX: usize = 64;
+/// Characters of the justification of a reading.
+pub const JUSTIFICATION_CHARS_MAX: usize = 500;
+/// Characters of the purpose of a call.
+pub const PURPOSE_CHARS_MAX: usize = 64;
 /// Characters of the URI with which a certificate names who holds it.
 pub const IDENTITY_CHARS_MAX: usize = 256;
 /// Bytes of a bearer token.

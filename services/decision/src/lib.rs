@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use portreeve_api::decision::v1::decision_service_server::DecisionServiceServer;
 use portreeve_api::decision::v1::policy_service_server::PolicyServiceServer;
+use portreeve_consultation as consultation;
+use portreeve_core::consultation::Policy;
 use portreeve_core::{Clock, IdSource, Principal, Result, limits};
 use portreeve_runtime::{follow, watch};
 use portreeve_storage::{Database, EventLog, Parts, Writer};
@@ -35,11 +37,13 @@ pub struct Settings {
     pub backdating_days_max: u32,
     /// How streams behave.
     pub watch: watch::Settings,
+    /// Whether callers must say why they read.
+    pub justification: Policy,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { backdating_days_max: 30, watch: watch::Settings::default() }
+        Self { backdating_days_max: 30, watch: watch::Settings::default(), justification: Policy::default() }
     }
 }
 
@@ -47,6 +51,7 @@ impl Default for Settings {
 pub struct Service {
     parts: Parts<Ledger, dyn Reads>,
     rpc: Arc<Rpc>,
+    access: consultation::Service,
     writer_task: JoinHandle<()>,
 }
 
@@ -60,9 +65,18 @@ impl Service {
     ) -> Result<Self> {
         let new_log = ids.uuid(clock.now());
         let (parts, writer_task) = store::open(database, Arc::clone(&clock), new_log).await?;
+        let policy = settings.justification;
+        let access =
+            consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), ids.as_ref()).await?;
         let (state, _) = parts.log.standing().await?;
-        let rpc = Arc::new(Rpc { parts: parts.clone(), settings, clock, epoch: state.epoch });
-        Ok(Self { parts, rpc, writer_task })
+        let rpc = Arc::new(Rpc {
+            parts: parts.clone(),
+            access: Arc::clone(access.access()),
+            settings,
+            clock,
+            epoch: state.epoch,
+        });
+        Ok(Self { parts, rpc, access, writer_task })
     }
 
     /// The server of `DecisionService`.
@@ -96,6 +110,11 @@ impl Service {
         &self.parts.log
     }
 
+    /// The access log.
+    pub fn access(&self) -> &Arc<consultation::Access> {
+        self.access.access()
+    }
+
     /// The reads, and what an operator does to the store.
     pub fn reads(&self) -> &Arc<dyn Reads> {
         &self.parts.reads
@@ -107,5 +126,6 @@ impl Service {
         if self.writer_task.await.is_err() {
             tracing::error!("the decision writer ended abnormally");
         }
+        self.access.stop().await;
     }
 }

@@ -7,16 +7,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use portreeve_consultation::{Access, Consultations};
 use portreeve_core::id::RandomIds;
 use portreeve_core::time::SystemClock;
 use portreeve_core::{Clock, IdSource};
-use portreeve_runtime::audit::{self, Audit};
+use portreeve_runtime::audit::{self, Audit, Subject};
 use portreeve_runtime::channel::{self, AddressError};
 use portreeve_runtime::config::{Config, Part};
 use portreeve_runtime::identity::{Identity, IdentityError};
 use portreeve_runtime::lifecycle::Lifecycle;
 use portreeve_runtime::server::{Builder, Running, StartError};
 use portreeve_runtime::watch;
+use portreeve_storage::EventLog;
 use tonic::transport::Channel;
 
 /// Why the suite, or a part of it, did not start.
@@ -53,7 +55,8 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
     let database = config.database().map_err(SuiteError::Database)?;
     let key = audit::key::path(config.audit_key.as_deref(), &database);
     let key = key.map(|path| audit::key::open(&path)).transpose().map_err(SuiteError::AuditKey)?;
-    let mut audit = Audit::new(key);
+    let (mut audit, mut consultations) = (Audit::new(key), Consultations::default());
+    let justification = config.justification.into();
     let streams = watch::Settings { drain: life.soft(), ..watch::Settings::default() };
     let identity = Identity::load(config, &clock).await?;
     let tls = identity.as_ref().and_then(Identity::tls).and_then(|tls| tls.client());
@@ -66,24 +69,24 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
         }
     };
     if matches!(part, Part::Suite | Part::Referral) {
-        let settings =
-            portreeve_referral::Settings { backdating_days_max: config.max_backdating_days, watch: streams.clone() };
+        let (backdating_days_max, watch) = (config.max_backdating_days, streams.clone());
+        let settings = portreeve_referral::Settings { backdating_days_max, watch, justification };
         let service = portreeve_referral::Service::open(&database, settings, Arc::clone(&clock), Arc::clone(&ids))
             .await
             .map_err(|error| SuiteError::Data("referral", error))?;
         server.add(service.referrals()).add(service.organisations());
-        audit.add(Arc::clone(service.log()));
+        keep(Subject::Dealings, service.log(), service.access(), &mut audit, &mut consultations);
         stop_when_quiet(life, "the referral writer", async move { service.stop().await });
     }
     if matches!(part, Part::Suite | Part::Decision) {
-        let settings =
-            portreeve_decision::Settings { backdating_days_max: config.max_backdating_days, watch: streams.clone() };
+        let (backdating_days_max, watch) = (config.max_backdating_days, streams.clone());
+        let settings = portreeve_decision::Settings { backdating_days_max, watch, justification };
         let service = portreeve_decision::Service::open(&database, settings, Arc::clone(&clock), Arc::clone(&ids))
             .await
             .map_err(|error| SuiteError::Data("decision", error))?;
         let referral = to("referral_url", &config.referral_url, &server)?;
         server.add(service.decisions()).add(service.policies());
-        audit.add(Arc::clone(service.log()));
+        keep(Subject::Dealings, service.log(), service.access(), &mut audit, &mut consultations);
         let (soft, quiet) = (life.soft(), life.quiet());
         life.spawn("the decision follower", async move {
             service.follow(referral, soft).await?;
@@ -93,7 +96,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
         });
     }
     if matches!(part, Part::Suite | Part::Reporting) {
-        let settings = portreeve_reporting::Settings { watch: streams };
+        let settings = portreeve_reporting::Settings { watch: streams, justification };
         let service = portreeve_reporting::Service::open(&database, settings, clock, ids)
             .await
             .map_err(|error| SuiteError::Data("reporting", error))?;
@@ -102,12 +105,25 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
         let follow =
             service.follow(referral, decision, life.soft()).map_err(|error| SuiteError::Follow("reporting", error))?;
         server.add(service.reports());
-        audit.add(Arc::clone(service.log()));
+        keep(Subject::Figures, service.log(), service.access(), &mut audit, &mut consultations);
         spawn(life, "the reporting follower", follow);
         stop_when_quiet(life, "the reporting writer", async move { service.stop().await });
     }
-    server.add(audit.server());
+    server.add(audit.server()).add(consultations.server());
     Ok(server.start(config.listen).await?)
+}
+
+/// Lets a service's log prove itself, and its access log as well; and lets auditors read the latter.
+fn keep(
+    subject: Subject,
+    log: &Arc<dyn EventLog>,
+    access: &Arc<Access>,
+    audit: &mut Audit,
+    consultations: &mut Consultations,
+) {
+    audit.add(subject, log, Arc::clone(access) as _);
+    audit.add(Subject::Readings, access.log(), Arc::clone(access) as _);
+    consultations.add(Arc::clone(access));
 }
 
 fn spawn(life: &Lifecycle, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
@@ -179,10 +195,14 @@ macro_rules! with_data {
     }};
 }
 
-/// Empties a service's state tables and fills them again from its log; gives the number of events. No server may run on
-/// the data.
+/// Empties a service's state tables and fills them again from its log, and those of its access log from that; gives the
+/// number of the service's events. No server may run on the data.
 pub async fn rebuild(service: Service, config: &Config) -> Result<i64, SuiteError> {
-    with_data!(service, config, |open| open.reads().rebuild().await)
+    with_data!(service, config, |open| {
+        let events = open.reads().rebuild().await?;
+        open.access().reads().rebuild().await?;
+        Ok(events)
+    })
 }
 
 /// Lets the streams of a service no longer start before its newest `keep` events; gives the number of events and the

@@ -219,6 +219,19 @@ fn a_case_goes_through_the_command_line_from_referral_to_report() {
         .done("agencies/nca", &["report", "--cohort", &day, "--by", "disposition,clause", "--at-least", &revision]);
     assert!(report.contains("1 referred  =  0 closed  +  1 not in breach  +  0 undecided  +  0 other"), "{report}");
     assert!(report.contains("harbourbook: requests@1"), "{report}");
+
+    // Who looked is known, and why.
+    server.done(platform, &["inbox", "--member", "t.safety", "--justification", "Queue of the morning"]);
+    let audit = ["consultations", "--of", "agencies/nca", "--roles", "auditor", "--member", "a.uditor"];
+    let seen = server.done("agencies/nca", &audit);
+    let line = seen.lines().find(|line| line.contains("t.safety")).unwrap_or_else(|| panic!("{seen}"));
+    for part in ["DISCLOSURE", "agencies/nca", platform, "ListCases", &uuid, "Queue of the morning"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let unnamed = server.run("agencies/nca", &audit[..5]);
+    assert!(text(&unnamed.stderr).starts_with("error: AUDITOR_UNNAMED:"), "{}", text(&unnamed.stderr));
+    let proved = server.done("agencies/nca", &["verify", "log", "--log", "decision", "--access"]);
+    assert!(proved.contains("are those that were signed"), "{proved}");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use portreeve_api::referral::v1::organisation_service_server::OrganisationServiceServer;
 use portreeve_api::referral::v1::referral_service_server::ReferralServiceServer;
+use portreeve_consultation as consultation;
+use portreeve_core::consultation::Policy;
 use portreeve_core::{Clock, IdSource, Result, limits};
 use portreeve_runtime::watch;
 use portreeve_storage::{Database, EventLog, Parts, Writer};
@@ -24,11 +26,13 @@ pub struct Settings {
     pub backdating_days_max: u32,
     /// How streams behave.
     pub watch: watch::Settings,
+    /// Whether callers must say why they read.
+    pub justification: Policy,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { backdating_days_max: 30, watch: watch::Settings::default() }
+        Self { backdating_days_max: 30, watch: watch::Settings::default(), justification: Policy::default() }
     }
 }
 
@@ -36,6 +40,7 @@ impl Default for Settings {
 pub struct Service {
     parts: Parts<Ledger, dyn Reads>,
     rpc: Arc<Rpc>,
+    access: consultation::Service,
     writer_task: JoinHandle<()>,
 }
 
@@ -49,8 +54,11 @@ impl Service {
     ) -> Result<Self> {
         let new_log = ids.uuid(clock.now());
         let (parts, writer_task) = store::open(database, Arc::clone(&clock), new_log).await?;
-        let rpc = Arc::new(Rpc { parts: parts.clone(), settings, clock, ids });
-        Ok(Self { parts, rpc, writer_task })
+        let policy = settings.justification;
+        let access =
+            consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), ids.as_ref()).await?;
+        let rpc = Arc::new(Rpc { parts: parts.clone(), access: Arc::clone(access.access()), settings, clock, ids });
+        Ok(Self { parts, rpc, access, writer_task })
     }
 
     /// Adds the service's servers to one that is being built.
@@ -83,6 +91,11 @@ impl Service {
         &self.parts.log
     }
 
+    /// The access log.
+    pub fn access(&self) -> &Arc<consultation::Access> {
+        self.access.access()
+    }
+
     /// The reads, and what an operator does to the store.
     pub fn reads(&self) -> &Arc<dyn Reads> {
         &self.parts.reads
@@ -94,5 +107,6 @@ impl Service {
         if self.writer_task.await.is_err() {
             tracing::error!("the referral writer ended abnormally");
         }
+        self.access.stop().await;
     }
 }

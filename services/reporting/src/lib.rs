@@ -7,6 +7,8 @@ pub mod store;
 use std::sync::Arc;
 
 use portreeve_api::reporting::v1::reporting_service_server::ReportingServiceServer;
+use portreeve_consultation as consultation;
+use portreeve_core::consultation::Policy;
 use portreeve_core::{Clock, IdSource, Principal, Result, limits};
 use portreeve_runtime::{follow, watch};
 use portreeve_storage::{Database, EventLog, Parts, Writer};
@@ -24,12 +26,15 @@ use store::{Reads, SERVICE};
 pub struct Settings {
     /// How streams behave.
     pub watch: watch::Settings,
+    /// Whether callers must say why they read.
+    pub justification: Policy,
 }
 
 /// The service with its store open.
 pub struct Service {
     parts: Parts<Ledger, dyn Reads>,
     rpc: Arc<Rpc>,
+    access: consultation::Service,
     writer_task: JoinHandle<()>,
 }
 
@@ -43,8 +48,11 @@ impl Service {
     ) -> Result<Self> {
         let new_log = ids.uuid(clock.now());
         let (parts, writer_task) = store::open(database, Arc::clone(&clock), new_log).await?;
-        let rpc = Arc::new(Rpc { parts: parts.clone(), settings, clock });
-        Ok(Self { parts, rpc, writer_task })
+        let policy = settings.justification;
+        let access =
+            consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), ids.as_ref()).await?;
+        let rpc = Arc::new(Rpc { parts: parts.clone(), access: Arc::clone(access.access()), settings, clock });
+        Ok(Self { parts, rpc, access, writer_task })
     }
 
     /// The server of `ReportingService`.
@@ -85,6 +93,11 @@ impl Service {
         &self.parts.log
     }
 
+    /// The access log.
+    pub fn access(&self) -> &Arc<consultation::Access> {
+        self.access.access()
+    }
+
     /// The reads, and what an operator does to the store.
     pub fn reads(&self) -> &Arc<dyn Reads> {
         &self.parts.reads
@@ -96,5 +109,6 @@ impl Service {
         if self.writer_task.await.is_err() {
             tracing::error!("the reporting writer ended abnormally");
         }
+        self.access.stop().await;
     }
 }

@@ -41,8 +41,14 @@ impl Server {
         let ids = Arc::new(CountingIds::default());
         let life = Lifecycle::new();
         let watch = watch::Settings { checkpoint_interval: Duration::from_millis(50), drain: life.soft() };
-        let service =
-            Service::open(database, Settings { watch }, Arc::clone(&clock) as _, Arc::clone(&ids) as _).await.unwrap();
+        let service = Service::open(
+            database,
+            Settings { watch, ..Settings::default() },
+            Arc::clone(&clock) as _,
+            Arc::clone(&ids) as _,
+        )
+        .await
+        .unwrap();
         let mut server = Builder::new(life.clone(), Arc::clone(&clock) as _, ids);
         server.add(service.reports());
         let channel = server.local_channel();

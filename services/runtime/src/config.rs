@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use figment::providers::{Format as _, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
+use portreeve_core::consultation::Policy;
 use portreeve_storage::Database;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,9 @@ pub struct Config {
     pub drain_seconds: u32,
     /// How many days ago a fact may have occurred to be told without the import role.
     pub max_backdating_days: u32,
+    /// Whether callers must say why they read, in the metadata `portreeve-justification`: `optional` or `required`. What
+    /// they say is kept in the access logs.
+    pub justification: Justification,
 }
 
 impl Default for Config {
@@ -107,6 +111,27 @@ impl Default for Config {
             token_audience: None,
             drain_seconds: 20,
             max_backdating_days: 30,
+            justification: Justification::Optional,
+        }
+    }
+}
+
+/// Whether callers must say why they read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Justification {
+    /// It is recorded where it is given.
+    #[default]
+    Optional,
+    /// Nothing is read without one.
+    Required,
+}
+
+impl From<Justification> for Policy {
+    fn from(justification: Justification) -> Self {
+        match justification {
+            Justification::Optional => Self::Optional,
+            Justification::Required => Self::Required,
         }
     }
 }
@@ -210,6 +235,10 @@ pub struct Options {
     #[arg(long, value_name = "DAYS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_backdating_days: Option<u32>,
+    /// Whether callers must say why they read [default: optional]
+    #[arg(long, value_name = "WHETHER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub justification: Option<Justification>,
 }
 
 /// What a process runs.
@@ -563,6 +592,7 @@ mod tests {
             ("token_audience", "portreeve"),
             ("drain_seconds", "12"),
             ("max_backdating_days", "13"),
+            ("justification", "required"),
         ];
         assert_eq!(values.len(), known_keys().len());
         let upper = values.map(|(key, value)| (format!("{ENVIRONMENT_PREFIX}{}", key.to_uppercase()), value));

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod layers;
 pub mod lifecycle;
 pub mod permissions;
+pub mod reading;
 pub mod server;
 pub mod status;
 pub mod telemetry;

@@ -322,6 +322,9 @@ fn cors() -> CorsLayer {
         HeaderName::from_static(caller::ORGANISATION),
         HeaderName::from_static(caller::MEMBER),
         HeaderName::from_static(caller::ROLES),
+        HeaderName::from_static(caller::PURPOSE),
+        HeaderName::from_static(caller::JUSTIFICATION),
+        HeaderName::from_static(caller::JUSTIFICATION_BIN),
     ];
     let exposed = [
         REQUEST_ID,

@@ -59,6 +59,9 @@ pub struct Batch<C> {
     pub revisions: Vec<String>,
     /// Whether the end of the log was reached.
     pub caught_up: bool,
+    /// The positions that were examined for it: after the first, through the second. The same twice in a snapshot, whose
+    /// rows are those of the state there.
+    pub examined: (i64, i64),
 }
 
 /// Where a stream begins.
@@ -203,6 +206,7 @@ impl<F: Feed> Reader<F> {
             checkpoint: false,
             revisions: Vec::new(),
             caught_up: false,
+            examined: (place.revision.position, place.revision.position),
         })
     }
 
@@ -281,12 +285,13 @@ struct Watch<F> {
 
 impl<F: Feed> Watch<F> {
     async fn next(&mut self) -> Result<Batch<F::Change>> {
+        let after = self.place.revision.position;
         loop {
             if self.settings.drain.is_cancelled() {
                 return Err(draining());
             }
-            if let Some(after) = self.place.snapshot_after.take() {
-                return self.reader.rows(&mut self.place, &after, limits::STREAM_BATCH_EVENTS_MAX).await;
+            if let Some(row) = self.place.snapshot_after.take() {
+                return self.reader.rows(&mut self.place, &row, limits::STREAM_BATCH_EVENTS_MAX).await;
             }
             // Seen before the page is read: a commit after this wakes the loop again.
             self.changed.borrow_and_update();
@@ -296,20 +301,20 @@ impl<F: Feed> Watch<F> {
             let caught_up = self.place.revision.position == page.state.head;
             let news = caught_up && self.told != (self.place.revision.position, page.followed.clone());
             if !changes.is_empty() || news {
-                return Ok(self.send(changes, &page, caught_up));
+                return Ok(self.send(changes, &page, caught_up, after));
             }
             if !caught_up {
                 continue;
             }
             tokio::select! {
                 woken = self.changed.changed() => if woken.is_err() { return Err(draining()) },
-                () = tokio::time::sleep_until(self.due) => return Ok(self.send(Vec::new(), &page, true)),
+                () = tokio::time::sleep_until(self.due) => return Ok(self.send(Vec::new(), &page, true, after)),
                 () = self.settings.drain.cancelled() => {}
             }
         }
     }
 
-    fn send(&mut self, changes: Vec<F::Change>, page: &LogPage, caught_up: bool) -> Batch<F::Change> {
+    fn send(&mut self, changes: Vec<F::Change>, page: &LogPage, caught_up: bool, after: i64) -> Batch<F::Change> {
         if caught_up {
             self.told = (self.place.revision.position, page.followed.clone());
         }
@@ -324,6 +329,7 @@ impl<F: Feed> Watch<F> {
             changes,
             snapshot_complete: false,
             caught_up,
+            examined: (after, self.place.revision.position),
         }
     }
 }
@@ -349,6 +355,7 @@ pub async fn list<F: Feed>(
     if let Some(after) = place.snapshot_after.take() {
         return reader.rows(&mut place, &after, limit).await;
     }
+    let after = place.revision.position;
     let mut changes = Vec::new();
     let mut pages = 0;
     loop {
@@ -364,6 +371,7 @@ pub async fn list<F: Feed>(
                 changes,
                 snapshot_complete: false,
                 caught_up,
+                examined: (after, place.revision.position),
             });
         }
     }

@@ -38,6 +38,8 @@ pub enum Guard {
         /// How far the source had itself followed other logs at that position, as `log@source`.
         carries: Vec<Revision>,
     },
+    /// Nothing: what is said twice happened twice. For what a server records of its own accord.
+    None,
 }
 
 /// A command with who sent it and what guards it.

@@ -26,6 +26,7 @@ on_both_engines!(
     cases::a_write_is_durable_and_numbered,
     cases::a_request_takes_effect_once,
     cases::a_request_is_remembered_past_compaction,
+    cases::without_a_guard_each_counts,
     cases::one_failure_fails_alone,
     cases::one_poison_fails_alone,
     cases::a_panic_does_not_stop_the_writer,

@@ -10,6 +10,7 @@ mod delivery;
 mod drafts;
 mod import;
 mod memory;
+mod read;
 mod report;
 mod server;
 mod table;
@@ -75,6 +76,8 @@ enum Part {
     ImportSqlite,
     /// `ImportReferrals` on Postgres, against COPY
     ImportPostgres,
+    /// `GetReferral` with its record, against one without and a write
+    Read,
     /// From commit to delivery on a watch
     Delivery,
     /// `QueryReport` with one referral and with many
@@ -131,6 +134,9 @@ async fn run(options: Options) -> Result<ExitCode> {
     }
     if options.wants(Part::Latency) {
         create::alone(&options, &mut table).await?;
+    }
+    if options.wants(Part::Read) {
+        read::measure(&options, &mut table).await?;
     }
     if options.wants(Part::Create) {
         create::in_flight(&options, &mut table).await?;

@@ -19,18 +19,19 @@ use tonic::Request;
 use wire::acknowledge_result;
 
 use super::convert::{read_case_filter, write_case};
-use super::feed::CaseFeed;
+use super::feed::{CaseFeed, agency_of_case};
 use super::{Replies, Rpc, envelope, one_more, page, unknown_outcome};
 use crate::domain::ledger::not_found;
 use crate::domain::{Command, Event, Receipt};
-use crate::store::{CaseFilter, Stretch, may_read};
+use crate::store::{CaseFilter, SERVICE, Stretch, may_read};
 
 impl Rpc {
     pub(super) async fn list_of_cases(
         &self,
         request: Request<wire::ListCasesRequest>,
     ) -> Result<wire::ListCasesResponse> {
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let read = violations(&message);
         let selected = Selected::read("ListCases", &caller, &message.parent, message.filter.as_ref(), read)?;
@@ -43,11 +44,14 @@ impl Rpc {
             .iter()
             .map(|record| (position_key(record.opened), write_case(&record.case, self.revision_at(record.updated))));
         let (cases, next_page_token) = page(selected.hash, limit, rows);
+        let shown = found.iter().take(cases.len()).map(|record| &record.case.referred.name);
+        asking.rows(shown.map(|referral| (referral.agency.as_str(), referral.id))).await?;
         Ok(wire::ListCasesResponse { cases, next_page_token, revisions })
     }
 
     pub(super) async fn one_case(&self, request: Request<wire::GetCaseRequest>) -> Result<wire::GetCaseResponse> {
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let mut violations = violations(&message);
         let name = case_name(&mut violations, "name", &message.name);
@@ -56,6 +60,7 @@ impl Rpc {
         let revisions = self.caught_up(&message.at_least).await?;
         let found = self.parts.reads.case(&caller, &name).await?.ok_or_else(|| not_found(&name))?;
         let case = write_case(&found.case, self.revision_at(found.updated));
+        asking.rows([(found.case.referred.name.agency.as_str(), name.id)]).await?;
         Ok(wire::GetCaseResponse { case: Some(case), revisions })
     }
 
@@ -63,7 +68,8 @@ impl Rpc {
         &self,
         request: Request<wire::WatchCasesRequest>,
     ) -> Result<Replies<wire::WatchCasesResponse>> {
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let read = violations(&message);
         let selected = Selected::read("WatchCases", &caller, &message.parent, message.filter.as_ref(), read)?;
@@ -72,6 +78,7 @@ impl Rpc {
         let log = Arc::clone(&self.parts.log);
         let feed = self.case_feed(caller, selected.filter);
         let batches = watch::open(log, feed, selected.hash, start, self.settings.watch.clone()).await?;
+        let batches = asking.stream(SERVICE, batches, agency_of_case);
         Ok(Box::pin(batches.map(|batch| {
             batch.map(|batch| wire::WatchCasesResponse {
                 changes: batch.changes,
@@ -89,7 +96,8 @@ impl Rpc {
     ) -> Result<wire::ListCaseChangesResponse> {
         use portreeve_api::common::v1::watch_start::Start as Wire;
         use wire::list_case_changes_request::Start as From;
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let read = violations(&message);
         // The twin shares its tokens with the stream.
@@ -104,6 +112,7 @@ impl Rpc {
         let log = Arc::clone(&self.parts.log);
         let feed = self.case_feed(caller, selected.filter);
         let batch = watch::list(log, feed, selected.hash, start, page_size(message.page_size)).await?;
+        asking.batch(SERVICE, &batch, agency_of_case).await?;
         Ok(wire::ListCaseChangesResponse {
             changes: batch.changes,
             resume_token: batch.resume_token,

@@ -21,11 +21,11 @@ use wire::decision_service_server::DecisionService;
 
 use super::cases::case_name;
 use super::convert::{read_decision_filter, read_draft, write_decision};
-use super::feed::DecisionFeed;
+use super::feed::{DecisionFeed, agency_of_decision};
 use super::{Replies, Rpc, envelope, one_more, page, unknown_outcome};
 use crate::domain::ledger::not_found;
 use crate::domain::{Command, Decision, DecisionDraft, Event};
-use crate::store::{DecisionFilter, Stretch, may_read};
+use crate::store::{DecisionFilter, SERVICE, Stretch, may_read};
 
 #[tonic::async_trait]
 impl DecisionService for Rpc {
@@ -263,7 +263,8 @@ impl Rpc {
         &self,
         request: Request<wire::ListDecisionsRequest>,
     ) -> Result<wire::ListDecisionsResponse> {
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let mut violations = violations(&message);
         let mut filter = read_decision_filter(&mut violations, message.filter.as_ref());
@@ -291,6 +292,8 @@ impl Rpc {
         let rows =
             found.iter().map(|record| (position_key(record.seq), write_decision(&record.case, &record.decision)));
         let (decisions, next_page_token) = page(hash, limit, rows);
+        let shown = found.iter().take(decisions.len()).map(|record| &record.referral);
+        asking.rows(shown.map(|referral| (referral.agency.as_str(), referral.id))).await?;
         Ok(wire::ListDecisionsResponse { decisions, next_page_token, revisions })
     }
 
@@ -298,7 +301,8 @@ impl Rpc {
         &self,
         request: Request<wire::WatchDecisionsRequest>,
     ) -> Result<Replies<wire::WatchDecisionsResponse>> {
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let read = violations(&message);
         let selected = Selected::read(&caller, &message.parent, message.filter.as_ref(), read)?;
@@ -307,6 +311,7 @@ impl Rpc {
         let log = Arc::clone(&self.parts.log);
         let feed = self.decision_feed(caller, selected.filter);
         let batches = watch::open(log, feed, selected.hash, start, self.settings.watch.clone()).await?;
+        let batches = asking.stream(SERVICE, batches, agency_of_decision);
         Ok(Box::pin(batches.map(|batch| {
             batch.map(|batch| wire::WatchDecisionsResponse {
                 changes: batch.changes,
@@ -324,7 +329,8 @@ impl Rpc {
     ) -> Result<wire::ListDecisionChangesResponse> {
         use portreeve_api::common::v1::watch_start::Start as Wire;
         use wire::list_decision_changes_request::Start as From;
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let read = violations(&message);
         let selected = Selected::read(&caller, &message.parent, message.filter.as_ref(), read)?;
@@ -338,6 +344,7 @@ impl Rpc {
         let log = Arc::clone(&self.parts.log);
         let feed = self.decision_feed(caller, selected.filter);
         let batch = watch::list(log, feed, selected.hash, start, page_size(message.page_size)).await?;
+        asking.batch(SERVICE, &batch, agency_of_decision).await?;
         Ok(wire::ListDecisionChangesResponse {
             changes: batch.changes,
             resume_token: batch.resume_token,

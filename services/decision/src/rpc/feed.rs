@@ -14,6 +14,25 @@ use prost::Message;
 use super::convert::{case_snapshot, changed_case, decision_change, decision_snapshot, write_change};
 use crate::store::{CaseFilter, DecisionFilter, Reads, Stretch};
 
+/// Whose a change of a case is; the catalogues are everybody's to know.
+pub(super) fn agency_of_case(change: &wire::CaseChange) -> Option<&str> {
+    use wire::case_change::Change;
+    match change.change.as_ref()? {
+        Change::Opened(case)
+        | Change::Acknowledged(case)
+        | Change::Decided(case)
+        | Change::Withdrawn(case)
+        | Change::Snapshot(case) => Some(case.agency.as_str()),
+        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) => None,
+    }
+}
+
+/// Whose a decision is.
+#[expect(clippy::unnecessary_wraps, reason = "other streams hold what is nobody's")]
+pub(super) fn agency_of_decision(change: &wire::DecisionChange) -> Option<&str> {
+    Some(change.referral.as_str())
+}
+
 /// The stream of cases of one reader.
 pub(super) struct CaseFeed {
     /// Where the snapshot is read.

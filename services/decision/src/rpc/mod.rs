@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use portreeve_consultation::Access;
 use portreeve_core::{Clock, Error, Principal, Reason, Result, limits, token};
 use portreeve_runtime::barrier;
 use portreeve_storage::{Envelope, Guard, Outcome, Parts};
@@ -26,6 +27,7 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// The servers of `DecisionService` and `PolicyService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
+    pub(crate) access: Arc<Access>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) epoch: token::Epoch,

@@ -19,6 +19,8 @@ pub mod sqlite;
 
 /// The service's name, its log's and its schema's.
 pub const SERVICE: &str = "decision";
+/// The name of its access log.
+pub const ACCESS: &str = "decision-access";
 
 /// The log that the service follows.
 pub const FOLLOWS: &str = "referral";

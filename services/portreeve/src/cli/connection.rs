@@ -46,6 +46,9 @@ pub(crate) struct Connection {
     /// The roles to act in; without it, the ordinary ones of the organisation. `import` alone is added to those
     #[arg(long, alias = "role", env = "PORTREEVE_ROLES", value_name = "ROLE", value_delimiter = ',')]
     pub(crate) roles: Vec<String>,
+    /// Why data is read, as the access log will have it
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) justification: Option<String>,
     #[command(flatten)]
     pub(crate) secured: Secured,
     /// The bearer token that says who acts
@@ -91,6 +94,9 @@ impl Connection {
             Failure::Usage("who acts is missing: give --as (or PORTREEVE_AS), such as --as agencies/nca".to_owned())
         })?;
         let mut caller = Caller::new(acting, self.member.as_deref(), &self.roles)?;
+        if let Some(justification) = &self.justification {
+            caller = caller.because(justification);
+        }
         if let Some(token) = &self.token {
             for server in addresses(&self.server).unwrap_or_default() {
                 if !keeps_secrets(server) {
@@ -151,6 +157,11 @@ impl Caller {
             acting = acting.roles(&roles).map_err(plain)?;
         }
         Ok(Self { organisation: organisation.clone(), acting })
+    }
+
+    /// The same, saying why it reads.
+    pub(crate) fn because(self, justification: &str) -> Self {
+        Self { acting: self.acting.justification(justification), ..self }
     }
 }
 
@@ -293,14 +304,23 @@ impl Session {
         reports: reporting(reporting) -> ReportingClient,
     }
 
-    /// The audit service of the server that keeps a service's log.
-    pub(crate) fn audits(&self, service: Service) -> clients::AuditClient {
+    fn channel(&self, service: Service) -> Channel {
         let channel = match service {
             Service::Referral => &self.referral,
             Service::Decision => &self.decision,
             Service::Reporting => &self.reporting,
         };
-        clients::audit(channel.clone(), self.caller.acting.clone())
+        channel.clone()
+    }
+
+    /// The audit service of the server that keeps a service's log.
+    pub(crate) fn audits(&self, service: Service) -> clients::AuditClient {
+        clients::audit(self.channel(service), self.caller.acting.clone())
+    }
+
+    /// The consultation service of the server that keeps a service's access log.
+    pub(crate) fn consultations(&self, service: Service) -> clients::ConsultationClient {
+        clients::consultation(self.channel(service), self.caller.acting.clone())
     }
 
     /// Makes a unary call, and makes it again where the server asks for that. Every write carries its request id, so

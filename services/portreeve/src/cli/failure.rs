@@ -182,6 +182,8 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::LogNotFound => "ask the server of the service whose log it is",
         R::PositionOutOfRange => "ask for a position or size within the log",
         R::AuditKeyMissing => "name a key file for the server with audit_key, where its database is not a folder",
+        R::JustificationRequired => "say why you read, with --justification",
+        R::AuditorUnnamed => "say who you are, with --member or a certificate that names you",
         R::RevocationListExpired => {
             "run it again later; the server's operator must give it the authority's new revocation list"
         }

@@ -13,6 +13,7 @@ pub(crate) mod clause;
 mod completions;
 mod config;
 pub(crate) mod connection;
+mod consultations;
 mod decide;
 pub(crate) mod failure;
 mod health;
@@ -64,6 +65,7 @@ enum Command {
     Watch(watch::Watch),
     Organisation(organisation::Organisation),
     Clause(clause::Clause),
+    Consultations(consultations::Consultations),
     Verify(verify::Verify),
     Health(health::Health),
     Pki(pki::Pki),
@@ -107,6 +109,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Watch(command) => command.run().await?,
         Command::Organisation(command) => command.run().await?,
         Command::Clause(command) => command.run().await?,
+        Command::Consultations(command) => command.run().await?,
         Command::Verify(command) => command.run().await?,
         Command::Health(command) => command.run().await?,
         Command::Pki(command) => command.run()?,

@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use portreeve_api::common::v1::{Disposition, Ground, ReferralNature, TargetKind};
+use portreeve_api::consultation::v1::ConsultationKind;
 use portreeve_api::decision::v1::{
     AccessObstacle, CaseStatus, CauseKind, DecisionKind, DecisionSource, GoneBy, Outcome, ProtectedContext, Restriction,
 };
@@ -70,6 +71,7 @@ words! {
     AccessObstacle = "ACCESS_OBSTACLE_",
     CaseStatus = "CASE_STATUS_",
     CauseKind = "CAUSE_KIND_",
+    ConsultationKind = "CONSULTATION_KIND_",
     DecisionKind = "DECISION_KIND_",
     DecisionSource = "DECISION_SOURCE_",
     Dimension = "DIMENSION_",

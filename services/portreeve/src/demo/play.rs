@@ -50,7 +50,8 @@ pub(super) async fn connect(server: &str, organisation: &str, roles: &[&str]) ->
     let name: OrganisationName =
         organisation.parse().map_err(|error| Failure::Failed(format!("{organisation} {error}")))?;
     let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
-    Session::connect(server, Caller::new(&name, Some("demo"), &roles)?, None).await
+    let caller = Caller::new(&name, Some("demo"), &roles)?.because("The demo of Portreeve");
+    Session::connect(server, caller, None).await
 }
 
 /// The request id for a step of the demo: the same each time, so that playing it again into the same data changes

@@ -35,6 +35,16 @@ impl ReferralFeed {
     }
 }
 
+/// Whose a change is; who takes part is everybody's to know.
+pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
+    match change.change.as_ref()? {
+        Change::Created(referral) | Change::Withdrawn(referral) | Change::Snapshot(referral) => {
+            Some(referral.name.as_str())
+        }
+        Change::OrganisationCreated(_) | Change::OrganisationUpdated(_) | Change::OrganisationSnapshot(_) => None,
+    }
+}
+
 /// The snapshot's keys: organisations by name, then referrals by position. The first byte tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;

@@ -8,6 +8,7 @@ mod referrals;
 
 use std::sync::Arc;
 
+use portreeve_consultation::Access;
 use portreeve_core::{Clock, IdSource, Principal, Result};
 use portreeve_core::{Error, token};
 use portreeve_runtime::barrier;
@@ -20,6 +21,7 @@ use crate::store::{Reads, SERVICE};
 /// The servers of `ReferralService` and `OrganisationService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
+    pub(crate) access: Arc<Access>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,

@@ -19,11 +19,11 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::referral_service_server::ReferralService;
 
 use super::convert::{read_draft, read_filter, write_referral};
-use super::feed::ReferralFeed;
+use super::feed::{ReferralFeed, agency};
 use super::{Rpc, next_page};
 use crate::domain::ledger::DraftField;
 use crate::domain::{Command, Event};
-use crate::store::{Filter, Query};
+use crate::store::{Filter, Query, SERVICE};
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -174,32 +174,36 @@ impl Rpc {
     }
 
     async fn get(&self, request: Request<wire::GetReferralRequest>) -> Result<wire::GetReferralResponse> {
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller();
         let message = request.into_inner();
         let mut violations = violations(&message);
         let name = violations.check("name", message.name.parse::<ReferralName>());
         let name = violations.finish(name)?;
-        may_read(&caller, Some(&name.agency))?;
+        may_read(caller, Some(&name.agency))?;
         let revisions = self.caught_up(&message.at_least).await?;
-        let found = self.parts.reads.referral(&caller, &name).await?.ok_or_else(|| match caller.scope() {
+        let found = self.parts.reads.referral(caller, &name).await?.ok_or_else(|| match caller.scope() {
             // A platform must not learn which referrals to others exist.
             Scope::Platform(_) => caller.denied(),
             _ => Error::new(Reason::ReferralNotFound, format!("there is no referral {name}")).with("name", &name),
         })?;
+        asking.rows([(found.name.agency.as_str(), found.name.id)]).await?;
         Ok(wire::GetReferralResponse { referral: Some(write_referral(&found)), revisions })
     }
 
     async fn list(&self, request: Request<wire::ListReferralsRequest>) -> Result<wire::ListReferralsResponse> {
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller();
         let message = request.into_inner();
         let selected =
-            Selected::read("ListReferrals", &caller, &message.parent, message.filter.as_ref(), violations(&message))?;
+            Selected::read("ListReferrals", caller, &message.parent, message.filter.as_ref(), violations(&message))?;
         let after = read_position(Page::decode(&message.page_token, selected.hash)?)?;
         let revisions = self.caught_up(&message.at_least).await?;
         let limit = page_size(message.page_size);
         let query = Query { filter: selected.filter, scope: caller.scope(), after, limit, unchanged_since: None };
         let found = self.parts.reads.referrals(&query).await?;
         let last = found.last().map(|referral| position_key(referral.created));
+        asking.rows(found.iter().map(|referral| (referral.name.agency.as_str(), referral.name.id))).await?;
         Ok(wire::ListReferralsResponse {
             next_page_token: next_page(selected.hash, found.len() == limit, last),
             referrals: found.iter().map(write_referral).collect(),
@@ -211,7 +215,8 @@ impl Rpc {
         &self,
         request: Request<wire::WatchReferralsRequest>,
     ) -> Result<Replies<wire::WatchReferralsResponse>> {
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let selected =
             Selected::read("WatchReferrals", &caller, &message.parent, message.filter.as_ref(), violations(&message))?;
@@ -220,6 +225,7 @@ impl Rpc {
         let log = std::sync::Arc::clone(&self.parts.log);
         let feed = ReferralFeed::new(std::sync::Arc::clone(&self.parts.reads), caller, selected.filter);
         let batches = watch::open(log, feed, selected.hash, start, self.settings.watch.clone()).await?;
+        let batches = asking.stream(SERVICE, batches, agency);
         Ok(Box::pin(batches.map(|batch| {
             batch.map(|batch| wire::WatchReferralsResponse {
                 changes: batch.changes,
@@ -236,7 +242,8 @@ impl Rpc {
         request: Request<wire::ListReferralChangesRequest>,
     ) -> Result<wire::ListReferralChangesResponse> {
         use wire::list_referral_changes_request::Start as From;
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let mut violations = violations(&message);
         let start = match &message.start {
@@ -253,6 +260,7 @@ impl Rpc {
         let log = std::sync::Arc::clone(&self.parts.log);
         let feed = ReferralFeed::new(std::sync::Arc::clone(&self.parts.reads), caller, selected.filter);
         let batch = watch::list(log, feed, selected.hash, start, page_size(message.page_size)).await?;
+        asking.batch(SERVICE, &batch, agency).await?;
         Ok(wire::ListReferralChangesResponse {
             changes: batch.changes,
             resume_token: batch.resume_token,

@@ -20,6 +20,8 @@ pub mod sqlite;
 
 /// The service's name, its log's and its schema's.
 pub const SERVICE: &str = "referral";
+/// The name of its access log.
+pub const ACCESS: &str = "referral-access";
 
 /// What a list or a stream of referrals selects. Empty lists select everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

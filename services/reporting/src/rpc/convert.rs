@@ -1,13 +1,13 @@
 //! Between the contract's messages and the domain, and how the cube's changes lie in the log.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use portreeve_api::common::v1 as common;
 use portreeve_api::common::v1::Progress;
 use portreeve_api::decision::v1 as decision;
 use portreeve_api::referral::v1 as referral;
 use portreeve_api::reporting::v1 as wire;
+use portreeve_core::audit::hex;
 use portreeve_core::name::{OrganisationKind, parse_owner};
 use portreeve_core::{Date, Error, Reason, Result, Violations, limits};
 use portreeve_runtime::wire::read_time;
@@ -517,13 +517,16 @@ pub(crate) fn write_report(computed: &Computed) -> Result<wire::Report> {
         ..wire::Report::default()
     };
     // The canonical form is the protobuf encoding of these three fields, in the order of their numbers.
-    for byte in Sha256::digest(report.encode_to_vec()) {
-        let _ = write!(report.digest, "{byte:02x}");
-    }
+    report.digest = hex(&Sha256::digest(report.encode_to_vec()));
     report.progress = Some(Progress { revisions: revisions.clone() });
     report.settled = *settled;
     report.definitions = measures();
     Ok(report)
+}
+
+/// The SHA-256 of a definition's protobuf encoding, in hexadecimal: by which the access log tells reports apart.
+pub(super) fn definition_digest(definition: Option<&wire::ReportDefinition>) -> String {
+    hex(&Sha256::digest(definition.map(Message::encode_to_vec).unwrap_or_default()))
 }
 
 /// The changes of a report's rows for the wire.

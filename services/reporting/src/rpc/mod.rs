@@ -9,6 +9,7 @@ mod reports;
 
 use std::sync::Arc;
 
+use portreeve_consultation::Access;
 use portreeve_core::token::Revision;
 use portreeve_core::{Clock, Date, Result};
 use portreeve_runtime::barrier;
@@ -24,6 +25,7 @@ const FOLLOWS: [&str; 2] = [Source::Referral.name(), Source::Decision.name()];
 /// The server of `ReportingService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
+    pub(crate) access: Arc<Access>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
 }

@@ -4,21 +4,25 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, TryStreamExt as _, stream};
 use portreeve_api::common::v1::Progress;
 use portreeve_api::reporting::v1 as wire;
+use portreeve_consultation::Asking;
 use portreeve_core::Result;
+use portreeve_core::consultation::Stretch;
+use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Batch, Start, filter_hash};
 use portreeve_runtime::wire::{principal, violations};
 use tonic::{Request, Response, Status};
 use wire::reporting_service_server::ReportingService;
 
-use super::convert::{Moment, read_definition, write_definition, write_deltas, write_report};
+use super::convert::{Moment, definition_digest, read_definition, write_definition, write_deltas, write_report};
 use super::feed::{Change, ReportFeed};
 use super::measures::measures;
 use super::{Rpc, export};
-use crate::domain::{Counts, Key, Permitted};
+use crate::domain::{Counts, Filter, Key, Permitted};
+use crate::store::SERVICE;
 
 type Replies<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
@@ -60,19 +64,22 @@ impl ReportingService for Rpc {
 
 impl Rpc {
     async fn query(&self, request: Request<wire::QueryReportRequest>) -> Result<wire::QueryReportResponse> {
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let mut violations = violations(&message);
         let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Told);
         let permitted = Permitted::new(&caller, violations.finish(definition)?)?;
         let report = write_report(&self.compute(&permitted, &message.at_least).await?)?;
         export::check_size(&report)?;
+        told(&asking, &permitted, &definition_digest(report.definition.as_ref()), None).await?;
         Ok(wire::QueryReportResponse { report: Some(report) })
     }
 
     async fn watch(&self, request: Request<wire::WatchReportRequest>) -> Result<Replies<wire::WatchReportResponse>> {
         use wire::watch_report_request::Start as From;
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let mut violations = violations(&message);
         let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Present);
@@ -98,14 +105,29 @@ impl Rpc {
             permitted: permitted.clone(),
         };
         let batches = watch::open(log, feed, hash, start, self.settings.watch.clone()).await?;
-        Ok(Box::pin(batches.filter_map(move |batch| {
-            let reply = batch.map(|batch| reply(&permitted, batch)).transpose();
-            std::future::ready(reply)
+        let definition = definition_digest(Some(&write_definition(permitted.definition())));
+        let recorded = Arc::new((asking, permitted.clone(), definition));
+        let replies = batches.try_filter_map(move |batch| {
+            let examined = batch.examined;
+            std::future::ready(Ok(reply(&permitted, batch).map(|reply| (examined, reply))))
+        });
+        // A message that only says how far the log was read shows nothing.
+        Ok(Box::pin(replies.and_then(move |((after, through), reply)| {
+            let recorded = Arc::clone(&recorded);
+            async move {
+                if reply.change.is_some() {
+                    let log = SERVICE.to_owned();
+                    let stretch = Stretch { log, after, through, rows: rows(&reply), snapshot: after == through };
+                    told(&recorded.0, &recorded.1, &recorded.2, Some(stretch)).await.or_status()?;
+                }
+                Ok(reply)
+            }
         })))
     }
 
     async fn export(&self, request: Request<wire::ExportReportRequest>) -> Result<Replies<wire::ExportReportResponse>> {
-        let caller = principal(&request)?;
+        let asking = self.access.ask(&request)?;
+        let caller = asking.caller().clone();
         let message = request.into_inner();
         let mut violations = violations(&message);
         let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Told);
@@ -115,8 +137,31 @@ impl Rpc {
             wire::ExportFormat::Json => export::json(&report)?,
             wire::ExportFormat::Csv | wire::ExportFormat::Unspecified => export::csv(&report),
         };
+        told(&asking, &permitted, &definition_digest(report.definition.as_ref()), None).await?;
         Ok(Box::pin(stream::iter(export::pieces(file).map(|data| Ok(wire::ExportReportResponse { data })))))
     }
+}
+
+/// Records that figures are about to be shown: of whom they are, and by which definition (its digest).
+async fn told(asking: &Asking, permitted: &Permitted, definition: &str, stretch: Option<Stretch>) -> Result<()> {
+    let Filter { agencies, platforms, .. } = &permitted.definition().filter;
+    let (kind, ids) = match agencies.as_slice() {
+        [] => (OrganisationKind::Platform, platforms),
+        _ => (OrganisationKind::Agency, agencies),
+    };
+    let owners = ids.iter().filter_map(|id| OrganisationName::new(kind, id).ok()).collect();
+    asking.figures(owners, definition, stretch).await
+}
+
+/// How many rows of figures a message of a stream shows.
+fn rows(reply: &wire::WatchReportResponse) -> i64 {
+    use wire::watch_report_response::Change as Told;
+    let rows = match &reply.change {
+        Some(Told::Snapshot(report)) => report.rows.len(),
+        Some(Told::Delta(delta)) => delta.rows.len(),
+        None => 0,
+    };
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 /// The message for a batch. None for the empty one that ends a snapshot: the report before it was the whole of it.

@@ -17,6 +17,8 @@ pub mod sqlite;
 
 /// The service's name, its log's and its schema's.
 pub const SERVICE: &str = "reporting";
+/// The name of its access log.
+pub const ACCESS: &str = "reporting-access";
 
 /// The cells that a definition selects, added up, with where everything stood at that very moment.
 #[derive(Clone, Debug)]

@@ -2,26 +2,49 @@
 
 pub mod key;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use portreeve_api::audit::v1 as wire;
 use portreeve_core::audit::{Checkpoint, Claim, Hash, SigningKey, Tree, checkpoint};
-use portreeve_core::name::OrganisationKind;
+use portreeve_core::consultation::{Reading, Shown, Stretch, What, may_see};
+use portreeve_core::name::{OrganisationKind, OrganisationName};
+use portreeve_core::principal::Scope;
 use portreeve_core::token::{Epoch, Page, fingerprint};
 use portreeve_core::{Error, Principal, Reason, Result, limits};
-use portreeve_storage::{EventLog, LoggedEvent};
+use portreeve_storage::{EventLog, LoggedEvent, StoredEvent};
 use tonic::{Request, Response, Status};
 use wire::audit_service_server::{AuditService, AuditServiceServer};
 
 use crate::barrier;
+use crate::reading::{AccessLog, reading};
 use crate::status::IntoStatus as _;
 use crate::wire::{page_size, position_key, principal, read_position, violations, write_time};
+
+/// What a log is about: who may read its events follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// What agencies and platforms do. Theirs to read; what is no agency's is public.
+    Dealings,
+    /// Figures of everybody, of which reports show each what it may see. The log itself is the suite's own.
+    Figures,
+    /// Who read what.
+    Readings,
+}
+
+/// A log of this process, and what is told of every read of it.
+#[derive(Clone)]
+struct Kept {
+    subject: Subject,
+    log: Arc<dyn EventLog>,
+    access: Arc<dyn AccessLog>,
+}
 
 /// The logs of this process, and the key that their checkpoints are signed with.
 #[derive(Clone)]
 pub struct Audit {
-    logs: Vec<Arc<dyn EventLog>>,
+    logs: Vec<Kept>,
     key: Option<SigningKey>,
 }
 
@@ -31,9 +54,9 @@ impl Audit {
         Self { logs: Vec::new(), key }
     }
 
-    /// Adds a log.
-    pub fn add(&mut self, log: Arc<dyn EventLog>) {
-        self.logs.push(log);
+    /// Adds a log, with what is told of every read of it.
+    pub fn add(&mut self, subject: Subject, log: &Arc<dyn EventLog>, access: Arc<dyn AccessLog>) {
+        self.logs.push(Kept { subject, log: Arc::clone(log), access });
     }
 
     /// The server of `AuditService`.
@@ -43,11 +66,15 @@ impl Audit {
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }
 
-    fn log(&self, name: &str) -> Result<&dyn EventLog> {
-        let found = self.logs.iter().find(|log| name.strip_prefix("logs/") == Some(log.name()));
-        found.map(AsRef::as_ref).ok_or_else(|| {
+    fn kept(&self, name: &str) -> Result<&Kept> {
+        let found = self.logs.iter().find(|kept| name.strip_prefix("logs/") == Some(kept.log.name()));
+        found.ok_or_else(|| {
             Error::new(Reason::LogNotFound, format!("this server does not keep {name}")).with("log", name)
         })
+    }
+
+    fn log(&self, name: &str) -> Result<&dyn EventLog> {
+        self.kept(name).map(|kept| kept.log.as_ref())
     }
 
     /// The log's tree as it is, and the key to sign it with.
@@ -79,10 +106,13 @@ impl Audit {
         &self,
         request: Request<wire::GetInclusionProofRequest>,
     ) -> Result<wire::GetInclusionProofResponse> {
-        let caller = principal(&request)?;
+        let reading = reading(&request)?;
+        let caller = &reading.principal;
         let message = request.into_inner();
         violations(&message).into_result()?;
-        let log = self.log(&message.log)?;
+        let kept = self.kept(&message.log)?;
+        kept.access.check(&reading)?;
+        let log = kept.log.as_ref();
         let revisions = barrier::caught_up(log, &[], &message.at_least).await?;
         let grown = self.grown(log).await?;
         let size = grown.size(message.size)?;
@@ -92,18 +122,16 @@ impl Audit {
         }
         let logged = log.entries(position - 1, 1).await?.pop().filter(|logged| logged.event.position == position);
         let logged = logged.ok_or_else(|| Error::internal(format!("the log has lost event {position}")))?;
-        if !shows(&caller, &logged)
+        if !kept.shows(caller, &logged.event)
             && !matches!(caller.kind(), OrganisationKind::Oversight | OrganisationKind::Operator)
         {
             return Err(caller.denied());
         }
         let hashes = log.proof(Claim::Inclusion { size, position }).await?;
-        Ok(wire::GetInclusionProofResponse {
-            entry: Some(write_entry(&caller, &logged)),
-            hashes: write_hashes(hashes),
-            checkpoint: grown.sign(log, size).await?,
-            revisions,
-        })
+        let checkpoint = grown.sign(log, size).await?;
+        kept.record(&reading, std::slice::from_ref(&logged)).await?;
+        let entry = Some(kept.write(caller, &logged));
+        Ok(wire::GetInclusionProofResponse { entry, hashes: write_hashes(hashes), checkpoint, revisions })
     }
 
     async fn consistency(
@@ -126,12 +154,14 @@ impl Audit {
     }
 
     async fn entries(&self, request: Request<wire::ListLogEntriesRequest>) -> Result<wire::ListLogEntriesResponse> {
-        let caller = principal(&request)?;
+        let reading = reading(&request)?;
         let message = request.into_inner();
         violations(&message).into_result()?;
         let query = fingerprint(&[b"ListLogEntries", message.parent.as_bytes()]);
         let after = read_position(Page::decode(&message.page_token, query)?)?;
-        let log = self.log(&message.parent)?;
+        let kept = self.kept(&message.parent)?;
+        kept.access.check(&reading)?;
+        let log = kept.log.as_ref();
         let revisions = barrier::caught_up(log, &[], &message.at_least).await?;
         let limit = page_size(message.page_size);
         let found = log.entries(after, limit).await?;
@@ -145,8 +175,9 @@ impl Audit {
         let more = count < found.len() || found.len() == limit;
         let sent = found.get(..count).unwrap_or_default();
         let last = sent.last().filter(|_| more).map(|logged| position_key(logged.event.position));
+        kept.record(&reading, sent).await?;
         Ok(wire::ListLogEntriesResponse {
-            entries: sent.iter().map(|logged| write_entry(&caller, logged)).collect(),
+            entries: sent.iter().map(|logged| kept.write(&reading.principal, logged)).collect(),
             next_page_token: last.map(|after| Page { query, after }.encode()).unwrap_or_default(),
             revisions,
         })
@@ -192,22 +223,57 @@ fn beyond(position: i64, size: i64) -> Error {
         .with("size", size)
 }
 
-/// Whether the caller may read what an event says.
-fn shows(caller: &Principal, logged: &LoggedEvent) -> bool {
-    caller.scope().allows(&logged.event.agency, &logged.event.platform)
+impl Kept {
+    /// Whether the caller may read what an event says.
+    fn shows(&self, caller: &Principal, event: &StoredEvent) -> bool {
+        let scope = caller.scope();
+        match self.subject {
+            Subject::Dealings => scope.allows(&event.agency, &event.platform),
+            Subject::Figures => scope == Scope::All,
+            Subject::Readings => {
+                let owner = owner(event).map(|owner| owner.to_string()).unwrap_or_default();
+                scope == Scope::All || may_see(caller, &owner, &event.actor)
+            }
+        }
+    }
+
+    fn write(&self, caller: &Principal, logged: &LoggedEvent) -> wire::LogEntry {
+        let event = &logged.event;
+        let content = self.shows(caller, event).then(|| wire::LogEntryContent {
+            recorded_at: Some(write_time(event.recorded_at)),
+            agency: event.agency.clone(),
+            platform: event.platform.clone(),
+            actor: event.actor.clone(),
+            body: event.body.clone(),
+        });
+        let leaf_hash = logged.leaf.map(|leaf| leaf.to_vec().into()).unwrap_or_default();
+        wire::LogEntry { position: event.position, leaf_hash, content }
+    }
+
+    /// Records whose events the caller is about to be shown the content of.
+    async fn record(&self, reading: &Reading, sent: &[LoggedEvent]) -> Result<()> {
+        let mut of = BTreeMap::<Option<OrganisationName>, i64>::new();
+        for LoggedEvent { event, .. } in sent {
+            // What is no agency's is everybody's to know, but for the figures and the readings.
+            let public = self.subject == Subject::Dealings && event.agency.is_empty();
+            if !public && self.shows(&reading.principal, event) {
+                *of.entry(owner(event)).or_default() += 1;
+            }
+        }
+        let (Some(first), Some(last)) = (sent.first(), sent.last()) else { return Ok(()) };
+        let (after, through) = (first.event.position - 1, last.event.position);
+        let shown = of.into_iter().map(|(owner, rows)| {
+            let log = self.log.name().to_owned();
+            Shown { owner, what: What::Stretch(Stretch { log, after, through, rows, snapshot: false }) }
+        });
+        self.access.record(reading, shown.collect()).await
+    }
 }
 
-fn write_entry(caller: &Principal, logged: &LoggedEvent) -> wire::LogEntry {
-    let event = &logged.event;
-    let content = shows(caller, logged).then(|| wire::LogEntryContent {
-        recorded_at: Some(write_time(event.recorded_at)),
-        agency: event.agency.clone(),
-        platform: event.platform.clone(),
-        actor: event.actor.clone(),
-        body: event.body.clone(),
-    });
-    let leaf_hash = logged.leaf.map(|leaf| leaf.to_vec().into()).unwrap_or_default();
-    wire::LogEntry { position: event.position, leaf_hash, content }
+/// Whose an event is: an agency's, else a platform's.
+fn owner(event: &StoredEvent) -> Option<OrganisationName> {
+    let of = |kind, id: &str| OrganisationName::new(kind, id).ok();
+    of(OrganisationKind::Agency, &event.agency).or_else(|| of(OrganisationKind::Platform, &event.platform))
 }
 
 fn write_hashes(hashes: Vec<Hash>) -> Vec<bytes::Bytes> {

@@ -17,7 +17,7 @@ use tonic::metadata::MetadataMap;
 use super::errors::trailers;
 use super::methods::Methods;
 use super::{Around, Inner, Next};
-use crate::caller::principal;
+use crate::caller::{principal, statement};
 use crate::identity::tokens::expired;
 use crate::identity::{Identity, Known, Peer};
 use crate::status::status;
@@ -49,6 +49,18 @@ impl Caller {
         }
     }
 
+    /// Who calls, and why: the latter by the caller's own account on a secured server too.
+    async fn read(&self, request: &mut Request<Body>) -> Result<Option<Timestamp>> {
+        let Known { principal, until } = self.known(request).await?;
+        let metadata = MetadataMap::from_headers(std::mem::take(request.headers_mut()));
+        let why = statement(&metadata);
+        *request.headers_mut() = metadata.into_headers();
+        tracing::Span::current().record("principal", tracing::field::display(&principal));
+        request.extensions_mut().insert(why?);
+        request.extensions_mut().insert(principal);
+        Ok(until)
+    }
+
     /// How long from now until an instant of the server's clock.
     fn rest(&self, until: Timestamp) -> Duration {
         let micros = until.micros().saturating_sub(self.clock.now().micros());
@@ -62,10 +74,9 @@ impl Around for Caller {
         if method.infrastructure {
             return next.run(request).await;
         }
-        match self.known(&mut request).await {
-            Ok(Known { principal, until }) => {
-                tracing::Span::current().record("principal", tracing::field::display(&principal));
-                request.extensions_mut().insert(principal);
+        match self.read(&mut request).await {
+            Ok(until) => {
+                request.extensions_mut().insert(Arc::clone(&method));
                 let response = next.run(request).await;
                 match until.filter(|_| method.streaming) {
                     Some(until) => {

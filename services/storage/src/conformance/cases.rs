@@ -97,6 +97,21 @@ pub async fn a_request_is_remembered_past_compaction(database: &Database) {
     assert_eq!((again.replayed, &again.events), (true, &first.events));
 }
 
+/// What is said without a guard happens each time, and leaves no memory of a request.
+pub async fn without_a_guard_each_counts(database: &Database) {
+    let opened = open(database).await.unwrap();
+    let each = || Envelope {
+        principal: caller(),
+        guard: Guard::None,
+        command: Command::Append { key: "k".into(), texts: vec!["x".into()] },
+    };
+    let first = opened.writer.submit(each()).await.unwrap();
+    let results = opened.writer.submit_all(vec![each(), append("k", "y"), each()]).await.unwrap();
+    let positions = results.iter().map(|result| result.as_ref().unwrap().position).collect::<Vec<_>>();
+    assert_eq!((first.position, first.replayed, positions), (1, false, vec![2, 3, 4]));
+    assert_eq!(log_texts(&opened).await, ["k=x", "k=x", "k=y", "k=x"]);
+}
+
 /// A refused command fails alone, leaves nothing behind and may be repeated; one that has nothing to do succeeds.
 pub async fn one_failure_fails_alone(database: &Database) {
     let opened = open(database).await.unwrap();

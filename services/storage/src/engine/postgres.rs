@@ -43,7 +43,8 @@ pub async fn open(url: &str, service: &'static str) -> Result<Engine> {
         .map_err(|_| Error::new(Reason::RequestInvalid, "the database URL cannot be read"))?
         .application_name(&format!("portreeve-{service}"))
         .options([
-            ("search_path", service),
+            // Quoted, since the name of an access log has a hyphen.
+            ("search_path", format!("\"{service}\"").as_str()),
             ("synchronous_commit", "on"),
             ("statement_timeout", "60000"),
             ("lock_timeout", "30000"),
@@ -69,7 +70,7 @@ async fn make_schema(pool: &Pool<Db>, service: &'static str) -> sqlx::Result<()>
     if sqlx::query_scalar::<_, bool>(exists).bind(service).fetch_one(pool).await? {
         return Ok(());
     }
-    let create = format!("CREATE SCHEMA IF NOT EXISTS {service}");
+    let create = format!("CREATE SCHEMA IF NOT EXISTS \"{service}\"");
     match sqlx::query(sqlx::AssertSqlSafe(create)).execute(pool).await {
         // A replica that started at the same moment was first.
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(()),

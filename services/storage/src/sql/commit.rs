@@ -117,7 +117,7 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
         let conn: &mut Conn = &mut tx;
         let requests = batch.iter().filter_map(|envelope| match &envelope.guard {
             Guard::Request { request_id, .. } => Some(*request_id),
-            Guard::Follow { .. } => None,
+            Guard::Follow { .. } | Guard::None => None,
         });
         let mut reads = Reads::new();
         // First of all, so that what follows is read while it is held.
@@ -280,6 +280,7 @@ struct Work<L: Ledger> {
 impl<L: Ledger> Work<L> {
     fn take(&mut self, envelope: &Envelope<L::Command>, now: portreeve_core::Timestamp) -> Result<Taken> {
         match &envelope.guard {
+            Guard::None => self.decide(envelope, now),
             Guard::Request { request_id, hash } => {
                 let key = (*request_id, envelope.principal.organisation().to_string());
                 if let Some(taken) = self.replay(&key, hash)? {

@@ -41,6 +41,9 @@ pub(super) struct Log {
     /// The log
     #[arg(long = "log", value_enum, default_value_t = Service::Referral, conflicts_with = "file")]
     service: Service,
+    /// Its access log instead: who read what
+    #[arg(long, conflicts_with = "file")]
+    access: bool,
     /// The key that verifies checkpoints, NAME+ID+KEY, or a file with it; without it, the one that the server names
     #[arg(long)]
     verifier: Option<String>,
@@ -98,7 +101,7 @@ impl Log {
 
     async fn online(&self, key: Option<String>) -> Result<()> {
         let session = self.connection.open(None).await?;
-        let log = format!("logs/{}", self.service);
+        let log = format!("logs/{}{}", self.service, if self.access { "-access" } else { "" });
         let request = GetCheckpointRequest { log: log.clone(), ..GetCheckpointRequest::default() };
         let asked = session.call(|| {
             let (mut client, request) = (session.audits(self.service), request.clone());

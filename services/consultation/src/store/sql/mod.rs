@@ -1,0 +1,29 @@
+//! The statements of an access log, written once and compiled for each engine.
+
+pub mod reads;
+pub mod tables;
+
+use std::sync::Arc;
+
+use portreeve_core::token::Epoch;
+use portreeve_core::{Clock, Result};
+use portreeve_storage::Parts;
+
+use super::engine::sql::{Insert, Script, Store};
+use super::engine::{Conn, Db, Engine};
+use crate::domain::Ledger;
+use crate::store::Opened;
+
+/// Opens the store on this engine.
+pub async fn open(engine: Engine, name: &'static str, clock: Arc<dyn Clock>, epoch: Epoch) -> Result<Opened> {
+    let store = Store::<Ledger, tables::Tables>::open(engine, name, super::migrations(), clock, epoch).await?;
+    let (writer, task) = store.writer();
+    Ok((Parts { writer, log: store.log(), reads: Arc::new(reads::Reads::new(store)) }, task))
+}
+
+/// Every statement with its name, for preparing them in a test.
+pub fn statements() -> Vec<(&'static str, String)> {
+    let mut all = tables::statements();
+    all.extend(reads::statements());
+    all
+}
