@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use portreeve_api::clients::{
     self, Acting, AuditClient, ConsultationClient, DecisionClient, OrganisationClient, PolicyClient, ReferralClient,
-    ReportingClient,
+    ReportingClient, SigningClient,
 };
 use portreeve_api::reporting::v1::{QueryReportRequest, Report, ReportDefinition};
 use tonic::transport::Channel;
@@ -57,6 +57,11 @@ impl Client {
     /// `OrganisationService`.
     pub fn organisations(&self) -> OrganisationClient {
         clients::organisation(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `SigningService`.
+    pub fn signing(&self) -> SigningClient {
+        clients::signing(self.channel.clone(), self.acting.clone())
     }
 
     /// `DecisionService`.

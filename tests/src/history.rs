@@ -97,6 +97,8 @@ fn referral_item(change: referral::ReferralChange) -> Item {
         Change::Snapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::OrganisationCreated(it) => ("organisation created", false, it.name.clone(), format!("{it:?}")),
         Change::OrganisationUpdated(it) => ("organisation updated", false, it.name.clone(), format!("{it:?}")),
+        Change::SigningProfileChanged(it) => ("signing profile changed", false, it.name.clone(), format!("{it:?}")),
+        Change::SigningProfileSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::OrganisationSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
     };
     let recorded = sample::micros(change.recorded_at.as_ref());

@@ -57,6 +57,7 @@ pub fn draft(platform: &str, tag: &str) -> referral::ReferralDraft {
         statement_language: "en".into(),
         content_language: "sq".into(),
         occurred_at: None,
+        signature: None,
     }
 }
 

@@ -301,6 +301,7 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         statement_language: "English, please".into(),
         content_language: "?".into(),
         occurred_at: Some(sample::time("2030-01-01")),
+        signature: None,
     };
     let wrong = [
         "platform",

@@ -25,6 +25,7 @@ use crate::decision::v1::decision_service_client::DecisionServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
 use crate::referral::v1::referral_service_client::ReferralServiceClient;
+use crate::referral::v1::signing_service_client::SigningServiceClient;
 use crate::reporting::v1::reporting_service_client::ReportingServiceClient;
 
 /// The metadata key of the acting organisation: `agencies/nca`.
@@ -133,6 +134,8 @@ pub type Transport = InterceptedService<Channel, Acting>;
 pub type OrganisationClient = OrganisationServiceClient<Transport>;
 /// A client of the referral service.
 pub type ReferralClient = ReferralServiceClient<Transport>;
+/// A client of the service of signing keys.
+pub type SigningClient = SigningServiceClient<Transport>;
 /// A client of the decision service.
 pub type DecisionClient = DecisionServiceClient<Transport>;
 /// A client of the policy service.
@@ -174,6 +177,8 @@ constructors! {
     organisation: OrganisationServiceClient as OrganisationClient;
     /// A client of the referral service.
     referral: ReferralServiceClient as ReferralClient;
+    /// A client of the service of signing keys.
+    signing: SigningServiceClient as SigningClient;
     /// A client of the decision service.
     decision: DecisionServiceClient as DecisionClient;
     /// A client of the policy service.

@@ -4,6 +4,7 @@
 //! - [`common`], [`audit`], [`consultation`], [`referral`], [`decision`], [`reporting`]: the generated code, by package.
 //! - [`validate`]: every rule of the contract that a request breaks.
 //! - [`clients`]: clients with the right limits that say who is acting.
+//! - [`signing`]: what an agency's signature covers.
 //! - [`watch`]: streams that outlive their connections.
 
 /// Includes a package's code, as prost and tonic generate it, with the lints that it does not keep.
@@ -18,6 +19,7 @@ macro_rules! generated_package {
 }
 
 pub mod clients;
+pub mod signing;
 pub mod validate;
 pub mod watch;
 

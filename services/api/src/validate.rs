@@ -75,6 +75,12 @@ const PATTERNS: &[(&str, &str)] = &[
         "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
         "a referral's name: agencies/{agency}/referrals/{uuid}",
     ),
+    ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/signingProfile$", "agencies/{agency}/signingProfile"),
+    (
+        "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/signingKeys/[a-z][a-z0-9-]{0,30}[a-z0-9]$",
+        "a signing key's name: agencies/{agency}/signingKeys/{kid}",
+    ),
+    ("^[A-Za-z0-9_-]+[.][.][A-Za-z0-9_-]+$", "a JWS with detached payload: BASE64URL(header)..BASE64URL(signature)"),
     ("^platforms/[a-z][a-z0-9-]{0,30}[a-z0-9]$", "a platform's name: platforms/{platform}"),
     ("^platforms/(-|[a-z][a-z0-9-]{0,30}[a-z0-9])$", "a platform's name, platforms/{platform}, or platforms/- for all"),
     (

@@ -137,6 +137,16 @@ reasons! {
     JustificationRequired = "JUSTIFICATION_REQUIRED" => FailedPrecondition,
     /// Who reads an access log must say who that is.
     AuditorUnnamed = "AUDITOR_UNNAMED" => PermissionDenied,
+    /// The agency's key did not make the referral's signature over what the referral says.
+    SignatureInvalid = "SIGNATURE_INVALID" => InvalidArgument,
+    /// The agency has no signing key of that id.
+    SignatureKeyUnknown = "SIGNATURE_KEY_UNKNOWN" => NotFound,
+    /// The signing key is not in force: not yet, no more, or revoked.
+    SignatureKeyExpired = "SIGNATURE_KEY_EXPIRED" => FailedPrecondition,
+    /// The agency demands that its referrals are signed, and this one is not.
+    SignatureRequired = "SIGNATURE_REQUIRED" => FailedPrecondition,
+    /// The agency has another signing key of that id.
+    SigningKeyExists = "SIGNING_KEY_EXISTS" => AlreadyExists,
     /// The server's list of revoked certificates is past its end, so that it takes no certificate.
     RevocationListExpired = "REVOCATION_LIST_EXPIRED" => Unavailable,
     /// The keys of the tokens' issuer could not be had for too long, so that no token is taken.

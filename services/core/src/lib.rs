@@ -13,6 +13,7 @@ pub mod limits;
 pub mod location;
 pub mod name;
 pub mod principal;
+pub mod signature;
 pub mod time;
 pub mod token;
 pub mod vocabulary;

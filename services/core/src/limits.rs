@@ -44,6 +44,12 @@ pub const BATCH_DECISIONS_MAX: usize = 500;
 pub const PLATFORM_HOSTS_MAX: usize = 64;
 /// Characters of a target's URL.
 pub const URL_CHARS_MAX: usize = 2_048;
+/// Characters of a referral's signature.
+pub const SIGNATURE_CHARS_MAX: usize = 1_024;
+/// Signing keys that one agency registers, revoked and expired ones among them.
+pub const SIGNING_KEYS_MAX: usize = 64;
+/// Days for which a signing key may be valid: three years and a day.
+pub const SIGNING_KEY_DAYS_MAX: i64 = 1_096;
 /// Rows of a page when the caller names no size.
 pub const PAGE_ROWS_DEFAULT: usize = 50;
 /// Rows of a page at most; a larger size is taken as this one (AIP-158).

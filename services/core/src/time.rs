@@ -34,6 +34,11 @@ impl Timestamp {
         (self.0.div_euclid(1_000_000), nanos)
     }
 
+    /// RFC 3339 in UTC with six digits of a second, always: the one spelling of an instant that is signed.
+    pub fn to_rfc3339_micros(self) -> String {
+        jiff::Timestamp::from_microsecond(self.0).map(|instant| format!("{instant:.6}")).unwrap_or_default()
+    }
+
     /// The UTC day in which the instant lies.
     pub fn date(self) -> Date {
         Date(i32::try_from(self.0.div_euclid(DAY_MICROS)).unwrap_or_default())

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use portreeve_api::referral::v1::organisation_service_server::OrganisationServiceServer;
 use portreeve_api::referral::v1::referral_service_server::ReferralServiceServer;
+use portreeve_api::referral::v1::signing_service_server::SigningServiceServer;
 use portreeve_consultation as consultation;
 use portreeve_core::consultation::Policy;
 use portreeve_core::{Clock, IdSource, Result, limits};
@@ -65,6 +66,7 @@ impl Service {
     pub fn routes(&self, server: &mut portreeve_runtime::server::Builder) {
         server.add(self.referrals());
         server.add(self.organisations());
+        server.add(self.signing());
     }
 
     /// The server of `ReferralService`.
@@ -77,6 +79,13 @@ impl Service {
     /// The server of `OrganisationService`.
     pub fn organisations(&self) -> OrganisationServiceServer<Rpc> {
         OrganisationServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `SigningService`.
+    pub fn signing(&self) -> SigningServiceServer<Rpc> {
+        SigningServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

@@ -83,8 +83,9 @@ impl Store {
             statement: "Crossings are offered.".into(),
             statement_language: "en".into(),
             content_language: "sq".into(),
+            signature: None,
         };
-        NewReferral { said: Arc::new(said), occurred_at: Some("2026-01-01".parse().unwrap()) }
+        NewReferral { said: Arc::new(said), occurred_at: Some("2026-01-01".parse().unwrap()), signed: None }
     }
 
     async fn refer(&self, draft: NewReferral) -> Result<Outcome<Event>, Error> {

@@ -19,6 +19,7 @@ const EVERYBODY: &[Role] = &[
     Role::Operator,
     Role::Service,
 ];
+const APPROVER: &[Role] = &[Role::Approver];
 const OFFICER: &[Role] = &[Role::Officer];
 const REVIEWER: &[Role] = &[Role::Reviewer];
 const POLICY_EDITOR: &[Role] = &[Role::PolicyEditor];
@@ -50,6 +51,15 @@ const TABLE: &[(&str, &[Permitted])] = &[
             ("ListReferrals", EVERYBODY),
             ("WatchReferrals", EVERYBODY),
             ("ListReferralChanges", EVERYBODY),
+        ],
+    ),
+    (
+        "portreeve.referral.v1.SigningService",
+        &[
+            ("GetSigningProfile", EVERYBODY),
+            ("AddSigningKey", APPROVER),
+            ("RevokeSigningKey", APPROVER),
+            ("SetSigningPolicy", APPROVER),
         ],
     ),
     (
@@ -141,7 +151,8 @@ mod tests {
     use crate::layers::methods::Methods;
 
     /// What each role may do beyond reading, said once more by hand.
-    const WRITES: [(Role, &[&str]); 5] = [
+    const WRITES: [(Role, &[&str]); 6] = [
+        (Role::Approver, &["AddSigningKey", "RevokeSigningKey", "SetSigningPolicy"]),
         (Role::Officer, &["BatchCreateReferrals", "CreateReferral", "ImportReferrals", "WithdrawReferral"]),
         (Role::Import, &["ImportReferrals"]),
         (Role::Reviewer, &["AcknowledgeCases", "BatchRecordDecisions", "RecordDecision"]),

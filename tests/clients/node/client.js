@@ -8,6 +8,7 @@ import path from 'node:path'
 
 import grpc from '@grpc/grpc-js'
 import loader from '@grpc/proto-loader'
+import * as jose from 'jose'
 
 const [address, contract] = process.argv.slice(2)
 const AGENCY = 'agencies/node'
@@ -20,6 +21,7 @@ const packages = grpc.loadPackageDefinition(
     [
       'portreeve/referral/v1/organisation_service.proto',
       'portreeve/referral/v1/referral_service.proto',
+      'portreeve/referral/v1/signing_service.proto',
       'portreeve/decision/v1/decision_service.proto',
       'portreeve/reporting/v1/reporting_service.proto',
       'google/rpc/status.proto',
@@ -39,6 +41,7 @@ const { referral, decision, reporting } = packages.portreeve
 const client = (Service) => new Service(address, grpc.credentials.createInsecure())
 const organisations = client(referral.v1.OrganisationService)
 const referrals = client(referral.v1.ReferralService)
+const signing = client(referral.v1.SigningService)
 const decisions = client(decision.v1.DecisionService)
 const reports = client(reporting.v1.ReportingService)
 
@@ -180,3 +183,60 @@ const { report } = await call(reports, 'QueryReport', ANALYST, {
 assert.equal(report.total.counts.referred, 1)
 assert.equal(report.total.counts.other, 1)
 assert.equal(report.rows.length, 1)
+
+// A referral that another library than the server's signs, and its case, which that library verifies.
+const canonical = (said, agency) => {
+  const members = {
+    type: 'portreeve.referral.v1.ReferralDraft',
+    agency,
+    platform: said.platform,
+    target_kind: said.target.kind,
+    url: said.target.url,
+    native_id: said.target.native_id ?? '',
+    nature: said.nature,
+    ground: said.ground,
+    legal_basis_code: said.legal_basis.code ?? '',
+    legal_basis_statute: said.legal_basis.statute,
+    legal_basis_section: said.legal_basis.section,
+    statement_of_reasons: said.statement_of_reasons,
+    statement_language: said.statement_language,
+    content_language: said.content_language ?? '',
+    occurred_at: '',
+  }
+  // RFC 8785, which for an object of texts is JSON with sorted names.
+  return new TextEncoder().encode(JSON.stringify(members, Object.keys(members).sort()))
+}
+const pair = await jose.generateKeyPair('EdDSA', { extractable: true })
+const { x } = await jose.exportJWK(pair.publicKey)
+await call(signing, 'AddSigningKey', AGENCY, {
+  parent: AGENCY,
+  kid: 'node',
+  signing_key: {
+    public_key: jose.base64url.decode(x),
+    valid_until: { seconds: Math.floor(Date.now() / 1000) + 86_400 },
+  },
+  request_id: randomUUID(),
+})
+const said = { ...draft('signed'), statement_of_reasons: 'Offers "crossings" \u2014 caf\u00e9,\n\u{1f6a2}' }
+const jws = await new jose.CompactSign(canonical(said, AGENCY))
+  .setProtectedHeader({ alg: 'EdDSA', kid: 'node', iat: Math.floor(Date.now() / 1000) })
+  .sign(pair.privateKey)
+said.signature = { jws: jws.replace(/[.].*[.]/, '..') }
+const create = (referral) =>
+  call(referrals, 'CreateReferral', AGENCY, { parent: AGENCY, referral, request_id: randomUUID() })
+const signed = await create(said)
+const { case: received } = await call(decisions, 'GetCase', PLATFORM, {
+  name: `${PLATFORM}/cases/${signed.referral.name.split('/').at(-1)}`,
+  at_least: [signed.revision],
+})
+const { profile } = await call(signing, 'GetSigningProfile', PLATFORM, { name: `${AGENCY}/signingProfile` })
+const key = await jose.importJWK({
+  kty: 'OKP',
+  crv: 'Ed25519',
+  alg: 'EdDSA',
+  x: jose.base64url.encode(profile.keys[0].public_key),
+})
+const payload = jose.base64url.encode(canonical(received, received.agency))
+await jose.compactVerify(received.signature.jws.replace('..', `.${payload}.`), key)
+const forged = await refused(create({ ...said, statement_of_reasons: `${said.statement_of_reasons}.` }))
+assert.deepEqual([forged.code, forged.ErrorInfo.reason], [grpc.status.INVALID_ARGUMENT, 'SIGNATURE_INVALID'])

@@ -3,10 +3,15 @@
 usage: client.py HOST:PORT, with the generated code on PYTHONPATH
 """
 
+import base64
+import json
 import sys
+import time
 import uuid
 
 import grpc
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from google.protobuf import descriptor_pool, message_factory
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -19,6 +24,7 @@ from portreeve.common.v1 import watch_pb2
 from portreeve.decision.v1 import decision_pb2, decision_service_pb2, decision_service_pb2_grpc
 from portreeve.referral.v1 import organisation_pb2, organisation_service_pb2, organisation_service_pb2_grpc
 from portreeve.referral.v1 import referral_pb2, referral_service_pb2, referral_service_pb2_grpc
+from portreeve.referral.v1 import signature_pb2, signing_service_pb2, signing_service_pb2_grpc
 from portreeve.reporting.v1 import report_pb2, reporting_service_pb2, reporting_service_pb2_grpc
 
 AGENCY, PLATFORM, ANALYST = "agencies/python", "platforms/python", "oversightBodies/python"
@@ -27,6 +33,7 @@ SECONDS = 20
 channel = grpc.insecure_channel(sys.argv[1])
 organisations = organisation_service_pb2_grpc.OrganisationServiceStub(channel)
 referrals = referral_service_pb2_grpc.ReferralServiceStub(channel)
+signing = signing_service_pb2_grpc.SigningServiceStub(channel)
 decisions = decision_service_pb2_grpc.DecisionServiceStub(channel)
 reports = reporting_service_pb2_grpc.ReportingServiceStub(channel)
 
@@ -192,6 +199,64 @@ def figures(revisions):
     assert counts.closed + counts.not_in_breach + counts.undecided + counts.other == counts.referred
 
 
+def canonical(said, agency, occurred_at):
+    """What is signed of a draft or a case: RFC 8785, which for an object of texts is JSON with sorted names."""
+    members = {
+        "type": "portreeve.referral.v1.ReferralDraft",
+        "agency": agency,
+        "platform": said.platform,
+        "target_kind": words.TargetKind.Name(said.target.kind),
+        "url": said.target.url,
+        "native_id": said.target.native_id,
+        "nature": words.ReferralNature.Name(said.nature),
+        "ground": words.Ground.Name(said.ground),
+        "legal_basis_code": said.legal_basis.code,
+        "legal_basis_statute": said.legal_basis.statute,
+        "legal_basis_section": said.legal_basis.section,
+        "statement_of_reasons": said.statement_of_reasons,
+        "statement_language": said.statement_language,
+        "content_language": said.content_language,
+        "occurred_at": occurred_at,
+    }
+    return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def sign():
+    """Signs a referral with another library than the server's, and verifies its case with it."""
+    private = Ed25519PrivateKey.generate()
+    key = signature_pb2.SigningKey(public_key=private.public_key().public_bytes_raw())
+    key.valid_until.GetCurrentTime()
+    key.valid_until.seconds += 86_400
+    request = signing_service_pb2.AddSigningKeyRequest(
+        parent=AGENCY, kid="python", signing_key=key, request_id=request_id()
+    )
+    signing.AddSigningKey(request, **acting(AGENCY))
+
+    signed = draft("signed")
+    signed.statement_of_reasons = 'Offers "crossings" \u2014 caf\u00e9,\n\U0001f6a2'
+    tokens = jwt.PyJWS()
+    header = {"kid": "python", "iat": int(time.time())}
+    header, _, signature = tokens.encode(canonical(signed, AGENCY, ""), private, "EdDSA", header).split(".")
+    signed.signature.jws = f"{header}..{signature}"
+    request = referral_service_pb2.CreateReferralRequest(parent=AGENCY, referral=signed, request_id=request_id())
+    reply = referrals.CreateReferral(request, **acting(AGENCY))
+
+    name = f"{PLATFORM}/cases/{reply.referral.name.rsplit('/')[-1]}"
+    request = decision_service_pb2.GetCaseRequest(name=name, at_least=[reply.revision])
+    case = decisions.GetCase(request, **acting(PLATFORM)).case
+    request = signing_service_pb2.GetSigningProfileRequest(name=f"{AGENCY}/signingProfile")
+    (key,) = signing.GetSigningProfile(request, **acting(PLATFORM)).profile.keys
+    public = Ed25519PublicKey.from_public_bytes(key.public_key)
+    header, _, signature = case.signature.jws.split(".")
+    payload = base64.urlsafe_b64encode(canonical(case, case.agency, "")).rstrip(b"=").decode()
+    assert tokens.decode(f"{header}.{payload}.{signature}", public, ["EdDSA"]), case
+
+    signed.statement_of_reasons += "."
+    request = referral_service_pb2.CreateReferralRequest(parent=AGENCY, referral=signed, request_id=request_id())
+    code, details = refused(lambda: referrals.CreateReferral(request, **acting(AGENCY)))
+    assert (code, details["ErrorInfo"].reason) == (grpc.StatusCode.INVALID_ARGUMENT, "SIGNATURE_INVALID"), details
+
+
 def health():
     stub = health_pb2_grpc.HealthStub(channel)
     for service in ("", "portreeve.referral.v1.ReferralService", "portreeve.reporting.v1.ReportingService"):
@@ -238,6 +303,7 @@ def main():
         referral_service_pb2.ListReferralsRequest(parent=AGENCY), **acting(AGENCY)
     ).revisions
     figures([revision, *newest])
+    sign()
     health()
     reflection()
 

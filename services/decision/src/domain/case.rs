@@ -43,6 +43,15 @@ pub struct LegalBasis {
     pub section: String,
 }
 
+/// The agency's signature over what it referred, which the referral service verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// As the agency gave it: a JWS with detached payload.
+    pub jws: String,
+    /// When the referral occurred, as it was signed; `None` if nothing was signed of that.
+    pub occurred_at: Option<Timestamp>,
+}
+
 /// What the referral log said of a referral. Never changes.
 ///
 /// What this service does not reason about (nature, ground, kind of target) stays a number, so that a value that a newer
@@ -71,6 +80,8 @@ pub struct Referred {
     pub occurred_at: Timestamp,
     /// When the referral service recorded it.
     pub recorded_at: Timestamp,
+    /// The agency's signature, if it signs.
+    pub signature: Option<Signature>,
 }
 
 /// The platform's confirmation that a case came in. The start of its clock; never changes.

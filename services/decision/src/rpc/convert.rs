@@ -19,8 +19,8 @@ use wire::case_change::Change;
 
 use crate::domain::{
     Case, CaseChanged, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision,
-    DecisionDraft, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred, Source, Status,
-    Target, Told, Withdrawal,
+    DecisionDraft, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred, Signature, Source,
+    Status, Target, Told, Withdrawal,
 };
 use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE};
 
@@ -206,6 +206,10 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         disposition: case.disposition().code(),
         revision,
         first_decided_at: case.first_decided_at().map(write_time),
+        signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
+            jws: signature.jws.clone(),
+            occurred_at: signature.occurred_at.map(write_time),
+        }),
     }
 }
 
@@ -245,10 +249,15 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             content_language: message.content_language.clone(),
             occurred_at: time(message.submitted_at.as_ref())?,
             recorded_at: time(message.submitted_recorded_at.as_ref())?,
+            signature: message.signature.as_ref().map(read_signature),
         },
         progress,
         withdrawal,
     })
+}
+
+fn read_signature(signature: &referral::ReferralSignature) -> Signature {
+    Signature { jws: signature.jws.clone(), occurred_at: time(signature.occurred_at.as_ref()) }
 }
 
 fn read_target(target: &referral::Target) -> Target {
@@ -269,7 +278,13 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
     use referral::referral_change::Change;
     let message = match &change.change {
         Some(Change::Created(message) | Change::Withdrawn(message) | Change::Snapshot(message)) => message,
-        Some(Change::OrganisationCreated(_) | Change::OrganisationUpdated(_) | Change::OrganisationSnapshot(_))
+        Some(
+            Change::OrganisationCreated(_)
+            | Change::OrganisationUpdated(_)
+            | Change::OrganisationSnapshot(_)
+            | Change::SigningProfileChanged(_)
+            | Change::SigningProfileSnapshot(_),
+        )
         | None => {
             return Ok(None);
         }
@@ -297,6 +312,7 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
                 content_language: message.content_language.clone(),
                 occurred_at: time(message.occurred_at.as_ref())?,
                 recorded_at: time(message.recorded_at.as_ref())?,
+                signature: message.signature.as_ref().map(read_signature),
             },
             withdrawal,
         })

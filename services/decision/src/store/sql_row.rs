@@ -7,7 +7,7 @@ use portreeve_core::{Timestamp, Violations};
 use super::DecisionRecord;
 use crate::domain::{
     Case, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision, Flat, Kind,
-    LegalBasis, Progress, Receipt, Referred, Source, Target, Withdrawal,
+    LegalBasis, Progress, Receipt, Referred, Signature, Source, Target, Withdrawal,
 };
 
 /// The select of whole cases, up to its condition.
@@ -18,7 +18,7 @@ macro_rules! case_columns {
              c.canonical_url, c.native_id, c.nature, c.ground, c.legal_code, c.legal_statute, c.legal_section, c.statement, \
              c.statement_language, c.content_language, c.submitted_us, c.submitted_recorded_us, c.acknowledged_us, \
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
-             c.withdrawal_reason FROM cases c WHERE ",
+             c.withdrawal_reason, c.signature, c.signed_occurred_us FROM cases c WHERE ",
             $condition
         )
     };
@@ -109,6 +109,8 @@ pub(crate) struct CaseRow {
     withdrawn_us: Option<i64>,
     withdrawal_recorded_us: Option<i64>,
     withdrawal_reason: Option<String>,
+    signature: String,
+    signed_occurred_us: Option<i64>,
 }
 
 impl CaseRow {
@@ -161,6 +163,10 @@ impl CaseRow {
                 content_language: self.content_language,
                 occurred_at: Timestamp::from_micros(self.submitted_us),
                 recorded_at: Timestamp::from_micros(self.submitted_recorded_us),
+                signature: (!self.signature.is_empty()).then(|| Signature {
+                    jws: self.signature,
+                    occurred_at: self.signed_occurred_us.map(Timestamp::from_micros),
+                }),
             },
             progress,
             withdrawal,

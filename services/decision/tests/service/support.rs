@@ -8,7 +8,7 @@ use portreeve_core::id::{CountingIds, Uuid};
 use portreeve_core::name::ReferralName;
 use portreeve_core::time::ManualClock;
 use portreeve_core::{Principal, Timestamp};
-use portreeve_decision::domain::{Command, LegalBasis, Referred, Target, Told, Withdrawal};
+use portreeve_decision::domain::{Command, LegalBasis, Referred, Signature, Target, Told, Withdrawal};
 use portreeve_decision::{Service, Settings};
 use portreeve_runtime::caller;
 use portreeve_runtime::status::status;
@@ -157,6 +157,7 @@ pub(crate) fn referred(number: u128, position: i64) -> Told {
             content_language: "sq".into(),
             occurred_at: at(position),
             recorded_at: at(position + 1),
+            signature: Some(Signature { jws: "e30..AA".into(), occurred_at: None }),
         },
         withdrawal: None,
     }

@@ -294,6 +294,8 @@ impl Session {
     clients! {
         /// The referral service.
         referrals: referral(referral) -> ReferralClient,
+        /// The signing keys of agencies.
+        signing: signing(referral) -> SigningClient,
         /// The organisations.
         organisations: organisation(referral) -> OrganisationClient,
         /// The decision service.

@@ -184,6 +184,13 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::AuditKeyMissing => "name a key file for the server with audit_key, where its database is not a folder",
         R::JustificationRequired => "say why you read, with --justification",
         R::AuditorUnnamed => "say who you are, with --member or a certificate that names you",
+        R::SignatureInvalid => "sign what is sent, unchanged, with --sign-key",
+        R::SignatureKeyUnknown => "register the key with `portreeve sign register`, as an approver of the agency",
+        R::SignatureKeyExpired => {
+            "make and register a new key with `portreeve sign init` and `portreeve sign register`"
+        }
+        R::SignatureRequired => "sign with --sign-key; the agency demands it",
+        R::SigningKeyExists => "choose another id for the key",
         R::RevocationListExpired => {
             "run it again later; the server's operator must give it the authority's new revocation list"
         }

@@ -26,6 +26,7 @@ mod refer;
 pub(crate) mod report;
 mod serve;
 mod sheet;
+mod sign;
 pub(crate) mod table;
 mod upkeep;
 mod verify;
@@ -67,6 +68,7 @@ enum Command {
     Clause(clause::Clause),
     Consultations(consultations::Consultations),
     Verify(verify::Verify),
+    Sign(sign::Sign),
     Health(health::Health),
     Pki(pki::Pki),
     Rebuild(upkeep::Rebuild),
@@ -111,6 +113,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Clause(command) => command.run().await?,
         Command::Consultations(command) => command.run().await?,
         Command::Verify(command) => command.run().await?,
+        Command::Sign(command) => command.run().await?,
         Command::Health(command) => command.run().await?,
         Command::Pki(command) => command.run()?,
         Command::Rebuild(command) => command.run().await?,

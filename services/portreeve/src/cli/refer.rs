@@ -1,5 +1,7 @@
 //! `portreeve refer` and `portreeve withdraw`: one referral.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind};
 use portreeve_api::referral::v1::{CreateReferralRequest, LegalBasis, ReferralDraft, Target, WithdrawReferralRequest};
@@ -9,6 +11,7 @@ use portreeve_core::name::{OrganisationName, ReferralName};
 use super::connection::{Connection, call, request_id};
 use super::failure::Result;
 use super::json;
+use super::sign;
 use super::words::{self, words_of};
 
 /// Refer one target to a platform
@@ -57,6 +60,9 @@ pub(crate) struct Refer {
     /// When it was referred, if not now; long ago needs --roles import
     #[arg(long, value_name = "TIME", value_parser = words::time)]
     occurred_at: Option<prost_types::Timestamp>,
+    /// Sign it with the agency's private key, as `sign init` makes it
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
     #[command(flatten)]
     write: Write,
 }
@@ -103,29 +109,31 @@ pub(crate) fn written(revision: &str, replayed: bool) -> Result<()> {
 
 impl Refer {
     pub(crate) async fn run(self) -> Result<()> {
+        let key = self.sign_key.as_deref().map(sign::read_key).transpose()?;
         let session = self.write.connection.open(None).await?;
+        let mut draft = ReferralDraft {
+            platform: self.platform.to_string(),
+            target: Some(Target {
+                kind: self.kind.into(),
+                url: self.url,
+                native_id: self.native_id,
+                canonical_url: String::new(),
+            }),
+            nature: self.nature.into(),
+            ground: self.ground.into(),
+            legal_basis: Some(LegalBasis { code: self.legal_basis_code, statute: self.statute, section: self.section }),
+            statement_of_reasons: self.reasons,
+            statement_language: self.reasons_language,
+            content_language: self.content_language,
+            occurred_at: self.occurred_at,
+            signature: None,
+        };
+        if let Some(key) = &key {
+            sign::sign(key, session.organisation(), &mut draft);
+        }
         let request = CreateReferralRequest {
             parent: session.organisation().to_string(),
-            referral: Some(ReferralDraft {
-                platform: self.platform.to_string(),
-                target: Some(Target {
-                    kind: self.kind.into(),
-                    url: self.url,
-                    native_id: self.native_id,
-                    canonical_url: String::new(),
-                }),
-                nature: self.nature.into(),
-                ground: self.ground.into(),
-                legal_basis: Some(LegalBasis {
-                    code: self.legal_basis_code,
-                    statute: self.statute,
-                    section: self.section,
-                }),
-                statement_of_reasons: self.reasons,
-                statement_language: self.reasons_language,
-                content_language: self.content_language,
-                occurred_at: self.occurred_at,
-            }),
+            referral: Some(draft),
             request_id: request_id(self.write.request_id),
         };
         let reply = call!(session, referrals, create_referral, request)?;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
+use portreeve_core::signature::{PublicKey, Revocation};
 use portreeve_core::{Error, Reason, Recorded, Result, Timestamp};
 
 use super::organisation::Organisation;
 use super::referral::{NewReferral, Referral, Standing, target_key};
+use super::signing::SigningProfile;
 
 /// Where in its request a draft stood, for naming its fields in an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,33 @@ pub enum Command {
         /// The version that the caller knew, if it cares.
         etag: Option<i64>,
     },
+    /// Register a signing key.
+    AddSigningKey {
+        /// The agency whose it is.
+        agency: String,
+        /// The key.
+        key: PublicKey,
+        /// Whether the caller did not say from when, so that the moment of asking was taken.
+        from_now: bool,
+    },
+    /// Take a signing key back.
+    RevokeSigningKey {
+        /// The agency whose it is.
+        agency: String,
+        /// Which.
+        kid: String,
+        /// Since when and why.
+        revocation: Revocation,
+    },
+    /// Demand signatures, or demand them no more.
+    SetSigningPolicy {
+        /// The agency.
+        agency: String,
+        /// Whether its referrals must be signed.
+        required: bool,
+        /// The version that the caller knew, if it cares.
+        etag: Option<i64>,
+    },
 }
 
 /// What happened. Each carries the resource as it is afterwards; positions and recording times are the log's.
@@ -83,6 +112,8 @@ pub enum Event {
     OrganisationCreated(Organisation),
     /// An organisation was changed.
     OrganisationUpdated(Organisation),
+    /// An agency's signing keys, or whether it demands signatures, were changed.
+    SigningChanged(SigningProfile),
 }
 
 /// The part of the state that a batch touches, and what has changed in it.
@@ -94,6 +125,8 @@ pub struct State {
     pub hosts: HashMap<String, String>,
     /// Referrals by identifier.
     pub referrals: HashMap<Uuid, Referral>,
+    /// Signing profiles by agency.
+    pub signing: HashMap<String, SigningProfile>,
     /// What is to be persisted.
     pub changes: Changes,
 }
@@ -109,6 +142,8 @@ pub struct Changes {
     pub updated: HashSet<Uuid>,
     /// Organisations that are new or have changed.
     pub organisations: HashSet<OrganisationName>,
+    /// Agencies whose signing profile has changed.
+    pub signing: HashSet<String>,
 }
 
 /// The ledger of referrals and organisations.
@@ -131,6 +166,13 @@ impl portreeve_core::Ledger for Ledger {
             }
             Command::UpdateOrganisation { name, display_name, hosts, etag } => {
                 state.update_organisation(name, display_name.as_ref(), hosts.as_ref(), *etag, now)
+            }
+            Command::AddSigningKey { agency, key, from_now } => state.add_signing_key(agency, key, *from_now, now),
+            Command::RevokeSigningKey { agency, kid, revocation } => {
+                state.revoke_signing_key(agency, kid, revocation, now)
+            }
+            Command::SetSigningPolicy { agency, required, etag } => {
+                state.set_signing_policy(agency, *required, *etag, now)
             }
         }
     }
@@ -175,6 +217,12 @@ impl portreeve_core::Ledger for Ledger {
                 let organisation = organisation.clone();
                 state.put(Organisation { updated_at: recorded_at, created, updated: position, ..organisation });
             }
+            Event::SigningChanged(profile) => {
+                let agency = profile.agency.clone();
+                let profile = SigningProfile { updated_at: recorded_at, updated: position, ..profile.clone() };
+                state.changes.signing.insert(agency.clone());
+                state.signing.insert(agency, profile);
+            }
         }
     }
 }
@@ -193,6 +241,7 @@ impl State {
                 .with("platform", format!("platforms/{}", said.platform))
                 .at(format!("{}.target.url", field()), "must have a host that routes to the platform"));
         }
+        self.check_signature(draft, &field, now)?;
         Ok(Event::Created(Box::new(Referral {
             said: Arc::clone(said),
             occurred_at: draft.occurred_at.unwrap_or(now).min(now),
@@ -283,7 +332,7 @@ impl State {
         Ok(vec![Event::OrganisationUpdated(Organisation { updated_at: now, ..changed })])
     }
 
-    fn organisation(&self, kind: OrganisationKind, id: &str) -> Result<&Organisation> {
+    pub(super) fn organisation(&self, kind: OrganisationKind, id: &str) -> Result<&Organisation> {
         let name = OrganisationName::new(kind, id).map_err(|e| Error::internal(e.to_string()))?;
         self.organisations.get(&name).ok_or_else(|| not_registered(&name))
     }

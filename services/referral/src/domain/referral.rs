@@ -9,6 +9,8 @@ use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Timestamp, limits};
 use sha2::{Digest, Sha256};
 
+use super::signing::{Signature, Signed};
+
 /// What is referred.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -52,6 +54,8 @@ pub struct Said {
     pub statement_language: String,
     /// The language of the content (BCP 47); empty if not known.
     pub content_language: String,
+    /// The agency's signature over all of it, if it signs.
+    pub signature: Option<Signature>,
 }
 
 /// A referral that is to be made.
@@ -61,6 +65,8 @@ pub struct NewReferral {
     pub said: Arc<Said>,
     /// When it was referred; the moment of recording if not told.
     pub occurred_at: Option<Timestamp>,
+    /// The signature that is to be verified, if there is one.
+    pub signed: Option<Box<Signed>>,
 }
 
 /// Where a referral stands with its agency. What the platform answers is another ledger's.

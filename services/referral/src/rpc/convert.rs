@@ -4,18 +4,22 @@
 use std::sync::Arc;
 
 use portreeve_api::referral::v1 as wire;
+use portreeve_api::signing;
 use portreeve_core::id::Uuid;
 use portreeve_core::location::{self, Location};
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName, parse_owner};
+use portreeve_core::signature::{Jws, PublicKey, Revocation};
 use portreeve_core::token::Epoch;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
-use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
+use portreeve_core::{Error, Principal, Result, Timestamp, Violations, limits};
 use portreeve_runtime::wire::{optional_time, read_time, told_time, write_time};
 use portreeve_storage::{Codec, Encoded, StoredEvent};
 use prost::Message;
 use wire::referral_change::Change;
 
-use crate::domain::{Event, LegalBasis, NewReferral, Organisation, Referral, Said, Standing, Target};
+use crate::domain::{
+    Event, LegalBasis, NewReferral, Organisation, Referral, Said, Signature, Signed, SigningProfile, Standing, Target,
+};
 use crate::store::Filter;
 
 /// The state's number in the contract and in the database.
@@ -24,6 +28,35 @@ pub fn state_code(standing: &Standing) -> i32 {
         Standing::Submitted => wire::ReferralState::Submitted as i32,
         Standing::Withdrawn { .. } => wire::ReferralState::Withdrawn as i32,
     }
+}
+
+/// Takes the signature out of a draft. It is no part of what a repeated request must repeat: whoever signs the same content
+/// again says nothing else.
+pub fn take_jws(draft: &mut wire::ReferralDraft) -> Option<String> {
+    draft.signature.as_mut().map(|signature| std::mem::take(&mut signature.jws))
+}
+
+/// Puts it back.
+pub fn with_jws(draft: wire::ReferralDraft, jws: Option<String>) -> wire::ReferralDraft {
+    let signature = jws.map(|jws| wire::ReferralSignature { jws, occurred_at: None });
+    wire::ReferralDraft { signature, ..draft }
+}
+
+/// Reads a signature whose referral is `draft`.
+fn read_signature(
+    violations: &mut Violations,
+    path: &str,
+    agency: &str,
+    draft: &wire::ReferralDraft,
+    now: Timestamp,
+) -> Option<Signed> {
+    let field = format!("{path}.signature.jws");
+    let jws = draft.signature.as_ref().map(|signature| signature.jws.as_str()).filter(|jws| jws.contains(".."))?;
+    let jws = violations.check(&field, Jws::parse(jws))?;
+    if jws.signed_at() > now.plus_micros(limits::CLOCK_SKEW_MICROS) {
+        violations.add(field, "must not be signed in the future of the server's clock");
+    }
+    Some(Signed { jws, canonical: signing::of_draft(&format!("agencies/{agency}"), draft) })
 }
 
 /// Reads a draft. Wrong fields are noted under `path`; the contract's own rules have been checked already.
@@ -36,7 +69,13 @@ pub fn read_draft(
     now: Timestamp,
 ) -> Option<NewReferral> {
     // What the contract's rules refuse gives None here and needs no second word.
-    let platform = parse_owner(&draft.platform, OrganisationKind::Platform).ok();
+    let platform = parse_owner(&draft.platform, OrganisationKind::Platform).ok().map(str::to_owned);
+    let signed = read_signature(violations, path, agency, &draft, now);
+    let signature = signed.as_ref().map(|signed| Signature {
+        jws: signed.jws.as_str().to_owned(),
+        // As it was signed: what clocks disagree about is taken from the referral's own.
+        occurred_at: draft.occurred_at.as_ref().and_then(|at| read_time(at).ok()),
+    });
     let target = draft.target.and_then(|target| {
         let location = Location::parse(&target.url).map_err(|e| violations.add(format!("{path}.target.url"), e)).ok();
         Some(Target { kind: TargetKind::from_code(target.kind)?, location: location?, native_id: target.native_id })
@@ -46,7 +85,7 @@ pub fn read_draft(
     let wire::LegalBasis { code, statute, section } = draft.legal_basis?;
     let said = Said {
         name: ReferralName { agency: agency.to_owned(), id },
-        platform: platform?.to_owned(),
+        platform: platform?,
         target: target?,
         nature: Nature::from_code(draft.nature)?,
         ground: Ground::from_code(draft.ground)?,
@@ -54,8 +93,9 @@ pub fn read_draft(
         statement: draft.statement_of_reasons,
         statement_language: draft.statement_language,
         content_language: draft.content_language,
+        signature,
     };
-    Some(NewReferral { said: Arc::new(said), occurred_at })
+    Some(NewReferral { said: Arc::new(said), occurred_at, signed: signed.map(Box::new) })
 }
 
 /// Reads a filter. The parent's agency is set by the caller.
@@ -135,6 +175,10 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
         occurred_at: Some(write_time(referral.occurred_at)),
         recorded_at: Some(write_time(referral.recorded_at)),
         state: state_code(&referral.standing),
+        signature: referral.signature.as_ref().map(|signature| wire::ReferralSignature {
+            jws: signature.jws.clone(),
+            occurred_at: signature.occurred_at.map(write_time),
+        }),
         ..wire::Referral::default()
     };
     if let Standing::Withdrawn { at, recorded_at, reason } = &referral.standing {
@@ -175,6 +219,10 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
         statement: message.statement_of_reasons.clone(),
         statement_language: message.statement_language.clone(),
         content_language: message.content_language.clone(),
+        signature: message
+            .signature
+            .as_ref()
+            .map(|signature| Signature { jws: signature.jws.clone(), occurred_at: time(&signature.occurred_at) }),
     };
     Some(Referral {
         said: Arc::new(said),
@@ -211,6 +259,48 @@ fn read_organisation(message: &wire::Organisation) -> Option<Organisation> {
     })
 }
 
+/// An agency's signing keys for the wire.
+pub fn write_signing_profile(profile: &SigningProfile) -> wire::SigningProfile {
+    let key = |key: &PublicKey| wire::SigningKey {
+        name: format!("agencies/{}/signingKeys/{}", profile.agency, key.kid),
+        public_key: key.key.to_vec().into(),
+        valid_from: Some(write_time(key.valid_from)),
+        valid_until: Some(write_time(key.valid_until)),
+        revoked_at: key.revoked.as_ref().map(|revoked| write_time(revoked.at)),
+        revocation_reason: key.revoked.as_ref().map(|revoked| revoked.reason.clone()).unwrap_or_default(),
+    };
+    wire::SigningProfile {
+        name: format!("agencies/{}/signingProfile", profile.agency),
+        signatures_required: profile.required,
+        keys: profile.keys.iter().map(key).collect(),
+        update_time: (profile.updated > 0).then(|| write_time(profile.updated_at)),
+        etag: profile.updated.to_string(),
+    }
+}
+
+fn read_signing_profile(message: &wire::SigningProfile, at: Timestamp) -> Option<SigningProfile> {
+    let key = |key: &wire::SigningKey| {
+        Some(PublicKey {
+            kid: key.name.rsplit('/').next()?.to_owned(),
+            key: key.public_key.as_ref().try_into().ok()?,
+            valid_from: read_time(key.valid_from.as_ref()?).ok()?,
+            valid_until: read_time(key.valid_until.as_ref()?).ok()?,
+            revoked: match &key.revoked_at {
+                None => None,
+                Some(at) => Some(Revocation { at: read_time(at).ok()?, reason: key.revocation_reason.clone() }),
+            },
+        })
+    };
+    let agency = message.name.strip_suffix("/signingProfile")?;
+    Some(SigningProfile {
+        agency: parse_owner(agency, OrganisationKind::Agency).ok()?.to_owned(),
+        required: message.signatures_required,
+        keys: message.keys.iter().map(key).collect::<Option<_>>()?,
+        updated_at: at,
+        updated: message.etag.parse().ok()?,
+    })
+}
+
 /// How events are written into the log and read back.
 pub struct Log;
 
@@ -241,6 +331,9 @@ impl Codec<Event> for Log {
             Event::OrganisationUpdated(organisation) => {
                 ("", "", organisation.updated_at, Change::OrganisationUpdated(write_organisation(organisation)))
             }
+            Event::SigningChanged(profile) => {
+                ("", "", profile.updated_at, Change::SigningProfileChanged(write_signing_profile(profile)))
+            }
         };
         let body = wire::ReferralChange {
             occurred_at: Some(write_time(at)),
@@ -261,7 +354,11 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
         Change::Withdrawn(referral) => read_referral(referral).map(|referral| Event::Withdrawn(Box::new(referral))),
         Change::OrganisationCreated(organisation) => read_organisation(organisation).map(Event::OrganisationCreated),
         Change::OrganisationUpdated(organisation) => read_organisation(organisation).map(Event::OrganisationUpdated),
-        Change::Snapshot(_) | Change::OrganisationSnapshot(_) => None,
+        Change::SigningProfileChanged(profile) => {
+            let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
+            read_signing_profile(profile, at).map(Event::SigningChanged)
+        }
+        Change::Snapshot(_) | Change::OrganisationSnapshot(_) | Change::SigningProfileSnapshot(_) => None,
     };
     event.ok_or_else(unreadable)
 }
@@ -287,6 +384,10 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
         &mut message.change
     {
         organisation.etag = stored.position.to_string();
+    }
+    if let Some(Change::SigningProfileChanged(profile)) = &mut message.change {
+        profile.etag = stored.position.to_string();
+        profile.update_time = message.recorded_at;
     }
     Ok((message, event))
 }

@@ -12,7 +12,7 @@ use portreeve_runtime::wire::write_time;
 use portreeve_storage::{LogState, StoredEvent};
 use wire::referral_change::Change;
 
-use super::convert::{write_change, write_organisation, write_referral};
+use super::convert::{write_change, write_organisation, write_referral, write_signing_profile};
 use crate::domain::Event;
 use crate::store::{Filter, Query, Reads};
 
@@ -41,13 +41,19 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         Change::Created(referral) | Change::Withdrawn(referral) | Change::Snapshot(referral) => {
             Some(referral.name.as_str())
         }
-        Change::OrganisationCreated(_) | Change::OrganisationUpdated(_) | Change::OrganisationSnapshot(_) => None,
+        Change::OrganisationCreated(_)
+        | Change::OrganisationUpdated(_)
+        | Change::OrganisationSnapshot(_)
+        | Change::SigningProfileChanged(_)
+        | Change::SigningProfileSnapshot(_) => None,
     }
 }
 
-/// The snapshot's keys: organisations by name, then referrals by position. The first byte tells which.
+/// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency. The first byte
+/// tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;
+const SIGNING: u8 = 3;
 
 #[async_trait]
 impl Feed for ReferralFeed {
@@ -61,7 +67,9 @@ impl Feed for ReferralFeed {
         let selected = match &of {
             Event::Created(referral) | Event::Withdrawn(referral) => self.filter.selects(referral),
             // Who takes part is everybody's to know.
-            Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) => self.organisations,
+            Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) | Event::SigningChanged(_) => {
+                self.organisations
+            }
         };
         Ok(selected.then_some(message))
     }
@@ -83,7 +91,7 @@ impl Feed for ReferralFeed {
                 rows.push(row(key, at, Change::OrganisationSnapshot(write_organisation(&organisation))));
             }
         }
-        if rows.len() < limit {
+        if rows.len() < limit && after.first() != Some(&SIGNING) {
             let position = match after.split_first() {
                 Some((&REFERRAL, position)) => i64::from_be_bytes(position.try_into().map_err(|_| foreign())?),
                 _ => 0,
@@ -101,6 +109,16 @@ impl Feed for ReferralFeed {
                 change.occurred_at = Some(write_time(referral.occurred_at));
                 change.recorded_at = Some(write_time(referral.recorded_at));
                 rows.push((key, change));
+            }
+        }
+        if self.organisations && rows.len() < limit {
+            let agency = match after.split_first() {
+                Some((&SIGNING, agency)) => std::str::from_utf8(agency).map_err(|_| foreign())?,
+                _ => "",
+            };
+            for profile in self.reads.signing_profiles(&self.reader, agency, at, limit - rows.len()).await? {
+                let key = [&[SIGNING], profile.agency.as_bytes()].concat();
+                rows.push(row(key, at, Change::SigningProfileSnapshot(write_signing_profile(&profile))));
             }
         }
         Ok(rows)

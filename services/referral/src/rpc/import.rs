@@ -16,7 +16,7 @@ use tonic::{Request, Status, Streaming};
 use wire::import_result;
 
 use super::Rpc;
-use super::convert::read_draft;
+use super::convert::{read_draft, take_jws, with_jws};
 use crate::domain::ledger::DraftField;
 use crate::domain::{Command, Event, Ledger};
 
@@ -172,9 +172,11 @@ impl Import {
     fn read(&self, agency: &str, item: &mut wire::ImportItem) -> Result<Envelope<Command>> {
         let now = self.clock.now();
         let mut violations = violations(&*item);
-        let draft = item.draft.take();
+        let mut draft = item.draft.take();
+        let jws = draft.as_mut().and_then(take_jws);
         // The agency need not be hashed: a request id belongs to the organisation that sent it.
         let guard = draft.as_ref().and_then(|draft| guard("ImportReferrals", &item.request_id, draft));
+        let draft = draft.map(|draft| with_jws(draft, jws));
         let read = draft.and_then(|draft| read_draft(&mut violations, "draft", agency, self.ids.uuid(now), draft, now));
         let read = violations.finish(read)?;
         check_backdating(&self.caller, read.occurred_at, now, self.backdating_days_max)?;

@@ -5,6 +5,7 @@ mod feed;
 mod import;
 mod organisations;
 mod referrals;
+mod signing;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::Settings;
 use crate::domain::{Command, Event, Ledger};
 use crate::store::{Reads, SERVICE};
 
-/// The servers of `ReferralService` and `OrganisationService`.
+/// The servers of `ReferralService`, `OrganisationService` and `SigningService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
     pub(crate) access: Arc<Access>,

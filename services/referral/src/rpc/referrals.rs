@@ -18,7 +18,7 @@ use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status, Streaming};
 use wire::referral_service_server::ReferralService;
 
-use super::convert::{read_draft, read_filter, write_referral};
+use super::convert::{read_draft, read_filter, take_jws, with_jws, write_referral};
 use super::feed::{ReferralFeed, agency};
 use super::{Rpc, next_page};
 use crate::domain::ledger::DraftField;
@@ -99,8 +99,9 @@ impl Rpc {
         let id = self.ids.uuid(now);
         let request_id = std::mem::take(&mut message.request_id);
         // Hashed before it is taken apart.
+        let jws = message.referral.as_mut().and_then(take_jws);
         let guard = guard("CreateReferral", &request_id, &message);
-        let draft = message.referral.take();
+        let draft = message.referral.take().map(|draft| with_jws(draft, jws));
         let draft = draft.and_then(|draft| read_draft(&mut violations, "referral", &agency, id, draft, now));
         violations.into_result()?;
         caller.require_as(Role::Officer, OrganisationKind::Agency, &agency)?;
@@ -129,9 +130,11 @@ impl Rpc {
         let mut violations = violations(&message);
         let agency = parse_owner(&message.parent, OrganisationKind::Agency).unwrap_or_default().to_owned();
         let request_id = std::mem::take(&mut message.request_id);
+        let signatures = message.drafts.iter_mut().map(take_jws).collect::<Vec<_>>();
         let guard = guard("BatchCreateReferrals", &request_id, &message);
         let mut drafts = Vec::with_capacity(message.drafts.len());
-        for (index, draft) in message.drafts.into_iter().enumerate() {
+        let signed = message.drafts.into_iter().zip(signatures).map(|(draft, jws)| with_jws(draft, jws));
+        for (index, draft) in signed.enumerate() {
             let path = format!("drafts[{index}]");
             drafts.extend(read_draft(&mut violations, &path, &agency, self.ids.uuid(now), draft, now));
         }
@@ -307,6 +310,6 @@ fn may_read(caller: &Principal, agency: Option<&str>) -> Result<()> {
 pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Referral> {
     outcome.events.iter().filter_map(|recorded| match &recorded.event {
         Event::Created(referral) | Event::Withdrawn(referral) => Some(write_referral(referral)),
-        Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) => None,
+        Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) | Event::SigningChanged(_) => None,
     })
 }

@@ -12,7 +12,7 @@ use portreeve_core::{Clock, Principal, Result, Timestamp};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Ledger, Organisation, Referral};
+use crate::domain::{Ledger, Organisation, Referral, SigningProfile};
 
 pub mod postgres;
 pub(crate) mod sql_row;
@@ -103,6 +103,18 @@ pub trait Reads: Send + Sync + 'static {
         unchanged_since: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Organisation>>;
+
+    /// An agency's signing keys; `None` while it never had any. They are public.
+    async fn signing_profile(&self, principal: &Principal, agency: &str) -> Result<Option<SigningProfile>>;
+
+    /// Signing keys of agencies after one, by name, that no event after a position has changed.
+    async fn signing_profiles(
+        &self,
+        principal: &Principal,
+        after: &str,
+        unchanged_since: i64,
+        limit: usize,
+    ) -> Result<Vec<SigningProfile>>;
 
     /// Empties the state tables and fills them again from the log. Gives the number of events read.
     async fn rebuild(&self) -> Result<i64>;

@@ -8,7 +8,7 @@ use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 
-use crate::domain::{LegalBasis, Referral, Said, Standing, Target};
+use crate::domain::{LegalBasis, Referral, Said, Signature, Standing, Target};
 
 /// The select of whole referrals, up to its condition.
 macro_rules! referral_columns {
@@ -17,7 +17,7 @@ macro_rules! referral_columns {
             "SELECT r.seq, r.updated_seq, r.referral_id, r.agency, r.platform, r.target_kind, r.url, r.native_id, r.nature, \
              r.ground, r.legal_code, r.legal_statute, r.legal_section, r.statement, r.statement_language, \
              r.content_language, r.occurred_us, r.recorded_us, r.withdrawn_us, r.withdrawal_recorded_us, \
-             r.withdrawal_reason FROM referral r WHERE ",
+             r.withdrawal_reason, r.signature, r.signed_occurred_us FROM referral r WHERE ",
             $condition
         )
     };
@@ -48,6 +48,8 @@ pub(crate) struct ReferralRow {
     withdrawn_us: Option<i64>,
     withdrawal_recorded_us: Option<i64>,
     withdrawal_reason: Option<String>,
+    signature: String,
+    signed_occurred_us: Option<i64>,
 }
 
 impl ReferralRow {
@@ -81,6 +83,10 @@ impl ReferralRow {
             statement: self.statement,
             statement_language: self.statement_language,
             content_language: self.content_language,
+            signature: (!self.signature.is_empty()).then(|| Signature {
+                jws: self.signature,
+                occurred_at: self.signed_occurred_us.map(Timestamp::from_micros),
+            }),
         };
         Some(Referral {
             said: Arc::new(said),

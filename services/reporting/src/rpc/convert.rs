@@ -67,8 +67,13 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 steps.push(read_referred(referral).ok_or_else(|| unreadable(Source::Referral, change.position))?);
             }
             // A withdrawal is counted when the decision log tells it, from where the case stood.
-            Some(Change::Withdrawn(_) | Change::OrganisationCreated(_) | Change::OrganisationUpdated(_)) => {}
-            Some(Change::Snapshot(_) | Change::OrganisationSnapshot(_)) | None => {
+            Some(
+                Change::Withdrawn(_)
+                | Change::OrganisationCreated(_)
+                | Change::OrganisationUpdated(_)
+                | Change::SigningProfileChanged(_),
+            ) => {}
+            Some(Change::Snapshot(_) | Change::OrganisationSnapshot(_) | Change::SigningProfileSnapshot(_)) | None => {
                 return Err(unreadable(Source::Referral, change.position));
             }
         }

@@ -39,6 +39,7 @@ pub(crate) fn told(number: u128, position: i64, occurred: i64, recorded: i64) ->
             content_language: String::new(),
             occurred_at: at(occurred),
             recorded_at: at(recorded),
+            signature: Some(Signature { jws: "e30..AA".into(), occurred_at: Some(at(occurred)) }),
         },
         withdrawal: None,
     }

@@ -53,6 +53,8 @@ static UPSERT_CASE: Insert = Insert::new(
         "withdrawn_us BIGINT",
         "withdrawal_recorded_us BIGINT",
         "withdrawal_reason TEXT",
+        "signature TEXT",
+        "signed_occurred_us BIGINT",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
@@ -317,7 +319,9 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(micros(record.case.first_decided_at()))
         .add(micros(withdrawal.as_ref().map(|withdrawal| withdrawal.occurred_at)))
         .add(micros(withdrawal.as_ref().map(|withdrawal| withdrawal.recorded_at)))
-        .add(withdrawal.as_ref().map(|withdrawal| withdrawal.reason.as_str()));
+        .add(withdrawal.as_ref().map(|withdrawal| withdrawal.reason.as_str()))
+        .add(referred.signature.as_ref().map_or("", |signature| signature.jws.as_str()))
+        .add(micros(referred.signature.as_ref().and_then(|signature| signature.occurred_at)));
 }
 
 fn bind_decision(seq: i64, decided: &Case, binds: &mut Binds) {

@@ -17,6 +17,7 @@ pub(crate) use stream::import;
 use super::connection::Connection;
 use super::failure::{Failure, Result};
 use super::sheet::{self, Refusal, Rejects, Sheet};
+use super::sign;
 use super::words::grouped;
 
 /// Import referrals from a CSV file
@@ -40,6 +41,9 @@ pub(crate) struct Import {
     /// What parts the fields
     #[arg(long, default_value = ",", value_name = "CHARACTER", value_parser = sheet::delimiter)]
     delimiter: u8,
+    /// Sign each referral with the agency's private key, as `sign init` makes it
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -50,6 +54,7 @@ impl Import {
         let agency = agency.filter(|agency| agency.kind() == OrganisationKind::Agency).ok_or_else(|| {
             Failure::Usage("which agency refers is missing: give --agency, such as --agency agencies/nca".to_owned())
         })?;
+        let key = self.sign_key.as_deref().map(sign::read_key).transpose()?;
         let mut sheet = Sheet::open(&self.file, self.delimiter, row::COLUMNS)?;
         let header = sheet.header().clone();
         let session = self.connection.open(Some(&agency)).await?;
@@ -61,7 +66,12 @@ impl Import {
         let next = || {
             while let Some(row) = sheet.next()? {
                 match row::item(&agency, &header, &row) {
-                    Ok(item) => return Ok(Some(((row, sheet.bytes_read()), item))),
+                    Ok(mut item) => {
+                        if let (Some(key), Some(draft)) = (&key, &mut item.draft) {
+                            sign::sign(key, &agency, draft);
+                        }
+                        return Ok(Some(((row, sheet.bytes_read()), item)));
+                    }
                     Err(refusal) => rejects.borrow_mut().write(&row, &refusal)?,
                 }
             }

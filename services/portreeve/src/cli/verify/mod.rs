@@ -2,6 +2,7 @@
 
 mod evidence;
 mod log;
+mod referral;
 mod verdict;
 
 use clap::{Args, Subcommand};
@@ -20,13 +21,15 @@ pub(crate) struct Verify {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    Log(log::Log),
+    Log(Box<log::Log>),
+    Referral(referral::Referral),
 }
 
 impl Verify {
     pub(crate) async fn run(self) -> Result<()> {
         match self.what {
             What::Log(command) => command.run().await,
+            What::Referral(command) => command.run(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The service's statements, written once and compiled for each engine.
 
 pub mod reads;
+mod signing;
 pub mod tables;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub async fn open(engine: Engine, clock: Arc<dyn Clock>, epoch: Epoch) -> Result
 /// Every statement with its name, for preparing them in a test.
 pub fn statements() -> Vec<(&'static str, String)> {
     let mut all = tables::statements();
+    all.extend(signing::statements());
     all.extend(reads::STATEMENTS.iter().map(|(name, text)| (*name, (*text).to_owned())));
     all
 }

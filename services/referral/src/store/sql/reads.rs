@@ -7,9 +7,10 @@ use portreeve_core::{Principal, Result};
 use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
+use super::signing::{self, ProfileRow};
 use super::tables::{OrganisationRow, Tables, organisation};
 use super::{Db, Store};
-use crate::domain::{Ledger, Organisation, Referral};
+use crate::domain::{Ledger, Organisation, Referral, SigningProfile};
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 use crate::store::{Filter, Query};
 
@@ -77,6 +78,30 @@ impl Reads {
             }
         }
         Ok(found)
+    }
+
+    async fn try_signing(&self, rows: Vec<ProfileRow>) -> sqlx::Result<Vec<SigningProfile>> {
+        let agencies = rows.iter().map(|row| row.0.clone()).collect::<Vec<_>>();
+        let mut conn = self.0.readers().acquire().await?;
+        let keys = signing::KEYS.run(&mut conn, &agencies).await?;
+        signing::profiles(rows, keys)
+    }
+
+    async fn try_signing_profile(&self, agency: &str) -> sqlx::Result<Option<SigningProfile>> {
+        let mut conn = self.0.readers().acquire().await?;
+        let rows = signing::PROFILES.run(&mut conn, &[agency.to_owned()]).await?;
+        drop(conn);
+        Ok(self.try_signing(rows).await?.pop())
+    }
+
+    async fn try_signing_profiles(&self, after: &str, since: i64, limit: usize) -> sqlx::Result<Vec<SigningProfile>> {
+        let rows: Vec<ProfileRow> = sqlx::query_as(signing::AFTER)
+            .bind(after.to_owned())
+            .bind(since)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.0.readers())
+            .await?;
+        self.try_signing(rows).await
     }
 
     async fn try_referrals(&self, query: &Query) -> sqlx::Result<Vec<Referral>> {
@@ -175,6 +200,20 @@ impl crate::store::Reads for Reads {
     ) -> Result<Vec<Organisation>> {
         let since = unchanged_since.unwrap_or(i64::MAX);
         self.try_organisations(kinds, after, since, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn signing_profile(&self, _principal: &Principal, agency: &str) -> Result<Option<SigningProfile>> {
+        self.try_signing_profile(agency).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn signing_profiles(
+        &self,
+        _principal: &Principal,
+        after: &str,
+        unchanged_since: i64,
+        limit: usize,
+    ) -> Result<Vec<SigningProfile>> {
+        self.try_signing_profiles(after, unchanged_since, limit).await.map_err(|e| unavailable(&e))
     }
 
     async fn rebuild(&self) -> Result<i64> {

@@ -6,6 +6,7 @@ use portreeve_core::Timestamp;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationKind, OrganisationName};
 
+use super::signing::{self, Agencies};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script};
 use crate::domain::{Command, Event, Ledger, Organisation, Referral, Standing, State};
 use crate::rpc::convert::{Log, state_code};
@@ -48,6 +49,8 @@ static INSERT_REFERRAL: Insert = Insert::new(
         "withdrawn_us BIGINT",
         "withdrawal_recorded_us BIGINT",
         "withdrawal_reason TEXT",
+        "signature TEXT",
+        "signed_occurred_us BIGINT",
     ],
     "",
 );
@@ -111,6 +114,7 @@ pub struct Keys {
     changing: BTreeSet<String>,
     hosts: BTreeSet<String>,
     referrals: BTreeSet<Uuid>,
+    signing: Agencies,
 }
 
 impl Keys {
@@ -129,7 +133,8 @@ pub struct Tables;
 impl super::super::engine::sql::Tables<Ledger> for Tables {
     type Keys = Keys;
     type Codec = Log;
-    const STATE_TABLES: &'static [&'static str] = &["referral", "target", "platform_host", "organisation"];
+    const STATE_TABLES: &'static [&'static str] =
+        &["referral", "target", "platform_host", "organisation", "signing_key", "signing_profile"];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
         match command {
@@ -138,6 +143,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                     for (kind, id) in [("agencies", &draft.said.name.agency), ("platforms", &draft.said.platform)] {
                         keys.organisations.insert(format!("{kind}/{id}"));
                     }
+                    keys.signing.insert(draft.said.name.agency.clone());
                     keys.hosts.extend(draft.said.target.location.domains().map(str::to_owned));
                 }
             }
@@ -146,6 +152,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             }
             Command::CreateOrganisation { name, hosts, .. } => keys.change(name, hosts),
             Command::UpdateOrganisation { name, hosts, .. } => keys.change(name, hosts.as_deref().unwrap_or_default()),
+            Command::AddSigningKey { agency, .. }
+            | Command::RevokeSigningKey { agency, .. }
+            | Command::SetSigningPolicy { agency, .. } => {
+                keys.organisations.insert(format!("agencies/{agency}"));
+                keys.signing.insert(agency.clone());
+            }
         }
     }
 
@@ -157,6 +169,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             }
             Event::OrganisationCreated(organisation) | Event::OrganisationUpdated(organisation) => {
                 keys.change(&organisation.name, &organisation.hosts);
+            }
+            Event::SigningChanged(profile) => {
+                keys.signing.insert(profile.agency.clone());
             }
         }
     }
@@ -171,7 +186,13 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let own = reads.find(&HOSTS_OF, &changing);
         let organisations = reads.find(&ORGANISATIONS, &names);
         let referrals = reads.find(&REFERRALS, &ids);
+        let agencies = keys.signing.into_iter().collect::<Vec<_>>();
+        let profiles = reads.find(&signing::PROFILES, &agencies);
+        let signing_keys = reads.find(&signing::KEYS, &agencies);
         let mut rows = reads.run(conn).await?;
+        for profile in signing::profiles(rows.take(profiles)?, rows.take(signing_keys)?)? {
+            state.signing.insert(profile.agency.clone(), profile);
+        }
         let mut found: Vec<(String, String, i64)> = rows.take(hosts)?;
         let own: Vec<(String, String, i64)> = rows.take(own)?;
         let mut hosts_of = BTreeMap::<String, BTreeMap<i64, String>>::new();
@@ -196,7 +217,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     }
 
     async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
-        let State { organisations, referrals, changes, .. } = state;
+        let State { organisations, referrals, signing: profiles, changes, .. } = state;
+        let changed = changes.signing.iter().filter_map(|agency| profiles.get(agency)).collect::<Vec<_>>();
+        signing::persist(script, &changed).await?;
         let targets = changes.targets.into_iter().collect::<Vec<_>>();
         INSERT_TARGET
             .run(script, &targets, |(key, (platform, canonical, first)), binds| {
@@ -273,7 +296,9 @@ fn bind_referral(referral: &Referral, binds: &mut Binds) {
         .add(state)
         .add(withdrawn_us)
         .add(withdrawal_recorded_us)
-        .add(reason);
+        .add(reason)
+        .add(referral.signature.as_ref().map_or("", |signature| signature.jws.as_str()))
+        .add(referral.signature.as_ref().and_then(|signature| signature.occurred_at).map(Timestamp::micros));
 }
 
 fn standing(standing: &Standing) -> (i64, Option<i64>, Option<i64>, Option<String>) {
