@@ -100,6 +100,8 @@ fn referral_item(change: referral::ReferralChange) -> Item {
         Change::SigningProfileChanged(it) => ("signing profile changed", false, it.name.clone(), format!("{it:?}")),
         Change::SigningProfileSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::OrganisationSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
+        Change::AgreementChanged(it) => ("agreement changed", false, it.name.clone(), format!("{it:?}")),
+        Change::AgreementSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
     };
     let recorded = sample::micros(change.recorded_at.as_ref());
     Item { position: place(change.position), revision: change.revision, recorded, snapshot, name, state, what }
@@ -108,6 +110,7 @@ fn referral_item(change: referral::ReferralChange) -> Item {
 fn case_item(change: decision::CaseChange) -> Item {
     use decision::case_change::Change;
     let (what, snapshot, name, state) = match change.change.expect("a change says what changed") {
+        Change::AgreementLearnt(it) => ("agreement learnt", false, it.name.clone(), format!("{it:?}")),
         Change::Opened(it) => ("opened", false, it.name.clone(), format!("{it:?}")),
         Change::Acknowledged(it) => ("acknowledged", false, it.name.clone(), format!("{it:?}")),
         Change::Decided(it) => ("decided", false, it.name.clone(), format!("{it:?}")),
@@ -128,6 +131,15 @@ fn decision_item(change: decision::DecisionChange) -> Item {
     };
     let (recorded, name) = (sample::micros(change.recorded_at.as_ref()), change.case);
     Item { position: place(change.position), revision: change.revision, recorded, snapshot, name, state, what }
+}
+
+/// A referral or a case, written out, as an organisation is shown it: no platform learns how its agency grades a source.
+pub fn as_shown_to(organisation: &str, state: &str) -> String {
+    if organisation.starts_with("platforms/") {
+        state.replace("code: SharingPermitted", "code: Unspecified")
+    } else {
+        state.to_owned()
+    }
 }
 
 fn revisions(progress: Option<Progress>) -> Vec<String> {

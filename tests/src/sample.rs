@@ -56,8 +56,7 @@ pub fn draft(platform: &str, tag: &str) -> referral::ReferralDraft {
         statement_of_reasons: "Offers crossings by boat for a price.".into(),
         statement_language: "en".into(),
         content_language: "sq".into(),
-        occurred_at: None,
-        signature: None,
+        ..referral::ReferralDraft::default()
     }
 }
 

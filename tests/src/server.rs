@@ -245,7 +245,11 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     let life = Lifecycle::new();
     let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
     let clock = &options.clock;
-    let watch = watch::Settings { checkpoint_interval: options.checkpoint_interval, drain: life.soft() };
+    let watch = watch::Settings {
+        checkpoint_interval: options.checkpoint_interval,
+        drain: life.soft(),
+        clock: Arc::clone(clock),
+    };
     let (backdating_days_max, justification) = (options.backdating_days_max, options.justification);
     let mut server = Builder::new(life.clone(), Arc::clone(clock), Arc::clone(&ids));
     let offers = |part| options.parts.contains(&part);
@@ -257,7 +261,7 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
         let settings = portreeve_referral::Settings { backdating_days_max, watch: watch.clone(), justification };
         let service =
             portreeve_referral::Service::open(database, settings, Arc::clone(clock), Arc::clone(&ids)).await.unwrap();
-        server.add(service.referrals()).add(service.organisations()).add(service.signing());
+        server.add(service.referrals()).add(service.organisations()).add(service.signing()).add(service.agreements());
         let upkeep = Arc::new(OfReferral(Arc::clone(service.reads())));
         stores.push((
             Part::Referral,

@@ -302,6 +302,7 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         content_language: "?".into(),
         occurred_at: Some(sample::time("2030-01-01")),
         signature: None,
+        handling: Some(referral::Handling { tlp: 9, conditions: "ask first".into(), ..referral::Handling::default() }),
     };
     let wrong = [
         "platform",
@@ -317,6 +318,8 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         "statement_language",
         "content_language",
         "occurred_at",
+        "handling.tlp",
+        "handling.conditions",
     ];
     let at = |path: &str| wrong.iter().map(|field| format!("{path}.{field}")).collect::<Vec<_>>();
     let request = referral::CreateReferralRequest {

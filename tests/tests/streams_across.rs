@@ -15,7 +15,7 @@ use portreeve_api::decision::v1 as decision;
 use portreeve_api::referral::v1 as referral;
 use portreeve_api::reporting::v1 as reporting;
 use portreeve_core::token::Revision;
-use portreeve_tests::history::{Expiry, First, Reader, Style, Tap, Trace, World};
+use portreeve_tests::history::{Expiry, First, Reader, Style, Tap, Trace, World, as_shown_to};
 use portreeve_tests::{Client, Database, Options, Part, Server, on_both_engines, refusal, sample, within};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -451,11 +451,12 @@ fn judge(
         assert_eq!(seen, expected.collect::<Vec<_>>(), "{label}");
         if all && (trace.expired == 0 || reader.expiry == Expiry::Snapshot) {
             let expected = there.iter().filter(|(name, state)| own(name, state));
-            let expected = expected.map(|(name, state)| (*name, state.as_str())).collect::<BTreeMap<_, _>>();
+            let expected =
+                expected.map(|(name, state)| (*name, as_shown_to(organisation, state))).collect::<BTreeMap<_, _>>();
             let view = trace.view_of("/cases/");
             assert_eq!(view.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{label}");
             for (name, state) in expected {
-                assert_eq!(view[name], state, "{label}");
+                assert_eq!(*view[name], state, "{label}");
             }
         }
         // What it was told of the referral log had come to it as cases.

@@ -23,6 +23,7 @@ use crate::audit::v1::audit_service_client::AuditServiceClient;
 use crate::consultation::v1::consultation_service_client::ConsultationServiceClient;
 use crate::decision::v1::decision_service_client::DecisionServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
+use crate::referral::v1::agreement_service_client::AgreementServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
 use crate::referral::v1::referral_service_client::ReferralServiceClient;
 use crate::referral::v1::signing_service_client::SigningServiceClient;
@@ -130,6 +131,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// A connection on which every call says who acts.
 pub type Transport = InterceptedService<Channel, Acting>;
+/// A client of the agreement service.
+pub type AgreementClient = AgreementServiceClient<Transport>;
 /// A client of the organisation service.
 pub type OrganisationClient = OrganisationServiceClient<Transport>;
 /// A client of the referral service.
@@ -173,6 +176,8 @@ macro_rules! constructors {
 }
 
 constructors! {
+    /// A client of the agreement service.
+    agreement: AgreementServiceClient as AgreementClient;
     /// A client of the organisation service.
     organisation: OrganisationServiceClient as OrganisationClient;
     /// A client of the referral service.

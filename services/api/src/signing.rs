@@ -43,6 +43,8 @@ pub fn of_case(case: &Case) -> Vec<u8> {
         content_language: case.content_language.clone(),
         occurred_at: case.signature.as_ref().and_then(|signature| signature.occurred_at),
         signature: None,
+        // Not signed: grades never reach the platform that verifies.
+        handling: None,
     };
     of_draft(&case.agency, &draft)
 }
@@ -75,6 +77,7 @@ mod tests {
             content_language: "sq".into(),
             occurred_at: Some(prost_types::Timestamp { seconds: 1, nanos: 2_999 }),
             signature: None,
+            ..ReferralDraft::default()
         };
         let bytes = of_draft("agencies/nca", &draft);
         let text = String::from_utf8(bytes.clone()).unwrap();

@@ -81,6 +81,7 @@ const PATTERNS: &[(&str, &str)] = &[
         "a signing key's name: agencies/{agency}/signingKeys/{kid}",
     ),
     ("^[A-Za-z0-9_-]+[.][.][A-Za-z0-9_-]+$", "a JWS with detached payload: BASE64URL(header)..BASE64URL(signature)"),
+    ("^agreements/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "an agreement's name: agreements/{uuid}"),
     ("^platforms/[a-z][a-z0-9-]{0,30}[a-z0-9]$", "a platform's name: platforms/{platform}"),
     ("^platforms/(-|[a-z][a-z0-9-]{0,30}[a-z0-9])$", "a platform's name, platforms/{platform}, or platforms/- for all"),
     (

@@ -77,7 +77,9 @@ macro_rules! resumable {
 
 resumable!(
     WatchReferralsResponse,
-    referral_change::Change::Snapshot(_) | referral_change::Change::OrganisationSnapshot(_)
+    referral_change::Change::Snapshot(_)
+        | referral_change::Change::OrganisationSnapshot(_)
+        | referral_change::Change::AgreementSnapshot(_)
 );
 resumable!(WatchCasesResponse, case_change::Change::Snapshot(_));
 resumable!(WatchDecisionsResponse, decision_change::Change::Snapshot(_));

@@ -151,6 +151,14 @@ reasons! {
     RevocationListExpired = "REVOCATION_LIST_EXPIRED" => Unavailable,
     /// The keys of the tokens' issuer could not be had for too long, so that no token is taken.
     TokenKeysUnavailable = "TOKEN_KEYS_UNAVAILABLE" => Unavailable,
+    /// The agreement under which data was shared is no longer in force.
+    AgreementLapsed = "AGREEMENT_LAPSED" => PermissionDenied,
+    /// No such agreement, or none that the caller may see.
+    AgreementNotFound = "AGREEMENT_NOT_FOUND" => NotFound,
+    /// A partner's data is read for no purpose that the agreement allows.
+    PurposeRequired = "PURPOSE_REQUIRED" => PermissionDenied,
+    /// The content is classified above what this exchange takes.
+    MarkingRefused = "MARKING_REFUSED" => FailedPrecondition,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }

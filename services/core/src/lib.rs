@@ -3,6 +3,8 @@
 //!
 //! Architecture invariant: this crate does no IO and names neither a runtime, nor a transport, nor a database.
 
+pub mod access;
+pub mod agreement;
 pub mod audit;
 pub mod consultation;
 pub mod error;

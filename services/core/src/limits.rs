@@ -56,6 +56,12 @@ pub const PAGE_ROWS_DEFAULT: usize = 50;
 pub const PAGE_ROWS_MAX: usize = 1_000;
 /// Values of one filter field.
 pub const FILTER_VALUES_MAX: usize = 100;
+/// Parties of one agreement.
+pub const AGREEMENT_PARTIES_MAX: usize = 32;
+/// Agreements that name one agency, those that have ended included.
+pub const AGENCY_AGREEMENTS_MAX: usize = 1_000;
+/// Later ends proposed for one agreement, and suspensions of it.
+pub const AGREEMENT_FACTS_MAX: usize = 100;
 /// Dimensions of one report.
 pub const REPORT_DIMENSIONS_MAX: usize = 4;
 /// Rows of one report.

@@ -76,6 +76,128 @@ coded! {
 }
 
 coded! {
+    /// How far a referral may travel among partners (Traffic Light Protocol 2.0). Grows with the restriction.
+    Tlp {
+        /// To everybody.
+        Clear = 1,
+        /// Within the community.
+        Green = 2,
+        /// Within the recipient's organisation and its clients.
+        Amber = 3,
+        /// Within the recipient's organisation.
+        AmberStrict = 4,
+        /// To the addressed recipients alone.
+        Red = 5,
+    }
+}
+
+coded! {
+    /// The United Kingdom's security classifications. What is above the second is never taken.
+    Classification {
+        /// OFFICIAL.
+        Official = 1,
+        /// OFFICIAL-SENSITIVE.
+        OfficialSensitive = 2,
+        /// SECRET.
+        Secret = 3,
+        /// TOP SECRET.
+        TopSecret = 4,
+    }
+}
+
+coded! {
+    /// How reliable the source is (3x5x2).
+    SourceGrade {
+        /// Reliable.
+        Reliable = 1,
+        /// Untested.
+        Untested = 2,
+        /// Not reliable.
+        NotReliable = 3,
+    }
+}
+
+coded! {
+    /// How the information is assessed (3x5x2).
+    Assessment {
+        /// Known directly to the source.
+        KnownDirectly = 1,
+        /// Known indirectly, but corroborated.
+        KnownIndirectlyCorroborated = 2,
+        /// Known indirectly.
+        KnownIndirectly = 3,
+        /// Not known.
+        NotKnown = 4,
+        /// Suspected to be false.
+        SuspectedFalse = 5,
+    }
+}
+
+coded! {
+    /// For what a partner may read.
+    Purpose {
+        /// To prevent or detect crime.
+        PreventionAndDetection = 1,
+        /// To investigate an offence.
+        Investigation = 2,
+        /// To prosecute an offence.
+        Prosecution = 3,
+        /// To protect the life or safety of people.
+        Safeguarding = 4,
+        /// To oversee how powers are used.
+        Oversight = 5,
+    }
+}
+
+impl Purpose {
+    /// The purpose as request metadata names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PreventionAndDetection => "prevention-and-detection",
+            Self::Investigation => "investigation",
+            Self::Prosecution => "prosecution",
+            Self::Safeguarding => "safeguarding",
+            Self::Oversight => "oversight",
+        }
+    }
+
+    /// The purpose that request metadata names.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|purpose| purpose.name() == name)
+    }
+}
+
+coded! {
+    /// What of a referral is shared beyond what always is.
+    FieldGroup {
+        /// The address and the platform's identifier of the target.
+        Target = 1,
+        /// The statement of reasons, and the reason of a withdrawal.
+        Reasons = 2,
+        /// The law on which it rests.
+        LegalBasis = 3,
+        /// Grades, handling code and conditions.
+        Grade = 4,
+        /// The platform's answer.
+        Decision = 5,
+        /// Counts in reports.
+        Figures = 6,
+    }
+}
+
+coded! {
+    /// What becomes of shared data once its agreement has ended.
+    AfterEnd {
+        /// It stays readable, as it stood at the end.
+        Keep = 1,
+        /// It stays, and nobody reads it under this agreement.
+        Freeze = 2,
+        /// It is out of reach for good.
+        Delete = 3,
+    }
+}
+
+coded! {
     /// What kind of thing is referred.
     TargetKind {
         /// A page.

@@ -57,7 +57,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
     let key = key.map(|path| audit::key::open(&path)).transpose().map_err(SuiteError::AuditKey)?;
     let (mut audit, mut consultations) = (Audit::new(key), Consultations::default());
     let justification = config.justification.into();
-    let streams = watch::Settings { drain: life.soft(), ..watch::Settings::default() };
+    let streams = watch::Settings { drain: life.soft(), clock: Arc::clone(&clock), ..watch::Settings::default() };
     let identity = Identity::load(config, &clock).await?;
     let tls = identity.as_ref().and_then(Identity::tls).and_then(|tls| tls.client());
     let mut server = Builder::new(life.clone(), Arc::clone(&clock), Arc::clone(&ids)).identity(identity);
@@ -74,7 +74,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
         let service = portreeve_referral::Service::open(&database, settings, Arc::clone(&clock), Arc::clone(&ids))
             .await
             .map_err(|error| SuiteError::Data("referral", error))?;
-        server.add(service.referrals()).add(service.organisations()).add(service.signing());
+        server.add(service.referrals()).add(service.organisations()).add(service.signing()).add(service.agreements());
         keep(Subject::Dealings, service.log(), service.access(), &mut audit, &mut consultations);
         stop_when_quiet(life, "the referral writer", async move { service.stop().await });
     }

@@ -6,6 +6,7 @@ pub mod store;
 
 use std::sync::Arc;
 
+use portreeve_api::referral::v1::agreement_service_server::AgreementServiceServer;
 use portreeve_api::referral::v1::organisation_service_server::OrganisationServiceServer;
 use portreeve_api::referral::v1::referral_service_server::ReferralServiceServer;
 use portreeve_api::referral::v1::signing_service_server::SigningServiceServer;
@@ -67,6 +68,7 @@ impl Service {
         server.add(self.referrals());
         server.add(self.organisations());
         server.add(self.signing());
+        server.add(self.agreements());
     }
 
     /// The server of `ReferralService`.
@@ -86,6 +88,13 @@ impl Service {
     /// The server of `SigningService`.
     pub fn signing(&self) -> SigningServiceServer<Rpc> {
         SigningServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `AgreementService`.
+    pub fn agreements(&self) -> AgreementServiceServer<Rpc> {
+        AgreementServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

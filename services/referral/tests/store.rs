@@ -2,117 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portreeve_core::id::{CountingIds, IdSource, Uuid};
-use portreeve_core::location::Location;
+use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationKind, ReferralName};
-use portreeve_core::time::ManualClock;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
-use portreeve_core::{Error, Principal, Reason, Timestamp};
+use portreeve_core::{Reason, Timestamp};
 use portreeve_referral::domain::ledger::DraftField;
-use portreeve_referral::domain::{Command, Event, LegalBasis, NewReferral, Said, Standing, Target};
+use portreeve_referral::domain::{Command, Standing};
 use portreeve_referral::store::{self, Filter, Query};
+use portreeve_storage::Database;
 use portreeve_storage::conformance::{Fixture, cases::portable_type};
-use portreeve_storage::{Database, Envelope, Guard, Outcome};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-
-struct Store {
-    opened: store::Opened,
-    clock: Arc<ManualClock>,
-    ids: CountingIds,
-}
-
-impl Store {
-    async fn open(database: &Database) -> Self {
-        let clock = Arc::new(ManualClock::at("2026-01-02".parse().unwrap()));
-        let ids = CountingIds::default();
-        let epoch = ids.uuid(Timestamp::default());
-        let opened = store::open(database, Arc::clone(&clock) as _, epoch).await.unwrap();
-        Self { opened, clock, ids }
-    }
-
-    async fn with_organisations(database: &Database) -> Self {
-        let store = Self::open(database).await;
-        for (name, hosts) in [
-            ("agencies/nca", vec![]),
-            ("agencies/bka", vec![]),
-            ("platforms/hb", vec!["hb.example"]),
-            ("platforms/ch", vec!["ch.example", "chirrup.test"]),
-        ] {
-            store.organisation(name, &hosts).await.unwrap();
-        }
-        store
-    }
-
-    async fn organisation(&self, name: &str, hosts: &[&str]) -> Result<Outcome<Event>, Error> {
-        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        self.submit(Command::CreateOrganisation {
-            name: name.parse().unwrap(),
-            display_name: name.to_uppercase(),
-            hosts,
-        })
-        .await
-    }
-
-    async fn submit(&self, command: Command) -> Result<Outcome<Event>, Error> {
-        let request_id = self.ids.uuid(Timestamp::default());
-        let guard = Guard::Request { request_id, hash: [0; 32] };
-        self.opened.0.writer.submit(Envelope { principal: principal("operators/op"), guard, command }).await
-    }
-
-    fn draft(&self, agency: &str, platform: &str, url: &str) -> NewReferral {
-        let id = self.ids.uuid(Timestamp::from_micros(1_000_000));
-        let said = Said {
-            name: ReferralName { agency: agency.into(), id },
-            platform: platform.into(),
-            target: Target {
-                kind: TargetKind::Page,
-                location: Location::parse(url).unwrap(),
-                native_id: String::new(),
-            },
-            nature: Nature::VoluntaryReferral,
-            ground: Ground::OfferTransportSea,
-            legal_basis: LegalBasis {
-                code: String::new(),
-                statute: "Immigration Act 1971".into(),
-                section: "s.25".into(),
-            },
-            statement: "Crossings are offered.".into(),
-            statement_language: "en".into(),
-            content_language: "sq".into(),
-            signature: None,
-        };
-        NewReferral { said: Arc::new(said), occurred_at: Some("2026-01-01".parse().unwrap()), signed: None }
-    }
-
-    async fn refer(&self, draft: NewReferral) -> Result<Outcome<Event>, Error> {
-        self.submit(Command::Create { drafts: vec![draft], field: DraftField::Referral }).await
-    }
-}
-
-fn principal(name: &str) -> Principal {
-    Principal::new(name.parse().unwrap(), "", &[]).unwrap()
-}
-
-fn query(reader: &str, filter: Filter) -> Query {
-    Query { filter, scope: principal(reader).scope(), after: 0, limit: 1_000, unchanged_since: None }
-}
-
-macro_rules! on_both_engines {
-    ($($case:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() { super::$case(&super::Fixture::sqlite().database).await })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() { super::$case(&super::Fixture::postgres().await.database).await })*
-        }
-    };
-}
+use support::{Store, on_both_engines, principal, query};
 
 on_both_engines!(
     what_is_referred_is_read_back,
@@ -129,7 +35,7 @@ async fn what_is_referred_is_read_back(database: &Database) {
     let draft = store.draft("nca", "hb", "https://M.hb.example:443/groups/1#x");
     let outcome = store.refer(draft.clone()).await.unwrap();
     let name = draft.said.name.clone();
-    let read = store.opened.0.reads.referral(&principal("agencies/nca"), &name).await.unwrap().unwrap();
+    let read = store.row("agencies/nca", &name).await.unwrap();
     assert_eq!(read.target.location.raw(), "https://M.hb.example:443/groups/1#x");
     assert_eq!(read.target.location.canonical(), "https://m.hb.example/groups/1");
     assert_eq!((read.created, read.updated), (outcome.position, outcome.position));
@@ -137,7 +43,7 @@ async fn what_is_referred_is_read_back(database: &Database) {
     assert_eq!(read.occurred_at, "2026-01-01".parse().unwrap());
     assert_eq!(read.recorded_at, "2026-01-02".parse().unwrap());
     let wrong_agency = ReferralName { agency: "bka".into(), id: draft.said.name.id };
-    assert!(store.opened.0.reads.referral(&principal("services/decision"), &wrong_agency).await.unwrap().is_none());
+    assert!(store.row("services/decision", &wrong_agency).await.is_none());
 }
 
 async fn tenants_see_their_own(database: &Database) {
@@ -158,12 +64,12 @@ async fn tenants_see_their_own(database: &Database) {
         ("operators/op", vec![]),
         ("services/decision", vec!["/1", "/2", "/3"]),
     ] {
-        let found = store.opened.0.reads.referrals(&query(reader, Filter::default())).await.unwrap();
+        let found = store.rows(&query(reader, Filter::default())).await;
         let paths =
             found.iter().map(|r| &r.target.location.raw()[r.target.location.raw().len() - 2..]).collect::<Vec<_>>();
         assert_eq!(paths, expected, "{reader}");
-        for referral in store.opened.0.reads.referrals(&query("services/x1", Filter::default())).await.unwrap() {
-            let seen = store.opened.0.reads.referral(&principal(reader), &referral.name).await.unwrap().is_some();
+        for referral in store.rows(&query("services/x1", Filter::default())).await {
+            let seen = store.row(reader, &referral.name).await.is_some();
             assert_eq!(seen, found.iter().any(|r| r.name == referral.name), "{reader}");
         }
     }
@@ -229,7 +135,7 @@ async fn a_batch_is_taken_whole_or_not_at_all(database: &Database) {
     let drafts = vec![good(), store.draft("nca", "hb", "https://ch.example/1"), good()];
     let refused = store.submit(Command::Create { drafts, field: DraftField::Drafts }).await.unwrap_err();
     assert_eq!(refused.violations()[0].field, "drafts[1].target.url");
-    assert!(store.opened.0.reads.referrals(&query("services/x1", Filter::default())).await.unwrap().is_empty());
+    assert!(store.rows(&query("services/x1", Filter::default())).await.is_empty());
     let taken =
         store.submit(Command::Create { drafts: vec![good(), good()], field: DraftField::Drafts }).await.unwrap();
     assert_eq!(taken.events.len(), 2);
@@ -251,7 +157,7 @@ async fn withdrawal_is_final(database: &Database) {
     let done = store.submit(withdraw("sent by mistake", None)).await.unwrap();
     assert!(store.submit(withdraw("sent by mistake", None)).await.unwrap().events.is_empty());
     assert_eq!(store.submit(withdraw("another", None)).await.unwrap_err().reason(), Reason::InvalidTransition);
-    let read = store.opened.0.reads.referral(&principal("platforms/hb"), &name).await.unwrap().unwrap();
+    let read = store.row("platforms/hb", &name).await.unwrap();
     assert!(matches!(&read.standing, Standing::Withdrawn { reason, .. } if reason == "sent by mistake"));
     assert_eq!(read.updated, done.position);
     assert!(read.created < read.updated);
@@ -273,7 +179,7 @@ async fn filters_agree(database: &Database) {
             store.submit(Command::Withdraw { name, reason: "mistake".into(), occurred_at: None }).await.unwrap();
         }
     }
-    let all = store.opened.0.reads.referrals(&query("services/x1", Filter::default())).await.unwrap();
+    let all = store.rows(&query("services/x1", Filter::default())).await;
     assert_eq!(all.len(), 24);
     let midnight: Timestamp = "2026-01-01".parse().unwrap();
     let filters = [
@@ -294,7 +200,7 @@ async fn filters_agree(database: &Database) {
         Filter { recorded_until: Some("2026-01-02".parse().unwrap()), ..Filter::default() },
     ];
     for filter in filters {
-        let found = store.opened.0.reads.referrals(&query("services/x1", filter.clone())).await.unwrap();
+        let found = store.rows(&query("services/x1", filter.clone())).await;
         let expected = all.iter().filter(|referral| filter.selects(referral)).cloned().collect::<Vec<_>>();
         assert_eq!(found, expected, "{filter:?}");
         assert!(expected.len() < 24, "{filter:?} selects something less than everything");
@@ -303,7 +209,7 @@ async fn filters_agree(database: &Database) {
     let mut after = 0;
     loop {
         let page = Query { after, limit: 7, ..query("services/x1", Filter::default()) };
-        let rows = store.opened.0.reads.referrals(&page).await.unwrap();
+        let rows = store.rows(&page).await;
         let Some(last) = rows.last() else { break };
         after = last.created;
         paged.extend(rows);
@@ -430,7 +336,7 @@ async fn play(database: &Database, steps: Vec<Step>) {
         }
     }
     let reads = &store.opened.0.reads;
-    let found = reads.referrals(&query("services/x1", Filter::default())).await.unwrap();
+    let found = store.rows(&query("services/x1", Filter::default())).await;
     let found = found.into_iter().map(|referral| {
         let reason = match referral.standing {
             Standing::Submitted => None,

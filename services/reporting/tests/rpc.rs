@@ -40,7 +40,8 @@ impl Server {
         let clock = Arc::new(ManualClock::at("2020-09-03T12:00:00Z".parse().unwrap()));
         let ids = Arc::new(CountingIds::default());
         let life = Lifecycle::new();
-        let watch = watch::Settings { checkpoint_interval: Duration::from_millis(50), drain: life.soft() };
+        let checkpoint_interval = Duration::from_millis(50);
+        let watch = watch::Settings { checkpoint_interval, drain: life.soft(), clock: Arc::clone(&clock) as _ };
         let service = Service::open(
             database,
             Settings { watch, ..Settings::default() },

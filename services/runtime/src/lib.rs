@@ -1,6 +1,7 @@
 //! What every server of the suite has: one port, the layers around each call, the watch loop, the proofs of its logs,
 //! configuration, telemetry and an orderly end.
 
+pub mod agreements;
 pub mod audit;
 pub mod barrier;
 pub mod caller;

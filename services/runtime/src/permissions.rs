@@ -41,6 +41,19 @@ const TABLE: &[(&str, &[Permitted])] = &[
         ],
     ),
     (
+        "portreeve.referral.v1.AgreementService",
+        &[
+            ("CreateAgreement", APPROVER),
+            ("AcceptAgreement", APPROVER),
+            ("ExtendAgreement", APPROVER),
+            ("SuspendAgreement", APPROVER),
+            ("ResumeAgreement", APPROVER),
+            ("GiveNotice", APPROVER),
+            ("GetAgreement", EVERYBODY),
+            ("ListAgreements", EVERYBODY),
+        ],
+    ),
+    (
         "portreeve.referral.v1.ReferralService",
         &[
             ("CreateReferral", OFFICER),
@@ -112,6 +125,10 @@ const TABLE: &[(&str, &[Permitted])] = &[
 pub const PUBLIC_READS: &[&str] = &[
     "portreeve.referral.v1.OrganisationService/GetOrganisation",
     "portreeve.referral.v1.OrganisationService/ListOrganisations",
+    // What agencies agree on is the parties' to know, and tells of no person.
+    "portreeve.referral.v1.AgreementService/GetAgreement",
+    "portreeve.referral.v1.AgreementService/ListAgreements",
+    "portreeve.referral.v1.SigningService/GetSigningProfile",
     "portreeve.decision.v1.PolicyService/GetClause",
     "portreeve.decision.v1.PolicyService/ListClauses",
     "portreeve.decision.v1.PolicyService/ListClauseVersions",
@@ -152,7 +169,20 @@ mod tests {
 
     /// What each role may do beyond reading, said once more by hand.
     const WRITES: [(Role, &[&str]); 6] = [
-        (Role::Approver, &["AddSigningKey", "RevokeSigningKey", "SetSigningPolicy"]),
+        (
+            Role::Approver,
+            &[
+                "AcceptAgreement",
+                "AddSigningKey",
+                "CreateAgreement",
+                "ExtendAgreement",
+                "GiveNotice",
+                "ResumeAgreement",
+                "RevokeSigningKey",
+                "SetSigningPolicy",
+                "SuspendAgreement",
+            ],
+        ),
         (Role::Officer, &["BatchCreateReferrals", "CreateReferral", "ImportReferrals", "WithdrawReferral"]),
         (Role::Import, &["ImportReferrals"]),
         (Role::Reviewer, &["AcknowledgeCases", "BatchRecordDecisions", "RecordDecision"]),

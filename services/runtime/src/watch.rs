@@ -11,8 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{Stream, stream};
 use portreeve_api::common::v1::{WatchStart, watch_start};
+use portreeve_core::time::SystemClock;
 use portreeve_core::token::{Resume, Revision, fingerprint};
-use portreeve_core::{Error, Reason, Result, Violations, limits};
+use portreeve_core::{Clock, Error, Reason, Result, Timestamp, Violations, access, limits};
 use portreeve_storage::{EventLog, LogPage, LogState, StoredEvent};
 use prost::Message;
 use tokio::sync::watch;
@@ -29,8 +30,12 @@ pub trait Feed: Send + Sync + 'static {
     /// A change as the contract writes it.
     type Change: Send;
 
-    /// The change behind an event, if the filter selects it and the reader may see it at this moment.
-    fn change(&self, event: &StoredEvent, state: &LogState) -> Result<Option<Self::Change>>;
+    /// Who reads, and what is shared with them at this moment. Asked after each page was read and before it is shown, so
+    /// that nothing is shown under an agreement that has ended meanwhile.
+    async fn reader(&self, now: Timestamp) -> Result<Arc<access::Reader>>;
+
+    /// The change behind an event, if the filter selects it and the reader sees anything of it.
+    fn change(&self, reader: &access::Reader, event: &StoredEvent, state: &LogState) -> Result<Option<Self::Change>>;
 
     /// Whether the reader begins at the first event ever and not at the compaction floor: a service of the suite that
     /// follows this one, which must not miss any.
@@ -41,7 +46,13 @@ pub trait Feed: Send + Sync + 'static {
     /// Up to `limit` rows of the state after a key, with their keys, in key order; none if there are no more.
     ///
     /// Only rows that have not changed since the position `at`: the changes after it bring the others whole.
-    async fn snapshot(&self, at: i64, after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Self::Change)>>;
+    async fn snapshot(
+        &self,
+        reader: &Arc<access::Reader>,
+        at: i64,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Self::Change)>>;
 }
 
 /// What one message of a stream carries.
@@ -102,12 +113,20 @@ pub fn filter_hash<M: Message>(method: &str, parent: &str, filter: &M) -> u64 {
 }
 
 /// How streams behave on this server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// How long an idle stream waits before it sends a checkpoint.
     pub checkpoint_interval: Duration,
     /// Cancelled when the server drains: streams then end and tell their readers to go elsewhere.
     pub drain: CancellationToken,
+    /// The clock by which agreements end.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("checkpoint_interval", &self.checkpoint_interval).finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
@@ -115,6 +134,7 @@ impl Default for Settings {
         Self {
             checkpoint_interval: Duration::from_millis(limits::CHECKPOINT_INTERVAL_MS),
             drain: CancellationToken::new(),
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -196,8 +216,13 @@ impl<F: Feed> Reader<F> {
     }
 
     /// The next rows of the snapshot, or its end.
-    async fn rows(&self, place: &mut Place, after: &[u8], limit: usize) -> Result<Batch<F::Change>> {
-        let rows = self.feed.snapshot(place.revision.position, after, limit).await?;
+    async fn rows(&self, clock: &dyn Clock, place: &mut Place, after: &[u8], limit: usize) -> Result<Batch<F::Change>> {
+        let reader = self.feed.reader(clock.now()).await?;
+        let rows = self.feed.snapshot(&reader, place.revision.position, after, limit).await?;
+        if !reader.shares().is_empty() {
+            // An agreement may have ended between the one and the other.
+            self.feed.reader(clock.now()).await?.still(&reader)?;
+        }
         place.snapshot_after = rows.last().map(|(key, _)| key.clone());
         Ok(Batch {
             snapshot_complete: place.snapshot_after.is_none(),
@@ -226,14 +251,21 @@ impl<F: Feed> Reader<F> {
 
     /// Takes changes from a page until `limit` or the byte limit is reached, and moves the place to the last event
     /// examined.
-    fn examine(&self, page: &LogPage, place: &mut Place, changes: &mut Vec<F::Change>, limit: usize) -> Result<()> {
+    fn examine(
+        &self,
+        reader: &access::Reader,
+        page: &LogPage,
+        place: &mut Place,
+        changes: &mut Vec<F::Change>,
+        limit: usize,
+    ) -> Result<()> {
         let mut bytes = 0;
         for event in &page.events {
             bytes += event.body.len();
             if changes.len() >= limit || (bytes > limits::STREAM_BATCH_BYTES_MAX && !changes.is_empty()) {
                 break;
             }
-            changes.extend(self.feed.change(event, &page.state)?);
+            changes.extend(self.feed.change(reader, event, &page.state)?);
             place.revision.position = event.position;
         }
         Ok(())
@@ -260,10 +292,11 @@ pub async fn open<F: Feed>(
     let changed = log.changed();
     let reader = Reader { log, feed, filter };
     let place = reader.begin(&start).await?;
+    let relied = reader.feed.reader(settings.clock.now()).await?;
     let due = Instant::now() + settings.checkpoint_interval;
     // Nothing told yet: the first message, with a token, leaves at once, so that a break before it leaves no gap.
     let told = (-1, Vec::new());
-    let state = Watch { reader, place, told, changed, settings, due };
+    let state = Watch { reader, place, told, changed, settings, due, relied };
     Ok(stream::unfold(Some(state), |state| async move {
         let mut state = state?;
         match state.next().await {
@@ -281,9 +314,26 @@ struct Watch<F> {
     changed: watch::Receiver<i64>,
     settings: Settings,
     due: Instant,
+    /// What the stream has been shown under: it ends with any of it.
+    relied: Arc<access::Reader>,
 }
 
 impl<F: Feed> Watch<F> {
+    /// Who reads at this moment. Refuses to go on once something that the stream rested on is over.
+    async fn reader(&mut self) -> Result<Arc<access::Reader>> {
+        let reader = self.reader.feed.reader(self.settings.clock.now()).await?;
+        reader.still(&self.relied)?;
+        self.relied = Arc::clone(&reader);
+        Ok(reader)
+    }
+
+    /// When to look again though nothing has happened: when a checkpoint is due, or time alone changes what the reader sees.
+    fn wake(&self) -> Instant {
+        let Some(at) = self.relied.next_change() else { return self.due };
+        let micros = at.micros().saturating_sub(self.settings.clock.now().micros());
+        self.due.min(Instant::now() + Duration::from_micros(u64::try_from(micros).unwrap_or_default()))
+    }
+
     async fn next(&mut self) -> Result<Batch<F::Change>> {
         let after = self.place.revision.position;
         loop {
@@ -291,24 +341,29 @@ impl<F: Feed> Watch<F> {
                 return Err(draining());
             }
             if let Some(row) = self.place.snapshot_after.take() {
-                return self.reader.rows(&mut self.place, &row, limits::STREAM_BATCH_EVENTS_MAX).await;
+                self.reader().await?;
+                let clock = Arc::clone(&self.settings.clock);
+                return self.reader.rows(clock.as_ref(), &mut self.place, &row, limits::STREAM_BATCH_EVENTS_MAX).await;
             }
             // Seen before the page is read: a commit after this wakes the loop again.
             self.changed.borrow_and_update();
             let page = self.reader.page(&self.place).await?;
+            let reader = self.reader().await?;
             let mut changes = Vec::new();
-            self.reader.examine(&page, &mut self.place, &mut changes, usize::MAX)?;
+            self.reader.examine(&reader, &page, &mut self.place, &mut changes, usize::MAX)?;
             let caught_up = self.place.revision.position == page.state.head;
             let news = caught_up && self.told != (self.place.revision.position, page.followed.clone());
-            if !changes.is_empty() || news {
+            if !changes.is_empty() || news || (caught_up && Instant::now() >= self.due) {
                 return Ok(self.send(changes, &page, caught_up, after));
             }
             if !caught_up {
                 continue;
             }
+            let wake = self.wake();
             tokio::select! {
                 woken = self.changed.changed() => if woken.is_err() { return Err(draining()) },
-                () = tokio::time::sleep_until(self.due) => return Ok(self.send(Vec::new(), &page, true, after)),
+                // A checkpoint too is sent by the way around, past the question who may see what.
+                () = tokio::time::sleep_until(wake) => {}
                 () = self.settings.drain.cancelled() => {}
             }
         }
@@ -349,18 +404,20 @@ pub async fn list<F: Feed>(
     filter: u64,
     start: Start,
     limit: usize,
+    clock: &dyn Clock,
 ) -> Result<Batch<F::Change>> {
     let reader = Reader { log, feed, filter };
     let mut place = reader.begin(&start).await?;
     if let Some(after) = place.snapshot_after.take() {
-        return reader.rows(&mut place, &after, limit).await;
+        return reader.rows(clock, &mut place, &after, limit).await;
     }
     let after = place.revision.position;
     let mut changes = Vec::new();
     let mut pages = 0;
     loop {
         let page = reader.page(&place).await?;
-        reader.examine(&page, &mut place, &mut changes, limit)?;
+        let who = reader.feed.reader(clock.now()).await?;
+        reader.examine(&who, &page, &mut place, &mut changes, limit)?;
         pages += 1;
         let caught_up = place.revision.position == page.state.head;
         if caught_up || changes.len() >= limit || pages >= LIST_PAGES_MAX {

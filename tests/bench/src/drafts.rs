@@ -74,7 +74,7 @@ impl Drafts {
             statement_language: "en-GB".to_owned(),
             content_language: "en".to_owned(),
             occurred_at: None,
-            signature: None,
+            ..ReferralDraft::default()
         };
         // Scattered, as identifiers are that clients make of what a row says.
         let mut bytes = [0; 16];

@@ -1,7 +1,9 @@
 //! A case: what a platform sees and does of one referral.
 
 use portreeve_core::Timestamp;
+use portreeve_core::access::Marks;
 use portreeve_core::name::{CaseName, ReferralName};
+use portreeve_core::vocabulary::Tlp;
 
 use super::Decision;
 
@@ -82,6 +84,10 @@ pub struct Referred {
     pub recorded_at: Timestamp,
     /// The agency's signature, if it signs.
     pub signature: Option<Signature>,
+    /// How far it may travel among partners.
+    pub tlp: Tlp,
+    /// Whether it is shared with conditions only.
+    pub conditional: bool,
 }
 
 /// The platform's confirmation that a case came in. The start of its clock; never changes.
@@ -134,6 +140,39 @@ pub struct Case {
 }
 
 impl Case {
+    /// What about it decides who sees it.
+    pub fn marks(&self) -> Marks<'_> {
+        Marks {
+            agency: &self.referred.name.agency,
+            platform: &self.referred.platform,
+            ground: self.referred.ground,
+            tlp: self.referred.tlp,
+            conditions: self.referred.conditional,
+            recorded_at: self.referred.recorded_at,
+        }
+    }
+
+    /// Whether something of it was recorded at or after a moment.
+    pub fn changed_since(&self, moment: Timestamp) -> bool {
+        self.latest_record() >= moment || self.withdrawal.as_ref().is_some_and(|gone| gone.recorded_at >= moment)
+    }
+
+    /// The case as it stood before a moment: what was recorded then or later had not happened. `latest` is the decision that
+    /// was the latest then.
+    #[must_use]
+    pub fn as_before(&self, moment: Timestamp, latest: Option<Decision>) -> Self {
+        let progress = match (self.receipt().filter(|receipt| receipt.recorded_at < moment), latest) {
+            (None, _) => Progress::Submitted,
+            (Some(receipt), None) => Progress::Received(receipt),
+            (Some(receipt), Some(latest)) => {
+                let first_decided_at = self.first_decided_at().unwrap_or(latest.decided_at);
+                Progress::Decided { receipt, first_decided_at, latest: Box::new(latest) }
+            }
+        };
+        let withdrawal = self.withdrawal.clone().filter(|gone| gone.recorded_at < moment);
+        Self { referred: self.referred.clone(), progress, withdrawal }
+    }
+
     /// The case's name.
     pub fn name(&self) -> CaseName {
         CaseName { platform: self.referred.platform.clone(), id: self.referred.name.id }

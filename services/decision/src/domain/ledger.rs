@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName};
 use portreeve_core::vocabulary::Disposition;
@@ -52,7 +53,12 @@ pub struct Told {
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Take in what the referral log told, in its order.
-    FollowReferrals(Vec<Told>),
+    FollowReferrals {
+        /// Of referrals.
+        told: Vec<Told>,
+        /// Of agreements.
+        agreements: Vec<Agreement>,
+    },
     /// Confirm the receipt of a case.
     Acknowledge {
         /// Which.
@@ -115,6 +121,8 @@ pub enum Event {
     ClauseCreated(Clause),
     /// A platform added a version of a clause.
     ClauseVersionAdded(ClauseVersion),
+    /// The referral log told of an agreement, or of a change of one.
+    AgreementLearnt(Box<Agreement>),
 }
 
 impl Event {
@@ -125,7 +133,7 @@ impl Event {
             | Self::CaseAcknowledged(changed)
             | Self::CaseDecided(changed)
             | Self::CaseWithdrawn(changed) => Some(changed),
-            Self::ClauseCreated(_) | Self::ClauseVersionAdded(_) => None,
+            Self::ClauseCreated(_) | Self::ClauseVersionAdded(_) | Self::AgreementLearnt(_) => None,
         }
     }
 }
@@ -163,6 +171,8 @@ pub struct State {
     pub cases: HashMap<Uuid, CaseRecord>,
     /// Clauses by name.
     pub clauses: HashMap<ClauseName, ClauseRecord>,
+    /// Agreements by name, as the referral log told them last, with the position of the event that brought each here.
+    pub agreements: HashMap<AgreementName, (Agreement, i64)>,
     /// What is to be persisted.
     pub changes: Changes,
 }
@@ -180,6 +190,8 @@ pub struct Changes {
     pub clauses: HashSet<ClauseName>,
     /// New versions of clauses, in the order of the log.
     pub versions: Vec<ClauseVersion>,
+    /// Agreements that are new or have changed, with the position of the event that told so.
+    pub agreements: HashMap<AgreementName, i64>,
 }
 
 /// The case ledger and the policy catalogue.
@@ -193,7 +205,11 @@ impl portreeve_core::Ledger for Ledger {
 
     fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
         match command {
-            Command::FollowReferrals(told) => Ok(state.follow(told)),
+            Command::FollowReferrals { told, agreements } => {
+                let learnt = agreements.iter().filter(|told| state.is_news(told)).cloned();
+                let learnt = learnt.map(|agreement| Event::AgreementLearnt(Box::new(agreement)));
+                Ok(state.follow(told).into_iter().chain(learnt).collect())
+            }
             Command::Acknowledge { case, occurred_at } => state.acknowledge(case, *occurred_at, now),
             Command::Record { case, draft, expected_version } => state.record(case, draft, *expected_version, now),
             Command::CreateClause { name, title } => state.create_clause(name, title, now),
@@ -223,6 +239,11 @@ impl portreeve_core::Ledger for Ledger {
                     state.changes.versions.push(version.clone());
                 }
             }
+            Event::AgreementLearnt(agreement) => {
+                let first = state.agreements.get(&agreement.name).map_or(position, |(_, first)| *first);
+                state.changes.agreements.insert(agreement.name, position);
+                state.agreements.insert(agreement.name, ((**agreement).clone(), first));
+            }
             Event::CaseOpened(_) | Event::CaseAcknowledged(_) | Event::CaseDecided(_) | Event::CaseWithdrawn(_) => {}
         }
     }
@@ -247,6 +268,11 @@ impl State {
             decided: if decided { position } else { known.map_or(0, |known| known.decided) },
         };
         self.cases.insert(id, record);
+    }
+
+    /// Whether an agreement is not known yet as it is told. Told twice, it is learnt once.
+    fn is_news(&self, told: &Agreement) -> bool {
+        self.agreements.get(&told.name).is_none_or(|(known, _)| known.updated < told.updated)
     }
 
     /// Opens the cases that are new and withdraws those whose referral was. Told twice, it is done once.

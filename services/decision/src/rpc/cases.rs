@@ -5,11 +5,13 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use portreeve_api::common::v1::{Progress, WatchStart};
 use portreeve_api::decision::v1 as wire;
+use portreeve_core::access::Reader;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, OrganisationKind, parse_owner, parse_parent};
-use portreeve_core::principal::Role;
+use portreeve_core::principal::{Role, Scope};
 use portreeve_core::token::Page;
-use portreeve_core::{Error, Principal, Result, Violations};
+use portreeve_core::{Error, Principal, Reason, Result, Violations};
+use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::watch::{self, Start, filter_hash};
 use portreeve_runtime::wire::{
     check_backdating, guard, item_status, page_size, position_key, principal, read_position, told_time, violations,
@@ -18,12 +20,12 @@ use portreeve_runtime::wire::{
 use tonic::Request;
 use wire::acknowledge_result;
 
-use super::convert::{read_case_filter, write_case};
+use super::convert::{read_case_filter, show_case};
 use super::feed::{CaseFeed, agency_of_case};
-use super::{Replies, Rpc, envelope, one_more, page, unknown_outcome};
+use super::{Replies, Rpc, envelope, one_more, only, page, unknown_outcome};
 use crate::domain::ledger::not_found;
 use crate::domain::{Command, Event, Receipt};
-use crate::store::{CaseFilter, SERVICE, Stretch, may_read};
+use crate::store::{CaseFilter, SERVICE, Shown, Stretch, may_read};
 
 impl Rpc {
     pub(super) async fn list_of_cases(
@@ -31,37 +33,60 @@ impl Rpc {
         request: Request<wire::ListCasesRequest>,
     ) -> Result<wire::ListCasesResponse> {
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let read = violations(&message);
-        let selected = Selected::read("ListCases", &caller, &message.parent, message.filter.as_ref(), read)?;
+        let selected = Selected::read("ListCases", asker.principal(), &message.parent, message.filter.as_ref(), read)?;
+        let asker = asker.asking(only(&selected.filter.agencies));
         let after = read_position(Page::decode(&message.page_token, selected.hash)?)?;
         let revisions = self.caught_up(&message.at_least).await?;
         let limit = page_size(message.page_size);
         let stretch = Stretch { after, limit: one_more(limit), unchanged_since: None };
-        let found = self.parts.reads.cases(&caller, &selected.filter, stretch).await?;
+        let reader = self.reader(&asker).await?;
+        let found = self.parts.reads.cases(&reader, &selected.filter, stretch).await?;
+        self.still(&asker, &reader).await?;
         let rows = found
             .iter()
-            .map(|record| (position_key(record.opened), write_case(&record.case, self.revision_at(record.updated))));
+            .map(|shown| (position_key(shown.record.opened), show_case(shown, self.revision_at(shown.record.updated))));
         let (cases, next_page_token) = page(selected.hash, limit, rows);
-        let shown = found.iter().take(cases.len()).map(|record| &record.case.referred.name);
+        let shown = found.iter().take(cases.len()).map(|shown| &shown.record.case.referred.name);
         asking.rows(shown.map(|referral| (referral.agency.as_str(), referral.id))).await?;
         Ok(wire::ListCasesResponse { cases, next_page_token, revisions })
     }
 
     pub(super) async fn one_case(&self, request: Request<wire::GetCaseRequest>) -> Result<wire::GetCaseResponse> {
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let mut violations = violations(&message);
         let name = case_name(&mut violations, "name", &message.name);
         let name = violations.finish(name)?;
-        may_read(&caller, Some(&name.platform))?;
+        may_read(asker.principal(), Some(&name.platform))?;
         let revisions = self.caught_up(&message.at_least).await?;
-        let found = self.parts.reads.case(&caller, &name).await?.ok_or_else(|| not_found(&name))?;
-        let case = write_case(&found.case, self.revision_at(found.updated));
-        asking.rows([(found.case.referred.name.agency.as_str(), name.id)]).await?;
+        let shown = self.shown_case(&asker, &name).await?;
+        let case = show_case(&shown, self.revision_at(shown.record.updated));
+        let owner = shown.record.case.referred.name.agency.as_str();
+        asking.rows([(owner, name.id)]).await?;
         Ok(wire::GetCaseResponse { case: Some(case), revisions })
+    }
+
+    /// A case as the caller sees it. The answer to who sees nothing of it does not tell whether it exists, but to who saw it
+    /// under an agreement.
+    pub(super) async fn shown_case(&self, asker: &Asker, name: &CaseName) -> Result<Shown> {
+        let owner = match asker.principal().scope() {
+            Scope::Agency(_) => self.parts.reads.owner(name).await?,
+            _ => None,
+        };
+        let asker = asker.clone().asking(owner.as_deref());
+        let reader = match self.reader(&asker).await {
+            Err(error) if error.reason() == Reason::PermissionDenied && owner.is_some() => return Err(not_found(name)),
+            // Nobody's, for all that the caller may know.
+            Err(error) if owner.is_none() && error.reason() == Reason::PurposeRequired => return Err(not_found(name)),
+            reader => reader?,
+        };
+        let found = self.parts.reads.case(&reader, name).await?;
+        self.still(&asker, &reader).await?;
+        found.ok_or_else(|| not_found(name))
     }
 
     pub(super) async fn watch_of_cases(
@@ -69,14 +94,16 @@ impl Rpc {
         request: Request<wire::WatchCasesRequest>,
     ) -> Result<Replies<wire::WatchCasesResponse>> {
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let read = violations(&message);
-        let selected = Selected::read("WatchCases", &caller, &message.parent, message.filter.as_ref(), read)?;
+        let selected = Selected::read("WatchCases", asker.principal(), &message.parent, message.filter.as_ref(), read)?;
+        let asker = asker.asking(only(&selected.filter.agencies));
         let start = Start::read(message.start.as_ref())?;
         self.caught_up(&message.at_least).await?;
+        self.reader(&asker).await?;
         let log = Arc::clone(&self.parts.log);
-        let feed = self.case_feed(caller, selected.filter);
+        let feed = self.case_feed(asker, selected.filter);
         let batches = watch::open(log, feed, selected.hash, start, self.settings.watch.clone()).await?;
         let batches = asking.stream(SERVICE, batches, agency_of_case);
         Ok(Box::pin(batches.map(|batch| {
@@ -97,11 +124,12 @@ impl Rpc {
         use portreeve_api::common::v1::watch_start::Start as Wire;
         use wire::list_case_changes_request::Start as From;
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let read = violations(&message);
         // The twin shares its tokens with the stream.
-        let selected = Selected::read("WatchCases", &caller, &message.parent, message.filter.as_ref(), read)?;
+        let selected = Selected::read("WatchCases", asker.principal(), &message.parent, message.filter.as_ref(), read)?;
+        let asker = asker.asking(only(&selected.filter.agencies));
         let start = match message.start {
             Some(From::Earliest(chosen)) => Some(Wire::Earliest(chosen)),
             Some(From::ResumeToken(token)) => Some(Wire::ResumeToken(token)),
@@ -109,9 +137,11 @@ impl Rpc {
         };
         let start = Start::read(Some(&WatchStart { start }))?;
         self.caught_up(&message.at_least).await?;
+        self.reader(&asker).await?;
         let log = Arc::clone(&self.parts.log);
-        let feed = self.case_feed(caller, selected.filter);
-        let batch = watch::list(log, feed, selected.hash, start, page_size(message.page_size)).await?;
+        let feed = self.case_feed(asker, selected.filter);
+        let batch =
+            watch::list(log, feed, selected.hash, start, page_size(message.page_size), self.clock.as_ref()).await?;
         asking.batch(SERVICE, &batch, agency_of_case).await?;
         Ok(wire::ListCaseChangesResponse {
             changes: batch.changes,
@@ -196,12 +226,12 @@ impl Rpc {
         if let Some(receipt) = made {
             return Ok(receipt);
         }
-        let found = self.parts.reads.case(caller, name).await?;
-        found.and_then(|record| record.case.receipt()).ok_or_else(|| Error::internal("a receipt is missing"))
+        let found = self.parts.reads.case(&Reader::own(caller.clone()), name).await?;
+        found.and_then(|shown| shown.record.case.receipt()).ok_or_else(|| Error::internal("a receipt is missing"))
     }
 
-    fn case_feed(&self, reader: Principal, filter: CaseFilter) -> CaseFeed {
-        CaseFeed { reads: Arc::clone(&self.parts.reads), reader, filter, epoch: self.epoch }
+    fn case_feed(&self, asker: Asker, filter: CaseFilter) -> CaseFeed {
+        CaseFeed { reads: Arc::clone(&self.parts.reads), asker, filter, epoch: self.epoch }
     }
 
     fn revision_at(&self, position: i64) -> String {

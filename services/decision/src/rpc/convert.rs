@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
-use portreeve_api::common::v1::Disposition as WireDisposition;
+use portreeve_api::common::v1::{Disposition as WireDisposition, HandlingCode};
 use portreeve_api::decision::v1 as wire;
 use portreeve_api::referral::v1 as referral;
+use portreeve_core::access::View;
+use portreeve_core::agreement::Agreement;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName, OrganisationKind, ReferralName, parse_owner};
 use portreeve_core::token::Epoch;
-use portreeve_core::vocabulary::Disposition;
+use portreeve_core::vocabulary::{Disposition, FieldGroup, Tlp};
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
+use portreeve_runtime::agreements::{read_agreement, write_agreement};
 use portreeve_runtime::wire::{optional_time, read_time, told_time, write_time};
 use portreeve_storage::{Codec, Encoded, StoredEvent};
 use prost::Message;
@@ -18,11 +21,11 @@ use prost_types::Timestamp as WireTime;
 use wire::case_change::Change;
 
 use crate::domain::{
-    Case, CaseChanged, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision,
-    DecisionDraft, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred, Signature, Source,
-    Status, Target, Told, Withdrawal,
+    Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
+    Decision, DecisionDraft, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred, Signature,
+    Source, Status, Target, Told, Withdrawal,
 };
-use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE};
+use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE, Shown};
 
 fn time(time: Option<&WireTime>) -> Option<Timestamp> {
     time.and_then(|time| read_time(time).ok())
@@ -210,10 +213,55 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
             jws: signature.jws.clone(),
             occurred_at: signature.occurred_at.map(write_time),
         }),
+        handling: Some(referral::Handling {
+            tlp: referred.tlp.code(),
+            code: if referred.conditional {
+                HandlingCode::SharingWithConditions as i32
+            } else {
+                HandlingCode::SharingPermitted as i32
+            },
+            ..referral::Handling::default()
+        }),
     }
 }
 
+/// Takes out of a case what its reader does not see.
+pub fn conceal(case: &mut wire::Case, view: View) {
+    if !view.groups.has(FieldGroup::Target)
+        && let Some(target) = &mut case.target
+    {
+        *target = referral::Target { kind: target.kind, ..referral::Target::default() };
+    }
+    if !view.groups.has(FieldGroup::Reasons) {
+        case.statement_of_reasons.clear();
+        case.withdrawal_reason.clear();
+    }
+    if !view.groups.has(FieldGroup::LegalBasis) {
+        case.legal_basis = None;
+    }
+    if !view.groups.has(FieldGroup::Grade)
+        && let Some(handling) = &mut case.handling
+    {
+        *handling = referral::Handling { tlp: handling.tlp, ..referral::Handling::default() };
+    }
+}
+
+/// A case as its reader sees it. `revision` is that of its last change.
+pub fn show_case(shown: &Shown, revision: String) -> wire::Case {
+    let mut case = write_case(&shown.record.case, revision);
+    conceal(&mut case, shown.view);
+    case
+}
+
+/// The marking that a message carries, and whether it is shared with conditions. What was written before there were
+/// markings has the strictest that is shared.
+fn read_marking(handling: Option<&referral::Handling>) -> Option<(Tlp, bool)> {
+    let Some(handling) = handling else { return Some((Tlp::AmberStrict, false)) };
+    Some((Tlp::from_code(handling.tlp)?, handling.code == HandlingCode::SharingWithConditions as i32))
+}
+
 fn read_case(message: &wire::Case) -> Option<Case> {
+    let (tlp, conditional) = read_marking(message.handling.as_ref())?;
     let target = message.target.as_ref()?;
     let legal_basis = message.legal_basis.as_ref()?;
     let receipt = match (time(message.acknowledged_at.as_ref()), time(message.acknowledged_recorded_at.as_ref())) {
@@ -250,6 +298,8 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             occurred_at: time(message.submitted_at.as_ref())?,
             recorded_at: time(message.submitted_recorded_at.as_ref())?,
             signature: message.signature.as_ref().map(read_signature),
+            tlp,
+            conditional,
         },
         progress,
         withdrawal,
@@ -283,7 +333,9 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
             | Change::OrganisationUpdated(_)
             | Change::OrganisationSnapshot(_)
             | Change::SigningProfileChanged(_)
-            | Change::SigningProfileSnapshot(_),
+            | Change::SigningProfileSnapshot(_)
+            | Change::AgreementChanged(_)
+            | Change::AgreementSnapshot(_),
         )
         | None => {
             return Ok(None);
@@ -298,6 +350,7 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
                 reason: message.withdrawal_reason.clone(),
             }),
         };
+        let (tlp, conditional) = read_marking(message.handling.as_ref())?;
         Some(Told {
             position: i64::try_from(change.position).ok()?,
             referred: Referred {
@@ -313,11 +366,21 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
                 occurred_at: time(message.occurred_at.as_ref())?,
                 recorded_at: time(message.recorded_at.as_ref())?,
                 signature: message.signature.as_ref().map(read_signature),
+                tlp,
+                conditional,
             },
             withdrawal,
         })
     };
     read()
+        .map(Some)
+        .ok_or_else(|| Error::internal(format!("change {} of the referral log cannot be read", change.position)))
+}
+
+/// The agreement that a change of the referral log told of, if it did.
+pub fn read_told_agreement(change: &referral::ReferralChange) -> Result<Option<Agreement>> {
+    let Some(referral::referral_change::Change::AgreementChanged(message)) = &change.change else { return Ok(None) };
+    read_agreement(message)
         .map(Some)
         .ok_or_else(|| Error::internal(format!("change {} of the referral log cannot be read", change.position)))
 }
@@ -447,6 +510,8 @@ impl Codec<Event> for Log {
             // The catalogue is no agency's; that is how streams know it.
             Event::ClauseCreated(clause) => (String::new(), clause.name.platform.clone()),
             Event::ClauseVersionAdded(version) => (String::new(), version.citation.clause.platform.clone()),
+            // Under the proposer's name, so that it is nobody's but the parties'.
+            Event::AgreementLearnt(agreement) => (agreement.proposer().to_owned(), String::new()),
         };
         Encoded { agency, platform, body: write_event(event).encode_to_vec() }
     }
@@ -480,6 +545,10 @@ fn write_event(event: &Event) -> wire::CaseChange {
         Event::ClauseCreated(clause) => catalogue(clause.created_at, Change::ClauseCreated(write_clause(clause))),
         Event::ClauseVersionAdded(version) => {
             catalogue(version.recorded_at, Change::ClauseVersionAdded(write_clause_version(version)))
+        }
+        Event::AgreementLearnt(agreement) => {
+            let at = agreement.updated_at;
+            catalogue(at, Change::AgreementLearnt(write_agreement(agreement, at)))
         }
     }
 }
@@ -517,6 +586,7 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
         Change::Withdrawn(message) => case(message).map(Event::CaseWithdrawn),
         Change::ClauseCreated(message) => read_clause(message).map(Event::ClauseCreated),
         Change::ClauseVersionAdded(message) => read_clause_version(message).map(Event::ClauseVersionAdded),
+        Change::AgreementLearnt(message) => read_agreement(message).map(|of| Event::AgreementLearnt(Box::new(of))),
         Change::Snapshot(_) => None,
     }
 }
@@ -526,14 +596,14 @@ fn unreadable() -> Error {
 }
 
 /// The case in a change, if it is a change of a case.
-fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
+pub fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
     match change {
         Change::Opened(case)
         | Change::Acknowledged(case)
         | Change::Decided(case)
         | Change::Withdrawn(case)
         | Change::Snapshot(case) => Some(case),
-        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) => None,
+        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
     }
 }
 
@@ -587,7 +657,8 @@ pub fn decision_change(change: wire::CaseChange) -> Option<wire::DecisionChange>
 }
 
 /// A case of a snapshot that was taken at a position.
-pub fn case_snapshot(case: &Case, updated: i64, at: i64, epoch: Epoch) -> wire::CaseChange {
+pub fn case_snapshot(shown: &Shown, at: i64, epoch: Epoch) -> wire::CaseChange {
+    let CaseRecord { case, updated, .. } = &shown.record;
     let revision = |position| portreeve_storage::event::revision(SERVICE, epoch, position).encode();
     wire::CaseChange {
         position: u64::try_from(at).unwrap_or_default(),
@@ -595,7 +666,7 @@ pub fn case_snapshot(case: &Case, updated: i64, at: i64, epoch: Epoch) -> wire::
         occurred_at: Some(write_time(case.latest_occurrence())),
         recorded_at: Some(write_time(case.latest_record())),
         after: case.disposition().code(),
-        change: Some(Change::Snapshot(write_case(case, revision(updated)))),
+        change: Some(Change::Snapshot(show_case(shown, revision(*updated)))),
         ..wire::CaseChange::default()
     }
 }
@@ -640,11 +711,17 @@ mod tests {
             let mut second = draft(later(Later::Amended), flat, None);
             second.content.explanation = "on second thoughts".into();
             for (command, now) in [
-                (Command::FollowReferrals(vec![told(number, 1, 6, 7)]), 8),
+                (Command::FollowReferrals { told: vec![told(number, 1, 6, 7)], agreements: vec![] }, 8),
                 (acknowledge(number, None), 9),
                 (record(number, first), 10),
                 (record(number, second), 11),
-                (Command::FollowReferrals(vec![withdrawn(told(number, 1, 6, 7), 2, 12, 13)]), 14),
+                (
+                    Command::FollowReferrals {
+                        told: vec![withdrawn(told(number, 1, 6, 7), 2, 12, 13)],
+                        agreements: vec![],
+                    },
+                    14,
+                ),
             ] {
                 assert_eq!(book.tell(&command, now).unwrap().len(), 1, "{kind:?}");
             }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use portreeve_api::common::v1::{Progress, WatchStart};
 use portreeve_api::decision::v1 as wire;
+use portreeve_core::access::Reader;
 use portreeve_core::name::{CaseName, OrganisationKind, parse_owner, parse_parent};
 use portreeve_core::principal::Role;
 use portreeve_core::token::Page;
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
+use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Start, filter_hash};
 use portreeve_runtime::wire::{
@@ -22,8 +24,7 @@ use wire::decision_service_server::DecisionService;
 use super::cases::case_name;
 use super::convert::{read_decision_filter, read_draft, write_decision};
 use super::feed::{DecisionFeed, agency_of_decision};
-use super::{Replies, Rpc, envelope, one_more, page, unknown_outcome};
-use crate::domain::ledger::not_found;
+use super::{Replies, Rpc, envelope, one_more, only, page, unknown_outcome};
 use crate::domain::{Command, Decision, DecisionDraft, Event};
 use crate::store::{DecisionFilter, SERVICE, Stretch, may_read};
 
@@ -253,7 +254,8 @@ impl Rpc {
         // As the log stood when the command was decided, so that a replay gives the same.
         let filter = DecisionFilter { case: Some(name.id), ..DecisionFilter::default() };
         let stretch = Stretch { after: 0, limit: usize::MAX, unchanged_since: Some(outcome.position) };
-        let versions = self.parts.reads.decisions(caller, &filter, stretch).await?;
+        let own = Reader::own(caller.clone());
+        let versions = self.parts.reads.decisions(&own, &filter, stretch).await?;
         let repeated =
             versions.into_iter().rev().map(|record| record.decision).find(|decision| draft.repeats(decision));
         repeated.ok_or_else(|| Error::internal("a decision that was repeated is missing"))
@@ -264,7 +266,7 @@ impl Rpc {
         request: Request<wire::ListDecisionsRequest>,
     ) -> Result<wire::ListDecisionsResponse> {
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let mut violations = violations(&message);
         let mut filter = read_decision_filter(&mut violations, message.filter.as_ref());
@@ -277,18 +279,23 @@ impl Rpc {
             None => parse_parent(owner, OrganisationKind::Platform).ok().flatten().map(str::to_owned),
         };
         filter.case = case.as_ref().map(|case| case.id);
-        may_read(&caller, filter.platform.as_deref())?;
+        may_read(asker.principal(), filter.platform.as_deref())?;
         let hash = filter_hash("ListDecisions", &message.parent, &message.filter.clone().unwrap_or_default());
         let after = read_position(Page::decode(&message.page_token, hash)?)?;
         let revisions = self.caught_up(&message.at_least).await?;
-        if let Some(case) = &case
-            && self.parts.reads.case(&caller, case).await?.is_none()
-        {
-            return Err(not_found(case));
-        }
+        let asker = match &case {
+            // One case is of one agency, which need not be named.
+            Some(case) => {
+                let shown = self.shown_case(&asker, case).await?;
+                asker.asking(Some(&shown.record.case.referred.name.agency))
+            }
+            None => asker.asking(only(&filter.agencies)),
+        };
+        let reader = self.reader(&asker).await?;
         let limit = page_size(message.page_size);
         let stretch = Stretch { after, limit: one_more(limit), unchanged_since: None };
-        let found = self.parts.reads.decisions(&caller, &filter, stretch).await?;
+        let found = self.parts.reads.decisions(&reader, &filter, stretch).await?;
+        self.still(&asker, &reader).await?;
         let rows =
             found.iter().map(|record| (position_key(record.seq), write_decision(&record.case, &record.decision)));
         let (decisions, next_page_token) = page(hash, limit, rows);
@@ -302,14 +309,16 @@ impl Rpc {
         request: Request<wire::WatchDecisionsRequest>,
     ) -> Result<Replies<wire::WatchDecisionsResponse>> {
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let read = violations(&message);
-        let selected = Selected::read(&caller, &message.parent, message.filter.as_ref(), read)?;
+        let selected = Selected::read(asker.principal(), &message.parent, message.filter.as_ref(), read)?;
+        let asker = asker.asking(only(&selected.filter.agencies));
         let start = Start::read(message.start.as_ref())?;
         self.caught_up(&message.at_least).await?;
+        self.reader(&asker).await?;
         let log = Arc::clone(&self.parts.log);
-        let feed = self.decision_feed(caller, selected.filter);
+        let feed = self.decision_feed(asker, selected.filter);
         let batches = watch::open(log, feed, selected.hash, start, self.settings.watch.clone()).await?;
         let batches = asking.stream(SERVICE, batches, agency_of_decision);
         Ok(Box::pin(batches.map(|batch| {
@@ -330,10 +339,11 @@ impl Rpc {
         use portreeve_api::common::v1::watch_start::Start as Wire;
         use wire::list_decision_changes_request::Start as From;
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let read = violations(&message);
-        let selected = Selected::read(&caller, &message.parent, message.filter.as_ref(), read)?;
+        let selected = Selected::read(asker.principal(), &message.parent, message.filter.as_ref(), read)?;
+        let asker = asker.asking(only(&selected.filter.agencies));
         let start = match message.start {
             Some(From::Earliest(chosen)) => Some(Wire::Earliest(chosen)),
             Some(From::ResumeToken(token)) => Some(Wire::ResumeToken(token)),
@@ -341,9 +351,11 @@ impl Rpc {
         };
         let start = Start::read(Some(&WatchStart { start }))?;
         self.caught_up(&message.at_least).await?;
+        self.reader(&asker).await?;
         let log = Arc::clone(&self.parts.log);
-        let feed = self.decision_feed(caller, selected.filter);
-        let batch = watch::list(log, feed, selected.hash, start, page_size(message.page_size)).await?;
+        let feed = self.decision_feed(asker, selected.filter);
+        let batch =
+            watch::list(log, feed, selected.hash, start, page_size(message.page_size), self.clock.as_ref()).await?;
         asking.batch(SERVICE, &batch, agency_of_decision).await?;
         Ok(wire::ListDecisionChangesResponse {
             changes: batch.changes,
@@ -353,8 +365,8 @@ impl Rpc {
         })
     }
 
-    fn decision_feed(&self, reader: Principal, filter: DecisionFilter) -> DecisionFeed {
-        DecisionFeed { reads: Arc::clone(&self.parts.reads), reader, filter, epoch: self.epoch }
+    fn decision_feed(&self, asker: Asker, filter: DecisionFilter) -> DecisionFeed {
+        DecisionFeed { reads: Arc::clone(&self.parts.reads), asker, filter, epoch: self.epoch }
     }
 }
 

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portreeve_api::decision::v1 as wire;
+use portreeve_core::access::{Reader, View};
+use portreeve_core::principal::Scope;
 use portreeve_core::token::Epoch;
-use portreeve_core::{Error, Principal, Reason, Result, limits};
+use portreeve_core::{Error, Reason, Result, Timestamp, limits};
+use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::watch::Feed;
 use portreeve_runtime::wire::position_key;
 use portreeve_storage::{LogState, StoredEvent};
 use prost::Message;
 
-use super::convert::{case_snapshot, changed_case, decision_change, decision_snapshot, write_change};
+use super::convert::{case_in, case_snapshot, changed_case, conceal, decision_change, decision_snapshot, write_change};
+use crate::domain::Case;
 use crate::store::{CaseFilter, DecisionFilter, Reads, Stretch};
 
 /// Whose a change of a case is; the catalogues are everybody's to know.
@@ -23,7 +27,7 @@ pub(super) fn agency_of_case(change: &wire::CaseChange) -> Option<&str> {
         | Change::Decided(case)
         | Change::Withdrawn(case)
         | Change::Snapshot(case) => Some(case.agency.as_str()),
-        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) => None,
+        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
     }
 }
 
@@ -37,45 +41,84 @@ pub(super) fn agency_of_decision(change: &wire::DecisionChange) -> Option<&str> 
 pub(super) struct CaseFeed {
     /// Where the snapshot is read.
     pub reads: Arc<dyn Reads>,
-    /// Who reads.
-    pub reader: Principal,
+    /// Who asks.
+    pub asker: Asker,
     /// What is selected.
     pub filter: CaseFilter,
     /// The log's life.
     pub epoch: Epoch,
 }
 
+/// What the reader sees of the case in a change, and the case; `None` if nothing.
+fn seen(reader: &Reader, event: &StoredEvent, message: &wire::CaseChange) -> Result<Option<(Case, View)>> {
+    let Some(case) = changed_case(message)? else { return Ok(None) };
+    let view = reader.view(&case.marks());
+    // What was recorded after an end does not show, whatever it is about.
+    let view = view.filter(|view| view.before.is_none_or(|before| event.recorded_at < before));
+    Ok(view.map(|view| (case, view)))
+}
+
+/// Whether anything of an agency's events is seen at all: asked before they are decoded.
+fn may_show(reader: &Reader, event: &StoredEvent) -> bool {
+    !event.platform.is_empty()
+        && (reader.scope().allows(&event.agency, &event.platform)
+            || reader.shares().iter().any(|share| share.owner == event.agency))
+}
+
 #[async_trait]
 impl Feed for CaseFeed {
     type Change = wire::CaseChange;
 
-    fn change(&self, event: &StoredEvent, state: &LogState) -> Result<Option<wire::CaseChange>> {
+    async fn reader(&self, now: Timestamp) -> Result<Arc<Reader>> {
+        self.asker.reader_of_stream(|own| async move { self.reads.agreements_concerning(&own).await }, now).await
+    }
+
+    fn change(&self, reader: &Reader, event: &StoredEvent, state: &LogState) -> Result<Option<wire::CaseChange>> {
+        let whole = *reader.scope() == Scope::All;
         if self.filter.platform.as_ref().is_some_and(|platform| *platform != event.platform) {
             return Ok(None);
         }
         if event.agency.is_empty() {
             // The catalogues are everybody's to know; whoever filters cases asks for cases alone.
             let shown = self.filter.is_whole();
-            return if shown { write_change(event, state.epoch, &self.reader).map(Some) } else { Ok(None) };
+            return if shown { write_change(event, state.epoch, reader.principal()).map(Some) } else { Ok(None) };
         }
-        if !self.reader.scope().allows(&event.agency, &event.platform) {
+        if event.platform.is_empty() {
+            // What this service learnt of agreements is the suite's own to follow.
+            let shown = whole && self.filter.is_whole();
+            return if shown { write_change(event, state.epoch, reader.principal()).map(Some) } else { Ok(None) };
+        }
+        if !may_show(reader, event) {
             return Ok(None);
         }
-        let message = write_change(event, state.epoch, &self.reader)?;
-        let selected = self.filter.is_whole() || changed_case(&message)?.is_some_and(|case| self.filter.selects(&case));
-        Ok(selected.then_some(message))
+        let mut message = write_change(event, state.epoch, reader.principal())?;
+        if whole && self.filter.is_whole() {
+            return Ok(Some(message));
+        }
+        let Some((case, view)) = seen(reader, event, &message)? else { return Ok(None) };
+        if !self.filter.is_whole() && !self.filter.selects(&case) {
+            return Ok(None);
+        }
+        if let Some(case) = message.change.as_mut().and_then(case_in) {
+            conceal(case, view);
+        }
+        Ok(Some(message))
     }
 
     fn whole(&self) -> bool {
-        self.reader.scope() == portreeve_core::principal::Scope::All
+        self.asker.principal().scope() == Scope::All
     }
 
-    async fn snapshot(&self, at: i64, after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, wire::CaseChange)>> {
+    async fn snapshot(
+        &self,
+        reader: &Arc<Reader>,
+        at: i64,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, wire::CaseChange)>> {
         let stretch = Stretch { after: place(after)?, limit, unchanged_since: Some(at) };
-        let found = self.reads.cases(&self.reader, &self.filter, stretch).await?;
-        let rows = found
-            .iter()
-            .map(|record| (position_key(record.opened), case_snapshot(&record.case, record.updated, at, self.epoch)));
+        let found = self.reads.cases(reader, &self.filter, stretch).await?;
+        let rows = found.iter().map(|shown| (position_key(shown.record.opened), case_snapshot(shown, at, self.epoch)));
         Ok(fitting(rows))
     }
 }
@@ -84,8 +127,8 @@ impl Feed for CaseFeed {
 pub(super) struct DecisionFeed {
     /// Where the snapshot is read.
     pub reads: Arc<dyn Reads>,
-    /// Who reads.
-    pub reader: Principal,
+    /// Who asks.
+    pub asker: Asker,
     /// What is selected.
     pub filter: DecisionFilter,
     /// The log's life.
@@ -96,22 +139,32 @@ pub(super) struct DecisionFeed {
 impl Feed for DecisionFeed {
     type Change = wire::DecisionChange;
 
-    fn change(&self, event: &StoredEvent, state: &LogState) -> Result<Option<wire::DecisionChange>> {
+    async fn reader(&self, now: Timestamp) -> Result<Arc<Reader>> {
+        self.asker.reader_of_stream(|own| async move { self.reads.agreements_concerning(&own).await }, now).await
+    }
+
+    fn change(&self, reader: &Reader, event: &StoredEvent, state: &LogState) -> Result<Option<wire::DecisionChange>> {
         let other = self.filter.platform.as_ref().is_some_and(|platform| *platform != event.platform);
-        if other || event.agency.is_empty() || !self.reader.scope().allows(&event.agency, &event.platform) {
+        if other || event.agency.is_empty() || !may_show(reader, event) {
             return Ok(None);
         }
-        let message = write_change(event, state.epoch, &self.reader)?;
+        let message = write_change(event, state.epoch, reader.principal())?;
         if !matches!(message.change, Some(wire::case_change::Change::Decided(_))) {
             return Ok(None);
         }
-        let selected = changed_case(&message)?.is_some_and(|case| self.filter.selects(&case));
+        let selected = seen(reader, event, &message)?.is_some_and(|(case, _)| self.filter.selects(&case));
         Ok(if selected { decision_change(message) } else { None })
     }
 
-    async fn snapshot(&self, at: i64, after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, wire::DecisionChange)>> {
+    async fn snapshot(
+        &self,
+        reader: &Arc<Reader>,
+        at: i64,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, wire::DecisionChange)>> {
         let stretch = Stretch { after: place(after)?, limit, unchanged_since: Some(at) };
-        let found = self.reads.latest_decisions(&self.reader, &self.filter, stretch).await?;
+        let found = self.reads.latest_decisions(reader, &self.filter, stretch).await?;
         Ok(fitting(found.iter().map(|record| (position_key(record.seq), decision_snapshot(record, at, self.epoch)))))
     }
 }

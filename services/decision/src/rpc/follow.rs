@@ -10,7 +10,7 @@ use portreeve_runtime::watch::filter_hash;
 pub use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-use super::convert::read_told;
+use super::convert::{read_told, read_told_agreement};
 use crate::domain::{Command, Ledger};
 use crate::store::{FOLLOWS, SERVICE};
 
@@ -59,6 +59,10 @@ impl Upstream for Referrals {
 
     fn command(&self, message: Self::Message) -> Result<Command> {
         let told = message.changes.iter().map(read_told).collect::<Result<Vec<_>>>()?;
-        Ok(Command::FollowReferrals(told.into_iter().flatten().collect()))
+        let agreements = message.changes.iter().map(read_told_agreement).collect::<Result<Vec<_>>>()?;
+        Ok(Command::FollowReferrals {
+            told: told.into_iter().flatten().collect(),
+            agreements: agreements.into_iter().flatten().collect(),
+        })
     }
 }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 use portreeve_consultation::Access;
+use portreeve_core::access::Reader;
 use portreeve_core::{Clock, Error, Principal, Reason, Result, limits, token};
+use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::barrier;
 use portreeve_storage::{Envelope, Guard, Outcome, Parts};
 use prost::Message;
@@ -44,8 +46,27 @@ impl Rpc {
         barrier::caught_up(self.parts.log.as_ref(), &[FOLLOWS], at_least).await
     }
 
+    /// Who asks, with what is shared with them now.
+    async fn reader(&self, asker: &Asker) -> Result<Arc<Reader>> {
+        let concerning = |own: String| async move { self.parts.reads.agreements_concerning(&own).await };
+        asker.reader(concerning, self.clock.now()).await
+    }
+
+    /// Refuses what was read under an agreement that has ended meanwhile.
+    async fn still(&self, asker: &Asker, reader: &Reader) -> Result<()> {
+        if reader.shares().is_empty() { Ok(()) } else { self.reader(asker).await?.still(reader) }
+    }
+
     fn revision(outcome: &Outcome<Event>) -> String {
         portreeve_runtime::wire::revision(SERVICE, outcome)
+    }
+}
+
+/// The one agency that a filter selects, if it is one: who asks for their own alone needs no purpose.
+fn only(agencies: &[String]) -> Option<&str> {
+    match agencies {
+        [one] => Some(one),
+        _ => None,
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use portreeve_core::access::{Reader, View};
+use portreeve_core::agreement::Agreement;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName, ReferralName};
 use portreeve_core::principal::Scope;
@@ -120,6 +122,15 @@ pub struct Stretch {
     pub unchanged_since: Option<i64>,
 }
 
+/// A case as a reader sees it: as it stands, or as it stood when an agreement ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The case. What of it is not seen is still in it.
+    pub record: CaseRecord,
+    /// What of it is seen.
+    pub view: View,
+}
+
 /// A decision with whose it is and its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecisionRecord {
@@ -136,16 +147,22 @@ pub struct DecisionRecord {
 /// The service's reads, and what an operator does to its store.
 #[async_trait]
 pub trait Reads: Send + Sync + 'static {
-    /// A case, if there is one and the principal may see it.
-    async fn case(&self, principal: &Principal, name: &CaseName) -> Result<Option<CaseRecord>>;
+    /// A case and what the reader sees of it, if there is one and that is anything.
+    async fn case(&self, reader: &Reader, name: &CaseName) -> Result<Option<Shown>>;
 
-    /// Cases that the filter selects and the principal may see, in the order in which they came in.
-    async fn cases(&self, principal: &Principal, filter: &CaseFilter, stretch: Stretch) -> Result<Vec<CaseRecord>>;
+    /// Whose case it is, whoever asks: for telling why it is not shown.
+    async fn owner(&self, name: &CaseName) -> Result<Option<String>>;
 
-    /// Decisions that the filter selects and the principal may see, in the order in which they were recorded.
+    /// Cases that the filter selects, with what the reader sees of each, in the order in which they came in.
+    async fn cases(&self, reader: &Reader, filter: &CaseFilter, stretch: Stretch) -> Result<Vec<Shown>>;
+
+    /// The agreements of an agency and of its partners that share the platforms' answers.
+    async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>>;
+
+    /// Decisions that the filter selects and the reader sees, in the order in which they were recorded.
     async fn decisions(
         &self,
-        principal: &Principal,
+        reader: &Reader,
         filter: &DecisionFilter,
         stretch: Stretch,
     ) -> Result<Vec<DecisionRecord>>;
@@ -153,7 +170,7 @@ pub trait Reads: Send + Sync + 'static {
     /// The latest decision on each case, as [`Reads::decisions`].
     async fn latest_decisions(
         &self,
-        principal: &Principal,
+        reader: &Reader,
         filter: &DecisionFilter,
         stretch: Stretch,
     ) -> Result<Vec<DecisionRecord>>;

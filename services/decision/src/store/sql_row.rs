@@ -2,6 +2,7 @@
 
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ReferralName};
+use portreeve_core::vocabulary::Tlp;
 use portreeve_core::{Timestamp, Violations};
 
 use super::DecisionRecord;
@@ -18,7 +19,8 @@ macro_rules! case_columns {
              c.canonical_url, c.native_id, c.nature, c.ground, c.legal_code, c.legal_statute, c.legal_section, c.statement, \
              c.statement_language, c.content_language, c.submitted_us, c.submitted_recorded_us, c.acknowledged_us, \
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
-             c.withdrawal_reason, c.signature, c.signed_occurred_us FROM cases c WHERE ",
+             c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional \
+             FROM cases c WHERE ",
             $condition
         )
     };
@@ -111,6 +113,8 @@ pub(crate) struct CaseRow {
     withdrawal_reason: Option<String>,
     signature: String,
     signed_occurred_us: Option<i64>,
+    tlp: i64,
+    conditional: i64,
 }
 
 impl CaseRow {
@@ -167,6 +171,8 @@ impl CaseRow {
                     jws: self.signature,
                     occurred_at: self.signed_occurred_us.map(Timestamp::from_micros),
                 }),
+                tlp: Tlp::from_code(code(self.tlp)?)?,
+                conditional: self.conditional != 0,
             },
             progress,
             withdrawal,

@@ -5,6 +5,7 @@
 
 mod calls;
 mod follow;
+mod sharing;
 mod store;
 mod streams;
 mod support;

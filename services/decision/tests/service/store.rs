@@ -6,6 +6,7 @@ use crate::support::{
 };
 use portreeve_api::decision::v1 as wire;
 use portreeve_core::Principal;
+use portreeve_core::access::Reader;
 use portreeve_decision::domain::Status;
 use portreeve_decision::store::{CaseFilter, DecisionFilter, Stretch};
 use portreeve_storage::Database;
@@ -64,10 +65,11 @@ async fn a_life_is_rebuilt_from_the_log(database: Database) {
 
     let running = Running::open(&database, 400).await;
     assert_eq!(running.service.reads().dump().await.unwrap(), before);
-    let services = Principal::service("reporting").unwrap();
+    let services = Reader::own(Principal::service("reporting").unwrap());
     let found = running.service.reads().case(&services, &case(1).parse().unwrap()).await.unwrap().unwrap();
-    let decision = found.case.decision().unwrap();
-    assert_eq!((decision.version, found.case.first_decided_at()), (2, Some(at(200))));
+    let found = found.record.case;
+    let decision = found.decision().unwrap();
+    assert_eq!((decision.version, found.first_decided_at()), (2, Some(at(200))));
     assert_eq!(decision.content.territorial_scope, ["FR", "GB"]);
     running.stop().await;
 }
@@ -76,7 +78,7 @@ async fn lists_and_streams_select_alike(database: Database) {
     let running = Running::open(&database, 100).await;
     lives(&running).await;
     let reads = running.service.reads();
-    let services = Principal::service("reporting").unwrap();
+    let services = Reader::own(Principal::service("reporting").unwrap());
     let platform = || Some("hb".to_owned());
     let all = reads.cases(&services, &CaseFilter::default(), WHOLE).await.unwrap();
     assert_eq!(all.len(), 8);
@@ -100,7 +102,7 @@ async fn lists_and_streams_select_alike(database: Database) {
         (CaseFilter { submitted_from: Some(at(2)), submitted_until: Some(at(4)), ..CaseFilter::default() }, 2),
     ] {
         let listed = reads.cases(&services, &filter, WHOLE).await.unwrap();
-        let selected = all.iter().filter(|record| filter.selects(&record.case)).cloned().collect::<Vec<_>>();
+        let selected = all.iter().filter(|shown| filter.selects(&shown.record.case)).cloned().collect::<Vec<_>>();
         assert_eq!(listed, selected, "{filter:?}");
         assert_eq!(listed.len(), count, "{filter:?}");
     }
@@ -122,9 +124,9 @@ async fn lists_and_streams_select_alike(database: Database) {
     ] {
         let latest = reads.latest_decisions(&services, &filter, WHOLE).await.unwrap();
         let cases = reads.cases(&services, &CaseFilter::default(), WHOLE).await.unwrap();
-        let mut selected = cases.iter().filter(|record| filter.selects(&record.case)).collect::<Vec<_>>();
-        selected.sort_by_key(|record| record.decided);
-        let expected = selected.iter().map(|record| record.case.decision().unwrap()).collect::<Vec<_>>();
+        let mut selected = cases.iter().filter(|shown| filter.selects(&shown.record.case)).collect::<Vec<_>>();
+        selected.sort_by_key(|shown| shown.record.decided);
+        let expected = selected.iter().map(|shown| shown.record.case.decision().unwrap()).collect::<Vec<_>>();
         assert_eq!(latest.iter().map(|record| &record.decision).collect::<Vec<_>>(), expected, "{filter:?}");
         assert_eq!(latest.len(), count, "{filter:?}");
     }
@@ -144,14 +146,15 @@ async fn lists_and_streams_select_alike(database: Database) {
         ("platforms/chirrup", CaseFilter { platform: platform(), ..CaseFilter::default() }, 0),
         ("operators/op", CaseFilter::default(), 0),
     ] {
-        let reader = Principal::new(reader.parse().unwrap(), "", &[]).unwrap();
+        let reader = Reader::own(Principal::new(reader.parse().unwrap(), "", &[]).unwrap());
         let found = reads.cases(&reader, &filter, WHOLE).await.unwrap();
-        assert_eq!(found.len(), count, "{reader}");
+        let principal = reader.principal();
+        assert_eq!(found.len(), count, "{principal}");
         let own = reads.case(&reader, &case(6).parse().unwrap()).await.unwrap();
-        assert_eq!(own.is_some(), matches!(reader.id(), "bka" | "hb"), "{reader}");
+        assert_eq!(own.is_some(), matches!(principal.id(), "bka" | "hb"), "{principal}");
         let decided = reads.decisions(&reader, &DecisionFilter::default(), WHOLE).await.unwrap();
         let owned = all.iter().filter(|record| reader.scope().allows(&record.referral.agency, &record.case.platform));
-        assert_eq!(decided, owned.cloned().collect::<Vec<_>>(), "{reader}");
+        assert_eq!(decided, owned.cloned().collect::<Vec<_>>(), "{principal}");
     }
 
     // Pages follow one another without a gap.
@@ -161,8 +164,8 @@ async fn lists_and_streams_select_alike(database: Database) {
         let stretch = Stretch { after, limit: 3, unchanged_since: None };
         let page = reads.cases(&services, &CaseFilter::default(), stretch).await.unwrap();
         let Some(last) = page.last() else { break };
-        after = last.opened;
-        paged.extend(page.into_iter().map(|record| record.case.referred.name.id));
+        after = last.record.opened;
+        paged.extend(page.into_iter().map(|shown| shown.record.case.referred.name.id));
     }
     assert_eq!(paged, (1..=8).map(support::id).collect::<Vec<_>>());
     running.stop().await;

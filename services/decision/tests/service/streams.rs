@@ -63,7 +63,7 @@ fn kind(change: &wire::CaseChange) -> &'static str {
         Change::Decided(_) => "decided",
         Change::Withdrawn(_) => "withdrawn",
         Change::Snapshot(_) => "snapshot",
-        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) => "catalogue",
+        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => "catalogue",
     }
 }
 

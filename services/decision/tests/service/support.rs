@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use portreeve_api::clients::{self, Acting, DecisionClient, PolicyClient};
 use portreeve_api::decision::v1 as wire;
+use portreeve_core::agreement::Agreement;
 use portreeve_core::id::{CountingIds, Uuid};
 use portreeve_core::name::ReferralName;
 use portreeve_core::time::ManualClock;
+use portreeve_core::vocabulary::Tlp;
 use portreeve_core::{Principal, Timestamp};
 use portreeve_decision::domain::{Command, LegalBasis, Referred, Signature, Target, Told, Withdrawal};
 use portreeve_decision::{Service, Settings};
 use portreeve_runtime::caller;
 use portreeve_runtime::status::status;
+use portreeve_runtime::watch;
 use portreeve_storage::{Database, Envelope, Guard};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +68,9 @@ impl Running {
     pub(crate) async fn open(database: &Database, now: i64) -> Self {
         let clock = Arc::new(ManualClock::at(at(now)));
         let ids = Arc::new(CountingIds::default());
-        let service = Service::open(database, Settings::default(), clock.clone(), ids).await.unwrap();
+        let watch = watch::Settings { clock: clock.clone(), ..watch::Settings::default() };
+        let settings = Settings { watch, ..Settings::default() };
+        let service = Service::open(database, settings, clock.clone(), ids).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Server::builder()
@@ -91,9 +96,14 @@ impl Running {
     /// Tells what the referral log told, as the follower does.
     pub(crate) async fn told(&self, after: i64, told: Vec<Told>) {
         let through = told.last().map_or(after, |told| told.position);
+        self.followed(after, through, told, vec![]).await;
+    }
+
+    /// The same, with agreements among it.
+    pub(crate) async fn followed(&self, after: i64, through: i64, told: Vec<Told>, agreements: Vec<Agreement>) {
         let guard = Guard::Follow { source: "referral", epoch: [1; 8], after, through, carries: Vec::new() };
         let principal = Principal::service("decision").unwrap();
-        let envelope = Envelope { principal, guard, command: Command::FollowReferrals(told) };
+        let envelope = Envelope { principal, guard, command: Command::FollowReferrals { told, agreements } };
         self.service.writer().submit(envelope).await.unwrap();
     }
 
@@ -158,6 +168,8 @@ pub(crate) fn referred(number: u128, position: i64) -> Told {
             occurred_at: at(position),
             recorded_at: at(position + 1),
             signature: Some(Signature { jws: "e30..AA".into(), occurred_at: None }),
+            tlp: Tlp::Amber,
+            conditional: false,
         },
         withdrawal: None,
     }

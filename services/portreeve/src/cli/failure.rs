@@ -195,6 +195,10 @@ fn advice(reason: &str, code: Code) -> &'static str {
             "run it again later; the server's operator must give it the authority's new revocation list"
         }
         R::TokenKeysUnavailable => "run it again later, or use a certificate (--cert, --key)",
+        R::AgreementLapsed => "go on with what is your own, or agree anew with the partner",
+        R::AgreementNotFound => "correct the agreement's name; `portreeve agreement list` shows yours",
+        R::PurposeRequired => "name the purpose with --purpose, or ask for your own agency alone",
+        R::MarkingRefused => "send nothing that is classified above OFFICIAL-SENSITIVE here",
         R::Internal => "report it with the time of the call",
         R::Unspecified => match code {
             Code::InvalidArgument | Code::OutOfRange => "correct the request",

@@ -127,6 +127,7 @@ impl Refer {
             content_language: self.content_language,
             occurred_at: self.occurred_at,
             signature: None,
+            ..ReferralDraft::default()
         };
         if let Some(key) = &key {
             sign::sign(key, session.organisation(), &mut draft);

@@ -175,7 +175,7 @@ fn page(kind: &Kind, row: u32, number: u32, days: &[Date]) -> Result<Page> {
             statement_language: "en".to_owned(),
             content_language: language(mixed).to_owned(),
             occurred_at: Some(to_proto(referred)),
-            signature: None,
+            ..ReferralDraft::default()
         },
         referred,
         course: course(kind, referred, day, mixed)?,

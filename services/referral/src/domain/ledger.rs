@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use portreeve_core::agreement::{Agreement, AgreementName, Terms};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
 use portreeve_core::signature::{PublicKey, Revocation};
-use portreeve_core::{Error, Reason, Recorded, Result, Timestamp};
+use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, limits};
 
+use super::agreement::{self, Act};
 use super::organisation::Organisation;
 use super::referral::{NewReferral, Referral, Standing, target_key};
 use super::signing::SigningProfile;
@@ -99,6 +101,26 @@ pub enum Command {
         /// The version that the caller knew, if it cares.
         etag: Option<i64>,
     },
+    /// Propose an agreement.
+    Propose {
+        /// Its name, minted for it.
+        name: AgreementName,
+        /// What is proposed.
+        terms: Terms,
+        /// The agency that proposes it.
+        proposer: String,
+    },
+    /// Do something about an agreement.
+    Act {
+        /// Which.
+        name: AgreementName,
+        /// The agency that acts.
+        party: String,
+        /// What it does.
+        act: Act,
+        /// The version that the caller knew, if it cares.
+        etag: Option<i64>,
+    },
 }
 
 /// What happened. Each carries the resource as it is afterwards; positions and recording times are the log's.
@@ -114,6 +136,8 @@ pub enum Event {
     OrganisationUpdated(Organisation),
     /// An agency's signing keys, or whether it demands signatures, were changed.
     SigningChanged(SigningProfile),
+    /// An agreement was proposed or changed.
+    AgreementChanged(Box<Agreement>),
 }
 
 /// The part of the state that a batch touches, and what has changed in it.
@@ -127,6 +151,10 @@ pub struct State {
     pub referrals: HashMap<Uuid, Referral>,
     /// Signing profiles by agency.
     pub signing: HashMap<String, SigningProfile>,
+    /// Agreements by name.
+    pub agreements: HashMap<AgreementName, Agreement>,
+    /// How many agreements name an agency.
+    pub agreements_of: HashMap<String, usize>,
     /// What is to be persisted.
     pub changes: Changes,
 }
@@ -144,6 +172,8 @@ pub struct Changes {
     pub organisations: HashSet<OrganisationName>,
     /// Agencies whose signing profile has changed.
     pub signing: HashSet<String>,
+    /// Agreements that are new or have changed.
+    pub agreements: HashSet<AgreementName>,
 }
 
 /// The ledger of referrals and organisations.
@@ -173,6 +203,13 @@ impl portreeve_core::Ledger for Ledger {
             }
             Command::SetSigningPolicy { agency, required, etag } => {
                 state.set_signing_policy(agency, *required, *etag, now)
+            }
+            Command::Propose { name, terms, proposer } => state.propose(*name, terms, proposer, now),
+            Command::Act { name, party, act, etag } => {
+                let known = state.agreements.get(name).filter(|known| known.has_party(party));
+                let known = known.ok_or_else(|| no_agreement(*name))?;
+                let changed = agreement::act(known, party, act, *etag, now)?;
+                Ok(changed.map(|changed| Event::AgreementChanged(Box::new(changed))).into_iter().collect())
             }
         }
     }
@@ -222,6 +259,17 @@ impl portreeve_core::Ledger for Ledger {
                 let profile = SigningProfile { updated_at: recorded_at, updated: position, ..profile.clone() };
                 state.changes.signing.insert(agency.clone());
                 state.signing.insert(agency, profile);
+            }
+            Event::AgreementChanged(changed) => {
+                let known = state.agreements.get(&changed.name).map(|known| known.created);
+                let new = if known.is_none() { changed.terms.parties.as_slice() } else { &[] };
+                for party in new {
+                    *state.agreements_of.entry(party.clone()).or_default() += 1;
+                }
+                let created = known.unwrap_or(position);
+                let changed = Agreement { created, updated: position, ..(**changed).clone() };
+                state.changes.agreements.insert(changed.name);
+                state.agreements.insert(changed.name, changed);
             }
         }
     }
@@ -332,6 +380,22 @@ impl State {
         Ok(vec![Event::OrganisationUpdated(Organisation { updated_at: now, ..changed })])
     }
 
+    fn propose(&self, name: AgreementName, terms: &Terms, proposer: &str, now: Timestamp) -> Result<Vec<Event>> {
+        for party in &terms.parties {
+            self.organisation(OrganisationKind::Agency, party)?;
+            let count = self.agreements_of.get(party).copied().unwrap_or_default();
+            if count >= limits::AGENCY_AGREEMENTS_MAX {
+                let message = format!("agencies/{party} has {count} agreements, which is the most that it can have");
+                return Err(Error::new(Reason::LimitExceeded, message)
+                    .with("limit", "agreements")
+                    .with("maximum", limits::AGENCY_AGREEMENTS_MAX)
+                    .with("actual", count + 1));
+            }
+        }
+        let proposal = agreement::propose(name, terms.clone(), proposer, now);
+        Ok(vec![Event::AgreementChanged(Box::new(proposal))])
+    }
+
     pub(super) fn organisation(&self, kind: OrganisationKind, id: &str) -> Result<&Organisation> {
         let name = OrganisationName::new(kind, id).map_err(|e| Error::internal(e.to_string()))?;
         self.organisations.get(&name).ok_or_else(|| not_registered(&name))
@@ -364,6 +428,11 @@ impl State {
         self.changes.organisations.insert(organisation.name.clone());
         self.organisations.insert(organisation.name.clone(), organisation);
     }
+}
+
+/// The refusal that does not tell whether there is an agreement that others have made.
+pub fn no_agreement(name: AgreementName) -> Error {
+    Error::new(Reason::AgreementNotFound, format!("there is no {name} that names the agency")).with("name", name)
 }
 
 fn not_registered(name: &OrganisationName) -> Error {

@@ -1,10 +1,13 @@
 //! The referral ledger: what an agency refers, to whom, and why. Pure.
 
+pub mod agreement;
+pub mod handling;
 pub mod ledger;
 pub mod organisation;
 pub mod referral;
 pub mod signing;
 
+pub use handling::Handling;
 pub use ledger::{Command, Event, Ledger, State};
 pub use organisation::Organisation;
 pub use referral::{LegalBasis, NewReferral, Referral, Said, Standing, Target};

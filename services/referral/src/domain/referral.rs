@@ -3,12 +3,14 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use portreeve_core::access::Marks;
 use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Timestamp, limits};
 use sha2::{Digest, Sha256};
 
+use super::Handling;
 use super::signing::{Signature, Signed};
 
 /// What is referred.
@@ -54,6 +56,8 @@ pub struct Said {
     pub statement_language: String,
     /// The language of the content (BCP 47); empty if not known.
     pub content_language: String,
+    /// How it is to be handled.
+    pub handling: Handling,
     /// The agency's signature over all of it, if it signs.
     pub signature: Option<Signature>,
 }
@@ -110,6 +114,30 @@ pub struct Referral {
     pub created: i64,
     /// The position of the last event that changed it.
     pub updated: i64,
+}
+
+impl Referral {
+    /// What about it decides who sees it.
+    pub fn marks(&self) -> Marks<'_> {
+        Marks {
+            agency: &self.name.agency,
+            platform: &self.platform,
+            ground: self.ground.code(),
+            tlp: self.handling.tlp,
+            conditions: self.handling.conditions.is_some(),
+            recorded_at: self.recorded_at,
+        }
+    }
+
+    /// The referral as it stood before a moment: what was recorded then or later had not happened.
+    #[must_use]
+    pub fn as_before(&self, moment: Timestamp) -> Self {
+        let standing = match &self.standing {
+            Standing::Withdrawn { recorded_at, .. } if *recorded_at >= moment => Standing::Submitted,
+            standing => standing.clone(),
+        };
+        Self { standing, ..self.clone() }
+    }
 }
 
 impl Deref for Referral {

@@ -3,22 +3,28 @@
 
 use std::sync::Arc;
 
+use portreeve_api::common::v1::HandlingCode;
 use portreeve_api::referral::v1 as wire;
 use portreeve_api::signing;
+use portreeve_core::access::View;
 use portreeve_core::id::Uuid;
 use portreeve_core::location::{self, Location};
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName, parse_owner};
 use portreeve_core::signature::{Jws, PublicKey, Revocation};
 use portreeve_core::token::Epoch;
-use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
-use portreeve_core::{Error, Principal, Result, Timestamp, Violations, limits};
+use portreeve_core::vocabulary::{
+    Assessment, Classification, FieldGroup, Ground, Nature, SourceGrade, TargetKind, Tlp,
+};
+use portreeve_core::{Error, Principal, Reason, Result, Timestamp, Violations, limits};
+use portreeve_runtime::agreements::{read_agreement, write_agreement};
 use portreeve_runtime::wire::{optional_time, read_time, told_time, write_time};
 use portreeve_storage::{Codec, Encoded, StoredEvent};
 use prost::Message;
 use wire::referral_change::Change;
 
 use crate::domain::{
-    Event, LegalBasis, NewReferral, Organisation, Referral, Said, Signature, Signed, SigningProfile, Standing, Target,
+    Event, Handling, LegalBasis, NewReferral, Organisation, Referral, Said, Signature, Signed, SigningProfile,
+    Standing, Target,
 };
 use crate::store::Filter;
 
@@ -82,6 +88,7 @@ pub fn read_draft(
     });
     let told = draft.occurred_at.as_ref();
     let occurred_at = told.and_then(|_| told_time(violations, &format!("{path}.occurred_at"), told, now));
+    let handling = read_handling(violations, &format!("{path}.handling"), draft.handling.unwrap_or_default());
     let wire::LegalBasis { code, statute, section } = draft.legal_basis?;
     let said = Said {
         name: ReferralName { agency: agency.to_owned(), id },
@@ -94,8 +101,97 @@ pub fn read_draft(
         statement_language: draft.statement_language,
         content_language: draft.content_language,
         signature,
+        handling: handling?,
     };
     Some(NewReferral { said: Arc::new(said), occurred_at, signed: signed.map(Box::new) })
+}
+
+/// Refuses what is classified above what this exchange takes, before anything of it is kept.
+pub fn refuse_classified<'d>(drafts: impl IntoIterator<Item = &'d wire::ReferralDraft>) -> Result<()> {
+    for draft in drafts {
+        let handling = draft.handling.as_ref();
+        let classification = handling.and_then(|handling| Classification::from_code(handling.classification));
+        let name = match classification {
+            Some(Classification::Secret) => "SECRET",
+            Some(Classification::TopSecret) => "TOP_SECRET",
+            Some(Classification::Official | Classification::OfficialSensitive) | None => continue,
+        };
+        return Err(Error::new(
+            Reason::MarkingRefused,
+            format!("this exchange takes nothing that is classified {name}; nothing of it was kept"),
+        )
+        .with("classification", name));
+    }
+    Ok(())
+}
+
+fn read_handling(violations: &mut Violations, path: &str, message: wire::Handling) -> Option<Handling> {
+    let conditional = message.code == HandlingCode::SharingWithConditions as i32;
+    let conditions = message.conditions;
+    if conditional && conditions.trim().is_empty() {
+        violations.add(format!("{path}.conditions"), "must be set with the code SHARING_WITH_CONDITIONS");
+    }
+    if !conditional && !conditions.is_empty() {
+        violations.add(format!("{path}.conditions"), "must be empty without the code SHARING_WITH_CONDITIONS");
+    }
+    let unset = Handling::default();
+    Some(Handling {
+        tlp: if message.tlp == 0 { unset.tlp } else { Tlp::from_code(message.tlp)? },
+        classification: match message.classification {
+            0 => unset.classification,
+            code => Classification::from_code(code)?,
+        },
+        source_grade: SourceGrade::from_code(message.source_grade),
+        assessment: Assessment::from_code(message.assessment),
+        conditions: conditional.then_some(conditions),
+    })
+}
+
+fn write_handling(handling: &Handling) -> wire::Handling {
+    let code = match handling.conditions {
+        Some(_) => HandlingCode::SharingWithConditions,
+        None => HandlingCode::SharingPermitted,
+    };
+    wire::Handling {
+        tlp: handling.tlp.code(),
+        classification: handling.classification.code(),
+        source_grade: handling.source_grade.map(SourceGrade::code).unwrap_or_default(),
+        assessment: handling.assessment.map(Assessment::code).unwrap_or_default(),
+        code: code as i32,
+        conditions: handling.conditions.clone().unwrap_or_default(),
+    }
+}
+
+/// Takes out of a referral what its reader does not see.
+pub fn conceal(referral: &mut wire::Referral, view: View) {
+    if !view.groups.has(FieldGroup::Target)
+        && let Some(target) = &mut referral.target
+    {
+        *target = wire::Target { kind: target.kind, ..wire::Target::default() };
+    }
+    if !view.groups.has(FieldGroup::Reasons) {
+        referral.statement_of_reasons.clear();
+        referral.withdrawal_reason.clear();
+    }
+    if !view.groups.has(FieldGroup::LegalBasis) {
+        referral.legal_basis = None;
+    }
+    if !view.groups.has(FieldGroup::Grade)
+        && let Some(handling) = &mut referral.handling
+    {
+        let (tlp, classification) = (handling.tlp, handling.classification);
+        *handling = wire::Handling { tlp, classification, ..wire::Handling::default() };
+    }
+}
+
+/// A referral as its reader sees it.
+pub fn show_referral(referral: &Referral, view: View) -> wire::Referral {
+    let mut message = match view.before {
+        Some(moment) => write_referral(&referral.as_before(moment)),
+        None => write_referral(referral),
+    };
+    conceal(&mut message, view);
+    message
 }
 
 /// Reads a filter. The parent's agency is set by the caller.
@@ -179,6 +275,7 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
             jws: signature.jws.clone(),
             occurred_at: signature.occurred_at.map(write_time),
         }),
+        handling: Some(write_handling(&referral.handling)),
         ..wire::Referral::default()
     };
     if let Standing::Withdrawn { at, recorded_at, reason } = &referral.standing {
@@ -223,6 +320,11 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
             .signature
             .as_ref()
             .map(|signature| Signature { jws: signature.jws.clone(), occurred_at: time(&signature.occurred_at) }),
+        handling: match &message.handling {
+            Some(handling) => read_handling(&mut Violations::new(), "", handling.clone())?,
+            // Written before there were any.
+            None => Handling::default(),
+        },
     };
     Some(Referral {
         said: Arc::new(said),
@@ -334,6 +436,13 @@ impl Codec<Event> for Log {
             Event::SigningChanged(profile) => {
                 ("", "", profile.updated_at, Change::SigningProfileChanged(write_signing_profile(profile)))
             }
+            // Under the proposer's name, so that it is nobody's but the parties'.
+            Event::AgreementChanged(agreement) => (
+                agreement.proposer(),
+                "",
+                agreement.updated_at,
+                Change::AgreementChanged(write_agreement(agreement, agreement.updated_at)),
+            ),
         };
         let body = wire::ReferralChange {
             occurred_at: Some(write_time(at)),
@@ -358,7 +467,13 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
             let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
             read_signing_profile(profile, at).map(Event::SigningChanged)
         }
-        Change::Snapshot(_) | Change::OrganisationSnapshot(_) | Change::SigningProfileSnapshot(_) => None,
+        Change::AgreementChanged(agreement) => {
+            read_agreement(agreement).map(|agreement| Event::AgreementChanged(Box::new(agreement)))
+        }
+        Change::Snapshot(_)
+        | Change::OrganisationSnapshot(_)
+        | Change::SigningProfileSnapshot(_)
+        | Change::AgreementSnapshot(_) => None,
     };
     event.ok_or_else(unreadable)
 }
@@ -388,6 +503,9 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
     if let Some(Change::SigningProfileChanged(profile)) = &mut message.change {
         profile.etag = stored.position.to_string();
         profile.update_time = message.recorded_at;
+    }
+    if let Some(Change::AgreementChanged(agreement)) = &mut message.change {
+        agreement.etag = stored.position.to_string();
     }
     Ok((message, event))
 }

@@ -4,34 +4,34 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portreeve_api::referral::v1 as wire;
-use portreeve_core::Error;
+use portreeve_core::access::Reader;
+use portreeve_core::agreement::Agreement;
 use portreeve_core::principal::Scope;
-use portreeve_core::{Principal, Reason, Result};
+use portreeve_core::{Error, Reason, Result, Timestamp};
+use portreeve_runtime::agreements::{Asker, write_agreement};
 use portreeve_runtime::watch::Feed;
 use portreeve_runtime::wire::write_time;
 use portreeve_storage::{LogState, StoredEvent};
 use wire::referral_change::Change;
 
-use super::convert::{write_change, write_organisation, write_referral, write_signing_profile};
+use super::convert::{conceal, show_referral, write_change, write_organisation, write_signing_profile};
 use crate::domain::Event;
 use crate::store::{Filter, Query, Reads};
 
 /// The stream of one reader.
 pub(super) struct ReferralFeed {
     reads: Arc<dyn Reads>,
-    reader: Principal,
-    scope: Scope,
+    asker: Asker,
     filter: Filter,
-    /// Whether changes of organisations are shown: to who asks for everything there is.
-    organisations: bool,
+    /// Whether changes of organisations and of the reader's agreements are shown: to who asks for everything there is.
+    others: bool,
 }
 
 impl ReferralFeed {
     /// What the reader may see of what the filter selects.
-    pub(super) fn new(reads: Arc<dyn Reads>, reader: Principal, filter: Filter) -> Self {
-        let scope = reader.scope();
-        let organisations = filter == Filter::default();
-        Self { reads, reader, scope, filter, organisations }
+    pub(super) fn new(reads: Arc<dyn Reads>, asker: Asker, filter: Filter) -> Self {
+        let others = filter == Filter::default();
+        Self { reads, asker, filter, others }
     }
 }
 
@@ -45,83 +45,130 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         | Change::OrganisationUpdated(_)
         | Change::OrganisationSnapshot(_)
         | Change::SigningProfileChanged(_)
-        | Change::SigningProfileSnapshot(_) => None,
+        | Change::SigningProfileSnapshot(_)
+        | Change::AgreementChanged(_)
+        | Change::AgreementSnapshot(_) => None,
     }
 }
 
-/// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency. The first byte
-/// tells which.
+/// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency, then agreements by
+/// position. The first byte tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;
 const SIGNING: u8 = 3;
+const AGREEMENT: u8 = 4;
 
 #[async_trait]
 impl Feed for ReferralFeed {
     type Change = wire::ReferralChange;
 
-    fn change(&self, event: &StoredEvent, state: &LogState) -> Result<Option<wire::ReferralChange>> {
-        if !self.scope.allows(&event.agency, &event.platform) {
+    async fn reader(&self, now: Timestamp) -> Result<Arc<Reader>> {
+        self.asker.reader_of_stream(|own| async move { self.reads.agreements_concerning(&own).await }, now).await
+    }
+
+    fn change(&self, reader: &Reader, event: &StoredEvent, state: &LogState) -> Result<Option<wire::ReferralChange>> {
+        let of_an_agreement = event.platform.is_empty() && !event.agency.is_empty();
+        let own = reader.scope().allows(&event.agency, &event.platform);
+        if !own && !of_an_agreement && reader.shares().is_empty() {
             return Ok(None);
         }
-        let (message, of) = write_change(event, state.epoch, &self.reader)?;
-        let selected = match &of {
-            Event::Created(referral) | Event::Withdrawn(referral) => self.filter.selects(referral),
-            // Who takes part is everybody's to know.
-            Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) | Event::SigningChanged(_) => {
-                self.organisations
+        let (mut message, of) = write_change(event, state.epoch, reader.principal())?;
+        let shown = match &of {
+            Event::Created(referral) | Event::Withdrawn(referral) => {
+                let view = reader.view(&referral.marks()).filter(|_| self.filter.selects(referral));
+                // What was recorded after an end does not show, whatever it is about.
+                let view = view.filter(|view| view.before.is_none_or(|before| event.recorded_at < before));
+                if let (Some(view), Some(Change::Created(shown) | Change::Withdrawn(shown))) =
+                    (view, &mut message.change)
+                {
+                    conceal(shown, view);
+                }
+                view.is_some()
             }
+            // Who takes part is everybody's to know; on what they agree, theirs.
+            Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) | Event::SigningChanged(_) => self.others,
+            Event::AgreementChanged(agreement) => self.others && may_see(reader.scope(), agreement),
         };
-        Ok(selected.then_some(message))
+        Ok(shown.then_some(message))
     }
 
     fn whole(&self) -> bool {
-        self.scope == Scope::All
+        self.asker.principal().scope() == Scope::All
     }
 
-    async fn snapshot(&self, at: i64, after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, wire::ReferralChange)>> {
+    async fn snapshot(
+        &self,
+        reader: &Arc<Reader>,
+        at: i64,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, wire::ReferralChange)>> {
         let row = |key: Vec<u8>, position: i64, change| {
             let position = u64::try_from(position).unwrap_or_default();
             (key, wire::ReferralChange { position, change: Some(change), ..wire::ReferralChange::default() })
         };
         let mut rows = Vec::new();
-        if self.organisations && after.first().is_none_or(|kind| *kind == ORGANISATION) {
+        let place = |kind: u8| match after.split_first() {
+            Some((at, position)) if *at == kind => Ok(i64::from_be_bytes(position.try_into().map_err(|_| foreign())?)),
+            _ => Ok(0),
+        };
+        let principal = reader.principal();
+        if self.others && after.first().is_none_or(|kind| *kind == ORGANISATION) {
             let name = std::str::from_utf8(after.get(1..).unwrap_or_default()).map_err(|_| foreign())?;
-            for organisation in self.reads.organisations(&self.reader, &[], name, Some(at), limit).await? {
+            for organisation in self.reads.organisations(principal, &[], name, Some(at), limit).await? {
                 let key = [&[ORGANISATION], organisation.name.to_string().as_bytes()].concat();
                 rows.push(row(key, at, Change::OrganisationSnapshot(write_organisation(&organisation))));
             }
         }
-        if rows.len() < limit && after.first() != Some(&SIGNING) {
-            let position = match after.split_first() {
-                Some((&REFERRAL, position)) => i64::from_be_bytes(position.try_into().map_err(|_| foreign())?),
-                _ => 0,
-            };
+        if rows.len() < limit && after.first().is_none_or(|kind| *kind <= REFERRAL) {
             let query = Query {
                 filter: self.filter.clone(),
-                scope: self.scope.clone(),
-                after: position,
+                reader: Arc::clone(reader),
+                after: place(REFERRAL)?,
                 limit: limit - rows.len(),
                 unchanged_since: Some(at),
             };
-            for referral in self.reads.referrals(&query).await? {
+            for (referral, view) in self.reads.referrals(&query).await? {
                 let key = [&[REFERRAL], referral.created.to_be_bytes().as_slice()].concat();
-                let (_, mut change) = row(Vec::new(), at, Change::Snapshot(write_referral(&referral)));
+                let (_, mut change) = row(Vec::new(), at, Change::Snapshot(show_referral(&referral, view)));
                 change.occurred_at = Some(write_time(referral.occurred_at));
                 change.recorded_at = Some(write_time(referral.recorded_at));
                 rows.push((key, change));
             }
         }
-        if self.organisations && rows.len() < limit {
+        if self.others && rows.len() < limit && after.first() != Some(&AGREEMENT) {
             let agency = match after.split_first() {
                 Some((&SIGNING, agency)) => std::str::from_utf8(agency).map_err(|_| foreign())?,
                 _ => "",
             };
-            for profile in self.reads.signing_profiles(&self.reader, agency, at, limit - rows.len()).await? {
+            for profile in self.reads.signing_profiles(principal, agency, at, limit - rows.len()).await? {
                 let key = [&[SIGNING], profile.agency.as_bytes()].concat();
                 rows.push(row(key, at, Change::SigningProfileSnapshot(write_signing_profile(&profile))));
             }
         }
+        let agency = match reader.scope() {
+            Scope::Agency(own) => Some(Some(own.as_str())),
+            Scope::All => Some(None),
+            Scope::Platform(_) | Scope::Nothing => None,
+        };
+        if let Some(agency) = agency.filter(|_| self.others && rows.len() < limit) {
+            let (from, left) = (place(AGREEMENT)?, limit - rows.len());
+            for agreement in self.reads.agreements(principal, agency, from, Some(at), left).await? {
+                let key = [&[AGREEMENT], agreement.created.to_be_bytes().as_slice()].concat();
+                let shown = write_agreement(&agreement, agreement.updated_at);
+                rows.push(row(key, agreement.updated, Change::AgreementSnapshot(shown)));
+            }
+        }
         Ok(rows)
+    }
+}
+
+/// Whether an agreement is the reader's to know.
+fn may_see(scope: &Scope, agreement: &Agreement) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Agency(own) => agreement.has_party(own),
+        Scope::Platform(_) | Scope::Nothing => false,
     }
 }
 

@@ -16,7 +16,7 @@ use tonic::{Request, Status, Streaming};
 use wire::import_result;
 
 use super::Rpc;
-use super::convert::{read_draft, take_jws, with_jws};
+use super::convert::{read_draft, refuse_classified, take_jws, with_jws};
 use crate::domain::ledger::DraftField;
 use crate::domain::{Command, Event, Ledger};
 
@@ -170,6 +170,7 @@ impl Import {
     }
 
     fn read(&self, agency: &str, item: &mut wire::ImportItem) -> Result<Envelope<Command>> {
+        refuse_classified(&item.draft)?;
         let now = self.clock.now();
         let mut violations = violations(&*item);
         let mut draft = item.draft.take();

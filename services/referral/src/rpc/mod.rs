@@ -1,5 +1,6 @@
 //! The service's RPCs: between the wire and the ledger, and nothing else.
 
+mod agreements;
 pub mod convert;
 mod feed;
 mod import;
@@ -10,8 +11,10 @@ mod signing;
 use std::sync::Arc;
 
 use portreeve_consultation::Access;
+use portreeve_core::access::Reader;
 use portreeve_core::{Clock, IdSource, Principal, Result};
 use portreeve_core::{Error, token};
+use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::barrier;
 use portreeve_storage::{Envelope, Guard, Outcome, Parts};
 
@@ -19,7 +22,7 @@ use crate::Settings;
 use crate::domain::{Command, Event, Ledger};
 use crate::store::{Reads, SERVICE};
 
-/// The servers of `ReferralService`, `OrganisationService` and `SigningService`.
+/// The servers of `ReferralService`, `OrganisationService`, `AgreementService` and `SigningService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
     pub(crate) access: Arc<Access>,
@@ -45,6 +48,17 @@ impl Rpc {
     /// Waits until the service reflects what the caller has seen; gives the revisions that it reflects.
     async fn caught_up(&self, at_least: &[String]) -> Result<Vec<String>> {
         barrier::caught_up(self.parts.log.as_ref(), &[], at_least).await
+    }
+
+    /// Who asks, with what is shared with them now.
+    async fn reader(&self, asker: &Asker) -> Result<Arc<Reader>> {
+        let concerning = |own: String| async move { self.parts.reads.agreements_concerning(&own).await };
+        asker.reader(concerning, self.clock.now()).await
+    }
+
+    /// Refuses what was read under an agreement that has ended meanwhile.
+    async fn still(&self, asker: &Asker, reader: &Reader) -> Result<()> {
+        if reader.shares().is_empty() { Ok(()) } else { self.reader(asker).await?.still(reader) }
     }
 
     fn revision(outcome: &Outcome<Event>) -> String {

@@ -179,7 +179,7 @@ fn changed(outcome: &Outcome<Event>) -> Result<Organisation> {
         Event::OrganisationCreated(organisation) | Event::OrganisationUpdated(organisation) => {
             Ok(Organisation { updated: recorded.position, ..organisation.clone() })
         }
-        Event::Created(_) | Event::Withdrawn(_) | Event::SigningChanged(_) => {
+        Event::Created(_) | Event::Withdrawn(_) | Event::SigningChanged(_) | Event::AgreementChanged(_) => {
             Err(Error::internal("a command caused another's event"))
         }
     }

@@ -1,14 +1,17 @@
 //! `ReferralService`.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _};
 use portreeve_api::common::v1::Progress;
 use portreeve_api::referral::v1 as wire;
+use portreeve_core::access::Reader;
 use portreeve_core::name::{OrganisationKind, ReferralName, parse_owner, parse_parent};
 use portreeve_core::principal::{Role, Scope};
 use portreeve_core::token::Page;
-use portreeve_core::{Error, Principal, Reason, Result};
+use portreeve_core::{Error, Reason, Result};
+use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Start, filter_hash};
 use portreeve_runtime::wire::{
@@ -18,7 +21,7 @@ use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status, Streaming};
 use wire::referral_service_server::ReferralService;
 
-use super::convert::{read_draft, read_filter, take_jws, with_jws, write_referral};
+use super::convert::{read_draft, read_filter, refuse_classified, show_referral, take_jws, with_jws, write_referral};
 use super::feed::{ReferralFeed, agency};
 use super::{Rpc, next_page};
 use crate::domain::ledger::DraftField;
@@ -93,6 +96,7 @@ impl Rpc {
     async fn create(&self, request: Request<wire::CreateReferralRequest>) -> Result<wire::CreateReferralResponse> {
         let caller = principal(&request)?;
         let mut message = request.into_inner();
+        refuse_classified(&message.referral)?;
         let now = self.clock.now();
         let mut violations = violations(&message);
         let agency = parse_owner(&message.parent, OrganisationKind::Agency).unwrap_or_default().to_owned();
@@ -126,6 +130,7 @@ impl Rpc {
     ) -> Result<wire::BatchCreateReferralsResponse> {
         let caller = principal(&request)?;
         let mut message = request.into_inner();
+        refuse_classified(&message.drafts)?;
         let now = self.clock.now();
         let mut violations = violations(&message);
         let agency = parse_owner(&message.parent, OrganisationKind::Agency).unwrap_or_default().to_owned();
@@ -168,48 +173,56 @@ impl Rpc {
         let guard = guard("WithdrawReferral", &request_id, &message);
         let command = Command::Withdraw { name: name.clone(), reason: message.reason, occurred_at };
         let outcome = self.submit(&caller, guard, Some(command)).await?;
-        let referral = match written(&outcome).next() {
-            Some(referral) => Some(referral),
+        let referral = if let Some(referral) = written(&outcome).next() {
+            Some(referral)
+        } else {
             // It had been withdrawn already, for the same reason: the referral as it is.
-            None => self.parts.reads.referral(&caller, &name).await?.as_ref().map(write_referral),
+            let own = Reader::own(caller);
+            self.parts.reads.referral(&own, &name).await?.map(|(found, view)| show_referral(&found, view))
         };
         Ok(wire::WithdrawReferralResponse { referral, revision: Self::revision(&outcome), replayed: outcome.replayed })
     }
 
     async fn get(&self, request: Request<wire::GetReferralRequest>) -> Result<wire::GetReferralResponse> {
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let mut violations = violations(&message);
         let name = violations.check("name", message.name.parse::<ReferralName>());
         let name = violations.finish(name)?;
-        may_read(caller, Some(&name.agency))?;
+        let asker = asker.asking(Some(&name.agency));
         let revisions = self.caught_up(&message.at_least).await?;
-        let found = self.parts.reads.referral(caller, &name).await?.ok_or_else(|| match caller.scope() {
-            // A platform must not learn which referrals to others exist.
-            Scope::Platform(_) => caller.denied(),
-            _ => Error::new(Reason::ReferralNotFound, format!("there is no referral {name}")).with("name", &name),
+        let reader = self.reader(&asker).await?;
+        let found = self.parts.reads.referral(&reader, &name).await?;
+        self.still(&asker, &reader).await?;
+        let (found, view) = found.ok_or_else(|| match reader.scope() {
+            Scope::All => no_referral(&name),
+            Scope::Agency(own) if *own == name.agency => no_referral(&name),
+            // Nobody learns which referrals of others exist.
+            _ => asker.principal().denied(),
         })?;
         asking.rows([(found.name.agency.as_str(), found.name.id)]).await?;
-        Ok(wire::GetReferralResponse { referral: Some(write_referral(&found)), revisions })
+        Ok(wire::GetReferralResponse { referral: Some(show_referral(&found, view)), revisions })
     }
 
     async fn list(&self, request: Request<wire::ListReferralsRequest>) -> Result<wire::ListReferralsResponse> {
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
-        let selected =
-            Selected::read("ListReferrals", caller, &message.parent, message.filter.as_ref(), violations(&message))?;
+        let selected = Selected::read("ListReferrals", &message.parent, message.filter.as_ref(), violations(&message))?;
+        let asker = asker.asking(selected.filter.agency.as_deref());
         let after = read_position(Page::decode(&message.page_token, selected.hash)?)?;
         let revisions = self.caught_up(&message.at_least).await?;
         let limit = page_size(message.page_size);
-        let query = Query { filter: selected.filter, scope: caller.scope(), after, limit, unchanged_since: None };
+        let reader = self.reader(&asker).await?;
+        let query = Query { filter: selected.filter, reader: Arc::clone(&reader), after, limit, unchanged_since: None };
         let found = self.parts.reads.referrals(&query).await?;
-        let last = found.last().map(|referral| position_key(referral.created));
-        asking.rows(found.iter().map(|referral| (referral.name.agency.as_str(), referral.name.id))).await?;
+        self.still(&asker, &reader).await?;
+        let last = found.last().map(|(referral, _)| position_key(referral.created));
+        asking.rows(found.iter().map(|(referral, _)| (referral.name.agency.as_str(), referral.name.id))).await?;
         Ok(wire::ListReferralsResponse {
             next_page_token: next_page(selected.hash, found.len() == limit, last),
-            referrals: found.iter().map(write_referral).collect(),
+            referrals: found.iter().map(|(referral, view)| show_referral(referral, *view)).collect(),
             revisions,
         })
     }
@@ -219,14 +232,16 @@ impl Rpc {
         request: Request<wire::WatchReferralsRequest>,
     ) -> Result<Replies<wire::WatchReferralsResponse>> {
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let selected =
-            Selected::read("WatchReferrals", &caller, &message.parent, message.filter.as_ref(), violations(&message))?;
+            Selected::read("WatchReferrals", &message.parent, message.filter.as_ref(), violations(&message))?;
+        let asker = asker.asking(selected.filter.agency.as_deref());
         let start = Start::read(message.start.as_ref())?;
         self.caught_up(&message.at_least).await?;
-        let log = std::sync::Arc::clone(&self.parts.log);
-        let feed = ReferralFeed::new(std::sync::Arc::clone(&self.parts.reads), caller, selected.filter);
+        self.reader(&asker).await?;
+        let log = Arc::clone(&self.parts.log);
+        let feed = ReferralFeed::new(Arc::clone(&self.parts.reads), asker, selected.filter);
         let batches = watch::open(log, feed, selected.hash, start, self.settings.watch.clone()).await?;
         let batches = asking.stream(SERVICE, batches, agency);
         Ok(Box::pin(batches.map(|batch| {
@@ -246,7 +261,7 @@ impl Rpc {
     ) -> Result<wire::ListReferralChangesResponse> {
         use wire::list_referral_changes_request::Start as From;
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let mut violations = violations(&message);
         let start = match &message.start {
@@ -258,11 +273,14 @@ impl Rpc {
             }
         };
         // The twin shares its tokens with the stream.
-        let selected = Selected::read("WatchReferrals", &caller, &message.parent, message.filter.as_ref(), violations)?;
+        let selected = Selected::read("WatchReferrals", &message.parent, message.filter.as_ref(), violations)?;
+        let asker = asker.asking(selected.filter.agency.as_deref());
         self.caught_up(&message.at_least).await?;
-        let log = std::sync::Arc::clone(&self.parts.log);
-        let feed = ReferralFeed::new(std::sync::Arc::clone(&self.parts.reads), caller, selected.filter);
-        let batch = watch::list(log, feed, selected.hash, start, page_size(message.page_size)).await?;
+        self.reader(&asker).await?;
+        let log = Arc::clone(&self.parts.log);
+        let feed = ReferralFeed::new(Arc::clone(&self.parts.reads), asker, selected.filter);
+        let limit = page_size(message.page_size);
+        let batch = watch::list(log, feed, selected.hash, start, limit, self.clock.as_ref()).await?;
         asking.batch(SERVICE, &batch, agency).await?;
         Ok(wire::ListReferralChangesResponse {
             changes: batch.changes,
@@ -282,7 +300,6 @@ struct Selected {
 impl Selected {
     fn read(
         method: &str,
-        caller: &Principal,
         parent: &str,
         filter: Option<&wire::ReferralFilter>,
         mut violations: portreeve_core::Violations,
@@ -290,26 +307,22 @@ impl Selected {
         let agency = violations.check("parent", parse_parent(parent, OrganisationKind::Agency));
         let read = read_filter(&mut violations, filter);
         let agency = violations.finish(agency)?;
-        may_read(caller, agency)?;
         let hash = filter_hash(method, parent, &filter.cloned().unwrap_or_default());
         Ok(Self { filter: Filter { agency: agency.map(str::to_owned), ..read }, hash })
     }
 }
 
-/// Whether the caller may ask for the referrals of an agency (of every agency that it may see, if none is named).
-/// Which rows it then gets is its scope's business.
-fn may_read(caller: &Principal, agency: Option<&str>) -> Result<()> {
-    match (caller.scope(), agency) {
-        (Scope::Agency(own), Some(agency)) if own != agency => Err(caller.denied()),
-        (Scope::Nothing, _) => Err(caller.denied()),
-        _ => Ok(()),
-    }
+fn no_referral(name: &ReferralName) -> Error {
+    Error::new(Reason::ReferralNotFound, format!("there is no referral {name}")).with("name", name)
 }
 
 /// The referrals of a command's events, from the events alone, so that a replay gives the same.
 pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Referral> {
     outcome.events.iter().filter_map(|recorded| match &recorded.event {
         Event::Created(referral) | Event::Withdrawn(referral) => Some(write_referral(referral)),
-        Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) | Event::SigningChanged(_) => None,
+        Event::OrganisationCreated(_)
+        | Event::OrganisationUpdated(_)
+        | Event::SigningChanged(_)
+        | Event::AgreementChanged(_) => None,
     })
 }

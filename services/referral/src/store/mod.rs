@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use portreeve_core::access::{Reader, View};
+use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
-use portreeve_core::principal::Scope;
 use portreeve_core::token::Epoch;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Clock, Principal, Result, Timestamp};
@@ -72,8 +73,8 @@ impl Filter {
 pub struct Query {
     /// What to select.
     pub filter: Filter,
-    /// What the reader may see.
-    pub scope: Scope,
+    /// Who reads, and what is shared with them.
+    pub reader: Arc<Reader>,
     /// After the referral that this event created.
     pub after: i64,
     /// At most so many.
@@ -85,11 +86,27 @@ pub struct Query {
 /// The service's reads, and what an operator does to its store.
 #[async_trait]
 pub trait Reads: Send + Sync + 'static {
-    /// A referral, if there is one and the principal may see it.
-    async fn referral(&self, principal: &Principal, name: &ReferralName) -> Result<Option<Referral>>;
+    /// A referral and what the reader sees of it, if there is one and that is anything.
+    async fn referral(&self, reader: &Reader, name: &ReferralName) -> Result<Option<(Referral, View)>>;
 
-    /// Referrals that the query selects and its scope allows.
-    async fn referrals(&self, query: &Query) -> Result<Vec<Referral>>;
+    /// Referrals that the query selects, with what its reader sees of each.
+    async fn referrals(&self, query: &Query) -> Result<Vec<(Referral, View)>>;
+
+    /// The agreements of an agency and of its partners, with which [`Reader::new`] tells what is shared.
+    async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>>;
+
+    /// An agreement. Whether the principal may see it is the caller's to ask.
+    async fn agreement(&self, principal: &Principal, name: AgreementName) -> Result<Option<Agreement>>;
+
+    /// Agreements of an agency (of all, if none is named) after a position, in the order in which they were proposed.
+    async fn agreements(
+        &self,
+        principal: &Principal,
+        agency: Option<&str>,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Agreement>>;
 
     /// An organisation. Who takes part is public to everybody who takes part.
     async fn organisation(&self, principal: &Principal, name: &OrganisationName) -> Result<Option<Organisation>>;

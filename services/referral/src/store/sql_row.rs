@@ -6,9 +6,9 @@ use portreeve_core::Timestamp;
 use portreeve_core::id::Uuid;
 use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
-use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
+use portreeve_core::vocabulary::{Assessment, Classification, Ground, Nature, SourceGrade, TargetKind, Tlp};
 
-use crate::domain::{LegalBasis, Referral, Said, Signature, Standing, Target};
+use crate::domain::{Handling, LegalBasis, Referral, Said, Signature, Standing, Target};
 
 /// The select of whole referrals, up to its condition.
 macro_rules! referral_columns {
@@ -17,7 +17,8 @@ macro_rules! referral_columns {
             "SELECT r.seq, r.updated_seq, r.referral_id, r.agency, r.platform, r.target_kind, r.url, r.native_id, r.nature, \
              r.ground, r.legal_code, r.legal_statute, r.legal_section, r.statement, r.statement_language, \
              r.content_language, r.occurred_us, r.recorded_us, r.withdrawn_us, r.withdrawal_recorded_us, \
-             r.withdrawal_reason, r.signature, r.signed_occurred_us FROM referral r WHERE ",
+             r.withdrawal_reason, r.signature, r.signed_occurred_us, r.tlp, r.classification, \
+             r.source_grade, r.assessment, r.conditions FROM referral r WHERE ",
             $condition
         )
     };
@@ -50,6 +51,11 @@ pub(crate) struct ReferralRow {
     withdrawal_reason: Option<String>,
     signature: String,
     signed_occurred_us: Option<i64>,
+    tlp: i64,
+    classification: i64,
+    source_grade: i64,
+    assessment: i64,
+    conditions: Option<String>,
 }
 
 impl ReferralRow {
@@ -87,6 +93,13 @@ impl ReferralRow {
                 jws: self.signature,
                 occurred_at: self.signed_occurred_us.map(Timestamp::from_micros),
             }),
+            handling: Handling {
+                tlp: Tlp::from_code(code(self.tlp)?)?,
+                classification: Classification::from_code(code(self.classification)?)?,
+                source_grade: SourceGrade::from_code(code(self.source_grade)?),
+                assessment: Assessment::from_code(code(self.assessment)?),
+                conditions: self.conditions,
+            },
         };
         Some(Referral {
             said: Arc::new(said),

@@ -71,9 +71,16 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 Change::Withdrawn(_)
                 | Change::OrganisationCreated(_)
                 | Change::OrganisationUpdated(_)
-                | Change::SigningProfileChanged(_),
+                | Change::SigningProfileChanged(_)
+                | Change::AgreementChanged(_),
             ) => {}
-            Some(Change::Snapshot(_) | Change::OrganisationSnapshot(_) | Change::SigningProfileSnapshot(_)) | None => {
+            Some(
+                Change::Snapshot(_)
+                | Change::OrganisationSnapshot(_)
+                | Change::SigningProfileSnapshot(_)
+                | Change::AgreementSnapshot(_),
+            )
+            | None => {
                 return Err(unreadable(Source::Referral, change.position));
             }
         }
@@ -102,7 +109,12 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
     for change in changes {
         let step = match &change.change {
             // The referral log has told of it.
-            Some(Change::Opened(_) | Change::ClauseCreated(_) | Change::ClauseVersionAdded(_)) => continue,
+            Some(
+                Change::Opened(_)
+                | Change::ClauseCreated(_)
+                | Change::ClauseVersionAdded(_)
+                | Change::AgreementLearnt(_),
+            ) => continue,
             Some(Change::Acknowledged(case)) => read_moved(change, case, case.submitted_at.as_ref()),
             Some(Change::Decided(case)) => {
                 read_moved(change, case, case.acknowledged_at.as_ref().or(case.submitted_at.as_ref()))

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use portreeve_api::common::v1::Progress;
 use portreeve_api::reporting::v1 as wire;
+use portreeve_core::access::Reader;
 use portreeve_core::token::Revision;
-use portreeve_core::{Clock, Error, Reason, Result, limits};
+use portreeve_core::{Clock, Error, Reason, Result, Timestamp, limits};
 use portreeve_runtime::watch::Feed;
 use portreeve_storage::{Codec as _, EventLog, LogState, StoredEvent};
 
@@ -22,6 +23,8 @@ pub(super) struct ReportFeed {
     pub(super) reads: Arc<dyn Reads>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) permitted: Permitted,
+    /// Who reads; what they may count is in the definition.
+    pub(super) own: Arc<Reader>,
 }
 
 /// What the stream tells.
@@ -86,12 +89,16 @@ const WHOLE: [u8; 1] = [1];
 impl Feed for ReportFeed {
     type Change = Change;
 
-    fn change(&self, event: &StoredEvent, _state: &LogState) -> Result<Option<Change>> {
+    async fn reader(&self, _now: Timestamp) -> Result<Arc<Reader>> {
+        Ok(Arc::clone(&self.own))
+    }
+
+    fn change(&self, _: &Reader, event: &StoredEvent, _state: &LogState) -> Result<Option<Change>> {
         let rows = deltas(self.permitted.definition(), &Log::decode(&event.body)?);
         Ok(Some(rows).filter(|rows| !rows.is_empty()).map(Change::Delta))
     }
 
-    async fn snapshot(&self, at: i64, after: &[u8], _limit: usize) -> Result<Vec<(Vec<u8>, Change)>> {
+    async fn snapshot(&self, _: &Arc<Reader>, at: i64, after: &[u8], _limit: usize) -> Result<Vec<(Vec<u8>, Change)>> {
         if !after.is_empty() {
             return Ok(Vec::new());
         }

@@ -9,6 +9,7 @@ use portreeve_api::common::v1::Progress;
 use portreeve_api::reporting::v1 as wire;
 use portreeve_consultation::Asking;
 use portreeve_core::Result;
+use portreeve_core::access::Reader;
 use portreeve_core::consultation::Stretch;
 use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_runtime::status::IntoStatus as _;
@@ -103,6 +104,7 @@ impl Rpc {
             reads: Arc::clone(&self.parts.reads),
             clock: Arc::clone(&self.clock),
             permitted: permitted.clone(),
+            own: Arc::new(Reader::own(caller)),
         };
         let batches = watch::open(log, feed, hash, start, self.settings.watch.clone()).await?;
         let definition = definition_digest(Some(&write_definition(permitted.definition())));

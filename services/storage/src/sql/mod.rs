@@ -1,5 +1,6 @@
 //! The statements of every service, written once and compiled for each engine.
 
+pub mod agreements;
 pub mod bulk;
 pub mod commit;
 pub mod event_log;

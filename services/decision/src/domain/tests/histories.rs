@@ -157,10 +157,13 @@ fn moves() -> impl Strategy<Value = Move> {
 
 fn command(number: u128, play: &Move, position: i64, referred: i64, now: i64) -> Command {
     match play {
-        Move::Refer => Command::FollowReferrals(vec![told(number, position, referred, referred)]),
-        Move::Withdraw => {
-            Command::FollowReferrals(vec![withdrawn(told(number, position, referred, referred), position, now, now)])
+        Move::Refer => {
+            Command::FollowReferrals { told: vec![told(number, position, referred, referred)], agreements: vec![] }
         }
+        Move::Withdraw => Command::FollowReferrals {
+            told: vec![withdrawn(told(number, position, referred, referred), position, now, now)],
+            agreements: vec![],
+        },
         Move::Acknowledge(occurred) => acknowledge(number, *occurred),
         Move::Decide { kind, outcome, decided, expected } => Command::Record {
             case: case_name(number),

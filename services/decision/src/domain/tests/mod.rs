@@ -5,6 +5,7 @@ mod histories;
 
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName, ReferralName};
+use portreeve_core::vocabulary::Tlp;
 use portreeve_core::{Ledger as _, Recorded, Result, Timestamp, Violations};
 
 use super::*;
@@ -40,6 +41,8 @@ pub(crate) fn told(number: u128, position: i64, occurred: i64, recorded: i64) ->
             occurred_at: at(occurred),
             recorded_at: at(recorded),
             signature: Some(Signature { jws: "e30..AA".into(), occurred_at: Some(at(occurred)) }),
+            tlp: Tlp::Amber,
+            conditional: false,
         },
         withdrawal: None,
     }

@@ -1,21 +1,27 @@
 //! The service's reads. Their texts do not depend on what is asked for, so that each is prepared once, and on both
 //! engines in a test. A list of values travels as one text (`,1,3,`), since the engines bind arrays differently.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use portreeve_core::access::Reader;
+use portreeve_core::agreement::Agreement;
 use portreeve_core::name::{CaseName, ClauseName};
 use portreeve_core::principal::Scope;
+use portreeve_core::vocabulary::FieldGroup;
 use portreeve_core::{Principal, Result, Timestamp};
 use portreeve_storage::unavailable;
-use sqlx::SqlStr;
+use sqlx::{QueryBuilder, SqlStr};
 
-use super::tables::{Tables, case_records, decision_records};
-use super::{Db, Store};
+use super::tables::{CASES_BY_ID, Tables, case_records, decision_records, kept_agreement};
+use super::{Db, Store, agreements};
 use crate::domain::{CaseRecord, Clause, ClauseVersion, Ledger, Status};
 use crate::store::sql_row::{
     CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, ClauseRow, ClauseVersionRow, DECISION_COLUMNS,
     DecisionRow,
 };
-use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, Stretch};
+use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, Shown, Stretch};
 
 /// Cases of an owner. [`CaseFilter::selects`] is the same rule for streams; a test holds them together.
 macro_rules! cases_of {
@@ -62,6 +68,7 @@ const DECISIONS_OF_AGENCY: &str = decisions_of!("d.agency = $2 AND ($1 = '' OR d
 const DECISIONS_OF_PLATFORM: &str = decisions_of!("d.platform = $1 AND ($2 = '' OR d.agency = $2)");
 const DECISIONS_OF_CASE: &str =
     decisions_of!("d.case_id = $13 AND ($1 = '' OR d.platform = $1) AND ($2 = '' OR d.agency = $2)");
+const LATEST_BEFORE: &str = DECISION_COLUMNS!("d.case_id = $1 AND d.recorded_us < $2 ORDER BY d.version DESC LIMIT 1");
 const CLAUSE: &str = CLAUSE_COLUMNS!("c.name = $1");
 const CLAUSES: &str = CLAUSE_COLUMNS!("c.name > $1 ORDER BY c.name LIMIT $2");
 const CLAUSES_OF_PLATFORM: &str = CLAUSE_COLUMNS!("c.name > $1 AND c.platform = $3 ORDER BY c.name LIMIT $2");
@@ -77,6 +84,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("decisions_of_agency", DECISIONS_OF_AGENCY),
     ("decisions_of_platform", DECISIONS_OF_PLATFORM),
     ("decisions_of_case", DECISIONS_OF_CASE),
+    ("latest_before", LATEST_BEFORE),
     ("clause", CLAUSE),
     ("clauses", CLAUSES),
     ("clauses_of_platform", CLAUSES_OF_PLATFORM),
@@ -120,6 +128,40 @@ fn until(time: Option<Timestamp>) -> i64 {
 
 fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// What the reader sees of anything, as conditions on what never changes about a case: [`Reader::view`] is the same rule
+/// for one; a test holds them together. `and` adds to each part, which is told before when it shows.
+fn visible(statement: &mut QueryBuilder<Db>, reader: &Reader, and: impl Fn(&mut QueryBuilder<Db>, Option<Timestamp>)) {
+    match reader.scope() {
+        Scope::All => statement.push("1 = 1"),
+        Scope::Nothing => statement.push("1 = 0"),
+        Scope::Agency(agency) => statement.push("c.agency = ").push_bind(agency.clone()),
+        Scope::Platform(platform) => statement.push("c.platform = ").push_bind(platform.clone()),
+    };
+    and(statement, None);
+    for share in reader.shares() {
+        statement.push(" OR c.agency = ").push_bind(share.owner.clone());
+        statement.push(" AND c.tlp <= ").push_bind(i64::from(share.tlp_ceiling.code()));
+        if !share.accepts_conditions {
+            statement.push(" AND c.conditional = 0");
+        }
+        if !share.grounds.is_empty() {
+            statement.push(" AND c.ground IN (");
+            let mut list = statement.separated(", ");
+            for ground in &share.grounds {
+                list.push_bind(i64::from(ground.code()));
+            }
+            statement.push(")");
+        }
+        if let Some(since) = share.since {
+            statement.push(" AND c.submitted_recorded_us >= ").push_bind(since.micros());
+        }
+        if let Some(before) = share.before {
+            statement.push(" AND c.submitted_recorded_us < ").push_bind(before.micros());
+        }
+        and(statement, share.before);
+    }
 }
 
 impl Reads {
@@ -198,6 +240,160 @@ impl Reads {
         decision_records(&mut conn, rows).await
     }
 
+    async fn own_cases(&self, reader: &Reader, filter: &CaseFilter, stretch: Stretch) -> sqlx::Result<Vec<Shown>> {
+        let found = self.try_cases(reader.scope().clone(), filter, stretch).await?;
+        let shown = found.into_iter().filter_map(|record| {
+            let view = reader.view(&record.case.marks())?;
+            Some(Shown { record, view })
+        });
+        Ok(shown.collect())
+    }
+
+    /// The case as the reader sees it.
+    async fn shown(&self, reader: &Reader, record: CaseRecord) -> sqlx::Result<Option<Shown>> {
+        let Some(view) = reader.view(&record.case.marks()) else { return Ok(None) };
+        let Some(moment) = view.before.filter(|moment| record.case.changed_since(*moment)) else {
+            return Ok(Some(Shown { record, view }));
+        };
+        let mut conn = self.0.readers().acquire().await?;
+        let id = record.case.referred.name.id.as_bytes().to_vec();
+        let rows: Vec<DecisionRow> =
+            sqlx::query_as(LATEST_BEFORE).bind(id).bind(moment.micros()).fetch_all(&mut *conn).await?;
+        let latest = decision_records(&mut conn, rows).await?.pop();
+        let decided = latest.as_ref().map_or(0, |latest| latest.seq);
+        let case = Arc::new(record.case.as_before(moment, latest.map(|latest| latest.decision)));
+        Ok(Some(Shown { record: CaseRecord { case, decided, ..record }, view }))
+    }
+
+    /// What agreements show besides the reader's own: what never changes about a case is selected by the statement, what
+    /// does by the case as it is shown. A page is filled with the next ones.
+    async fn shared_cases(&self, reader: &Reader, filter: &CaseFilter, stretch: Stretch) -> sqlx::Result<Vec<Shown>> {
+        let mut found = Vec::new();
+        let mut after = stretch.after;
+        loop {
+            let wanted = stretch.limit - found.len();
+            let mut statement = QueryBuilder::<Db>::new(CASE_COLUMNS!("c.seq > "));
+            statement.push_bind(after).push(" AND (");
+            visible(&mut statement, reader, |_, _| {});
+            statement.push(")");
+            if let Some(platform) = &filter.platform {
+                statement.push(" AND c.platform = ").push_bind(platform.clone());
+            }
+            statement.push(" ORDER BY c.seq LIMIT ").push_bind(rows(wanted));
+            let mut conn = self.0.readers().acquire().await?;
+            let batch: Vec<CaseRow> = statement.build_query_as().fetch_all(&mut *conn).await?;
+            let batch = case_records(&mut conn, batch).await?;
+            drop(conn);
+            let count = batch.len();
+            for record in batch {
+                after = record.opened;
+                let (opened, updated) = (record.opened, record.updated);
+                let Some(shown) = self.shown(reader, record).await? else { continue };
+                // What changed after an end does not show, so that nothing brings a kept case again.
+                let last = if shown.view.before.is_some() { opened } else { updated };
+                let unchanged = stretch.unchanged_since.is_none_or(|position| last <= position);
+                if unchanged && filter.selects(&shown.record.case) {
+                    found.push(shown);
+                }
+            }
+            if count < wanted || found.len() == stretch.limit {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn any_decisions(
+        &self,
+        reader: &Reader,
+        filter: &DecisionFilter,
+        stretch: Stretch,
+        latest_only: bool,
+    ) -> sqlx::Result<Vec<DecisionRecord>> {
+        if reader.shares().is_empty() {
+            return self.try_decisions(reader.scope().clone(), filter, stretch, latest_only).await;
+        }
+        let mut found = Vec::new();
+        let mut after = stretch.after;
+        loop {
+            let next = Stretch { after, limit: stretch.limit - found.len(), ..stretch };
+            let batch = self.shared_decisions(reader, filter, next, latest_only).await?;
+            let (count, last) = (batch.len(), batch.last().map(|record| record.seq));
+            found.extend(if latest_only { self.latest_as_shown(reader, batch).await? } else { batch });
+            match last {
+                Some(last) if count == next.limit && found.len() < stretch.limit => after = last,
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Where several agreements show a case, each as it stood at another moment, only one of these is as it is shown.
+    async fn latest_as_shown(&self, reader: &Reader, batch: Vec<DecisionRecord>) -> sqlx::Result<Vec<DecisionRecord>> {
+        let ids = batch.iter().map(|record| record.case.id.as_bytes().to_vec()).collect::<Vec<_>>();
+        let mut conn = self.0.readers().acquire().await?;
+        let cases = CASES_BY_ID.run(&mut conn, &ids).await?;
+        let cases = case_records(&mut conn, cases).await?;
+        drop(conn);
+        let mut latest = HashSet::new();
+        for record in cases {
+            latest.extend(self.shown(reader, record).await?.map(|shown| shown.record.decided));
+        }
+        Ok(batch.into_iter().filter(|record| latest.contains(&record.seq)).collect())
+    }
+
+    async fn shared_decisions(
+        &self,
+        reader: &Reader,
+        filter: &DecisionFilter,
+        stretch: Stretch,
+        latest_only: bool,
+    ) -> sqlx::Result<Vec<DecisionRecord>> {
+        let mut statement = QueryBuilder::<Db>::new(DECISION_COLUMNS!("d.seq > "));
+        statement.push_bind(stretch.after);
+        statement.push(" AND d.seq <= ").push_bind(stretch.unchanged_since.unwrap_or(i64::MAX));
+        statement.push(" AND EXISTS (SELECT 1 FROM cases c WHERE c.case_id = d.case_id AND (");
+        visible(&mut statement, reader, |statement, before| match before {
+            None if latest_only => {
+                statement.push(" AND d.seq = c.decided_seq");
+            }
+            None => {}
+            Some(before) => {
+                statement.push(" AND d.recorded_us < ").push_bind(before.micros());
+                if latest_only {
+                    statement
+                        .push(" AND d.version = (SELECT MAX(x.version) FROM decision x WHERE x.case_id = d.case_id");
+                    statement.push(" AND x.recorded_us < ").push_bind(before.micros()).push(")");
+                }
+            }
+        });
+        statement.push("))");
+        if let Some(platform) = &filter.platform {
+            statement.push(" AND d.platform = ").push_bind(platform.clone());
+        }
+        if let Some(case) = filter.case {
+            statement.push(" AND d.case_id = ").push_bind(case.as_bytes().to_vec());
+        }
+        for (text, values) in [
+            (" LIKE '%,' || d.outcome || ',%'", listed(&filter.outcomes)),
+            (" LIKE '%,' || d.kind || ',%'", listed(&filter.kinds)),
+            (" LIKE '%,' || d.agency || ',%'", listed(&filter.agencies)),
+        ] {
+            if !values.is_empty() {
+                statement.push(" AND ").push_bind(values).push(text);
+            }
+        }
+        let clauses = listed(&filter.clauses);
+        if !clauses.is_empty() {
+            statement.push(" AND EXISTS (SELECT 1 FROM citation x WHERE x.decision_seq = d.seq AND ");
+            statement.push_bind(clauses).push(" LIKE '%,' || x.clause || ',%')");
+        }
+        statement.push(" AND d.decided_us >= ").push_bind(from(filter.decided_from));
+        statement.push(" AND d.decided_us < ").push_bind(until(filter.decided_until));
+        statement.push(" ORDER BY d.seq LIMIT ").push_bind(rows(stretch.limit));
+        let mut conn = self.0.readers().acquire().await?;
+        let found: Vec<DecisionRow> = statement.build_query_as().fetch_all(&mut *conn).await?;
+        decision_records(&mut conn, found).await
+    }
+
     async fn try_clause(&self, name: &ClauseName) -> sqlx::Result<Option<Clause>> {
         let row: Option<ClauseRow> =
             sqlx::query_as(CLAUSE).bind(name.to_string()).fetch_optional(self.0.readers()).await?;
@@ -231,35 +427,51 @@ impl Reads {
 
 #[async_trait]
 impl crate::store::Reads for Reads {
-    async fn case(&self, principal: &Principal, name: &CaseName) -> Result<Option<CaseRecord>> {
+    async fn case(&self, reader: &Reader, name: &CaseName) -> Result<Option<Shown>> {
         let found = self.try_case(name).await.map_err(|e| unavailable(&e))?;
-        let scope = principal.scope();
-        Ok(found.filter(|record| {
-            let referred = &record.case.referred;
-            referred.platform == name.platform && scope.allows(&referred.name.agency, &referred.platform)
-        }))
+        let Some(record) = found.filter(|record| record.case.referred.platform == name.platform) else {
+            return Ok(None);
+        };
+        self.shown(reader, record).await.map_err(|e| unavailable(&e))
     }
 
-    async fn cases(&self, principal: &Principal, filter: &CaseFilter, stretch: Stretch) -> Result<Vec<CaseRecord>> {
-        self.try_cases(principal.scope(), filter, stretch).await.map_err(|e| unavailable(&e))
+    async fn owner(&self, name: &CaseName) -> Result<Option<String>> {
+        let found = self.try_case(name).await.map_err(|e| unavailable(&e))?;
+        let found = found.filter(|record| record.case.referred.platform == name.platform);
+        Ok(found.map(|record| record.case.referred.name.agency.clone()))
+    }
+
+    async fn cases(&self, reader: &Reader, filter: &CaseFilter, stretch: Stretch) -> Result<Vec<Shown>> {
+        let found = if reader.shares().is_empty() {
+            self.own_cases(reader, filter, stretch).await
+        } else {
+            self.shared_cases(reader, filter, stretch).await
+        };
+        found.map_err(|e| unavailable(&e))
+    }
+
+    async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>> {
+        let kept = agreements::concerning(self.0.readers(), agency).await.map_err(|e| unavailable(&e))?;
+        let all = kept.iter().map(kept_agreement).collect::<sqlx::Result<Vec<_>>>().map_err(|e| unavailable(&e))?;
+        Ok(all.into_iter().filter(|of| of.terms.field_groups.contains(&FieldGroup::Decision)).collect())
     }
 
     async fn decisions(
         &self,
-        principal: &Principal,
+        reader: &Reader,
         filter: &DecisionFilter,
         stretch: Stretch,
     ) -> Result<Vec<DecisionRecord>> {
-        self.try_decisions(principal.scope(), filter, stretch, false).await.map_err(|e| unavailable(&e))
+        self.any_decisions(reader, filter, stretch, false).await.map_err(|e| unavailable(&e))
     }
 
     async fn latest_decisions(
         &self,
-        principal: &Principal,
+        reader: &Reader,
         filter: &DecisionFilter,
         stretch: Stretch,
     ) -> Result<Vec<DecisionRecord>> {
-        self.try_decisions(principal.scope(), filter, stretch, true).await.map_err(|e| unavailable(&e))
+        self.any_decisions(reader, filter, stretch, true).await.map_err(|e| unavailable(&e))
     }
 
     async fn clause(&self, _principal: &Principal, name: &ClauseName) -> Result<Option<Clause>> {

@@ -4,9 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portreeve_core::Timestamp;
+use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::ClauseName;
+use portreeve_runtime::agreements::{decode, encode};
 
+use super::agreements::{self, Kept};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, followed};
 use crate::domain::{Case, CaseRecord, Citation, Clause, ClauseRecord, ClauseVersion, Command, Event, Ledger, State};
 use crate::rpc::convert::Log;
@@ -16,7 +19,7 @@ use crate::store::sql_row::{
 };
 use crate::store::{DecisionRecord, FOLLOWS};
 
-static CASES: Lookup = Lookup::new(CASE_COLUMNS!("c.case_id IN"));
+pub(super) static CASES_BY_ID: Lookup = Lookup::new(CASE_COLUMNS!("c.case_id IN"));
 static DECISIONS: Lookup = Lookup::new(DECISION_COLUMNS!("d.seq IN"));
 static CITATIONS: Lookup =
     Lookup::new("SELECT decision_seq, place, clause, version FROM citation WHERE decision_seq IN");
@@ -55,6 +58,8 @@ static UPSERT_CASE: Insert = Insert::new(
         "withdrawal_reason TEXT",
         "signature TEXT",
         "signed_occurred_us BIGINT",
+        "tlp BIGINT",
+        "conditional BIGINT",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
@@ -120,7 +125,7 @@ static INSERT_CLAUSE_VERSION: Insert = Insert::new(
 pub(super) fn statements() -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
     for (name, texts) in [
-        ("load_cases", CASES.texts()),
+        ("load_cases", CASES_BY_ID.texts()),
         ("load_decisions", DECISIONS.texts()),
         ("load_citations", CITATIONS.texts()),
         ("load_clauses", CLAUSES.texts()),
@@ -133,6 +138,7 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
     ] {
         all.extend(texts.into_iter().map(|text| (name, text)));
     }
+    all.extend(agreements::statements());
     all
 }
 
@@ -141,6 +147,7 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
 pub struct Keys {
     cases: BTreeSet<Uuid>,
     clauses: BTreeSet<ClauseName>,
+    agreements: BTreeSet<AgreementName>,
 }
 
 /// The service's tables.
@@ -149,11 +156,15 @@ pub struct Tables;
 impl super::super::engine::sql::Tables<Ledger> for Tables {
     type Keys = Keys;
     type Codec = Log;
-    const STATE_TABLES: &'static [&'static str] = &["citation", "decision", "cases", "clause_version", "clause"];
+    const STATE_TABLES: &'static [&'static str] =
+        &["citation", "decision", "cases", "clause_version", "clause", "agreement_party", "agreement"];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
         match command {
-            Command::FollowReferrals(told) => keys.cases.extend(told.iter().map(|told| told.referred.name.id)),
+            Command::FollowReferrals { told, agreements } => {
+                keys.cases.extend(told.iter().map(|told| told.referred.name.id));
+                keys.agreements.extend(agreements.iter().map(|agreement| agreement.name));
+            }
             Command::Acknowledge { case, .. } => {
                 keys.cases.insert(case.id);
             }
@@ -181,6 +192,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Event::ClauseVersionAdded(version) => {
                 keys.clauses.insert(version.citation.clause.clone());
             }
+            Event::AgreementLearnt(agreement) => {
+                keys.agreements.insert(agreement.name);
+            }
         }
     }
 
@@ -190,13 +204,19 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let names = keys.clauses.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut reads = Reads::new();
         let followed = followed::all(&mut reads);
-        let cases = reads.find(&CASES, &ids);
+        let cases = reads.find(&CASES_BY_ID, &ids);
         let clauses = reads.find(&CLAUSES, &names);
         let versions = reads.find(&CLAUSE_VERSIONS, &names);
+        let known = keys.agreements.iter().map(|name| name.0.as_bytes().to_vec()).collect::<Vec<_>>();
+        let known = agreements::find(&mut reads, &known);
         let mut found = reads.run(conn).await?;
 
         let followed = followed::found(&mut found, followed)?;
         state.referral_position = followed.iter().find(|log| log.log == FOLLOWS).map_or(0, |log| log.position);
+        for kept in agreements::found(&mut found, known)? {
+            let agreement = kept_agreement(&kept)?;
+            state.agreements.insert(agreement.name, (agreement, kept.created));
+        }
         for record in case_records(conn, found.take(cases)?).await? {
             state.cases.insert(record.case.referred.name.id, record);
         }
@@ -222,7 +242,14 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     }
 
     async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
-        let State { cases, clauses, changes, .. } = state;
+        let State { cases, clauses, agreements: known, changes, .. } = state;
+        let learnt = changes.agreements.iter().filter_map(|(name, position)| {
+            let (agreement, first) = known.get(name)?;
+            let kept =
+                Kept { id: name.0.as_bytes().to_vec(), created: *first, updated: *position, body: encode(agreement) };
+            Some((kept, agreement.terms.parties.clone()))
+        });
+        agreements::keep(script, &learnt.collect::<Vec<_>>()).await?;
         let changed = changes.opened.iter().chain(&changes.updated).filter_map(|id| cases.get(id));
         let mut changed = changed.collect::<Vec<_>>();
         changed.sort_by_key(|record| record.opened);
@@ -321,7 +348,14 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(micros(withdrawal.as_ref().map(|withdrawal| withdrawal.recorded_at)))
         .add(withdrawal.as_ref().map(|withdrawal| withdrawal.reason.as_str()))
         .add(referred.signature.as_ref().map_or("", |signature| signature.jws.as_str()))
-        .add(micros(referred.signature.as_ref().and_then(|signature| signature.occurred_at)));
+        .add(micros(referred.signature.as_ref().and_then(|signature| signature.occurred_at)))
+        .add(i64::from(referred.tlp.code()))
+        .add(i64::from(referred.conditional));
+}
+
+/// The agreement behind a row.
+pub(super) fn kept_agreement(kept: &Kept) -> sqlx::Result<Agreement> {
+    decode(&kept.body).ok_or_else(|| sqlx::Error::Decode("an agreement cannot be read".into()))
 }
 
 fn bind_decision(seq: i64, decided: &Case, binds: &mut Binds) {

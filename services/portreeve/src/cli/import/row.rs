@@ -70,7 +70,7 @@ pub(super) fn item(agency: &OrganisationName, header: &Header, row: &ByteRecord)
             "" => None,
             text => words::time(text).map_err(|error| wrong.push(("occurred_at".to_owned(), error))).ok(),
         },
-        signature: None,
+        ..ReferralDraft::default()
     };
     if !wrong.is_empty() {
         return Err(Refusal::invalid(wrong));

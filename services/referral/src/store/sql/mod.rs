@@ -10,7 +10,7 @@ use portreeve_core::token::Epoch;
 use portreeve_core::{Clock, Result};
 use portreeve_storage::Parts;
 
-use super::engine::sql::{Binds, Insert, Lookup, Reads, Script, Store};
+use super::engine::sql::{Binds, Insert, Lookup, Reads, Script, Store, agreements};
 use super::engine::{Conn, Db, Engine};
 use crate::domain::Ledger;
 use crate::store::{Opened, SERVICE};

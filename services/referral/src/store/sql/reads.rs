@@ -1,6 +1,8 @@
 //! The service's reads.
 
 use async_trait::async_trait;
+use portreeve_core::access::{Reader, View};
+use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
 use portreeve_core::principal::Scope;
 use portreeve_core::{Principal, Result};
@@ -8,9 +10,10 @@ use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
 use super::signing::{self, ProfileRow};
-use super::tables::{OrganisationRow, Tables, organisation};
-use super::{Db, Store};
+use super::tables::{OrganisationRow, Tables, kept_agreement, organisation};
+use super::{Db, Store, agreements};
 use crate::domain::{Ledger, Organisation, Referral, SigningProfile};
+use crate::rpc::convert::state_code;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 use crate::store::{Filter, Query};
 
@@ -104,27 +107,107 @@ impl Reads {
         self.try_signing(rows).await
     }
 
-    async fn try_referrals(&self, query: &Query) -> sqlx::Result<Vec<Referral>> {
-        let mut statement = QueryBuilder::<Db>::new(REFERRAL_COLUMNS!("r.seq > "));
-        statement.push_bind(query.after);
-        match &query.scope {
-            Scope::All => {}
-            Scope::Agency(agency) => {
-                statement.push(" AND r.agency = ").push_bind(agency.clone());
-            }
-            Scope::Platform(platform) => {
-                statement.push(" AND r.platform = ").push_bind(platform.clone());
-            }
-            Scope::Nothing => return Ok(Vec::new()),
+    async fn try_referrals(&self, query: &Query) -> sqlx::Result<Vec<(Referral, View)>> {
+        let mut found = Vec::new();
+        if *query.reader.scope() == Scope::Nothing {
+            return Ok(found);
         }
+        let mut after = query.after;
+        loop {
+            let wanted = query.limit - found.len();
+            let mut statement = QueryBuilder::<Db>::new(REFERRAL_COLUMNS!("r.seq > "));
+            statement.push_bind(after);
+            visible(&mut statement, query);
+            select(&mut statement, &query.filter);
+            statement.push(" ORDER BY r.seq LIMIT ").push_bind(i64::try_from(wanted).unwrap_or(i64::MAX));
+            let rows: Vec<ReferralRow> = statement.build_query_as().fetch_all(self.0.readers()).await?;
+            let count = rows.len();
+            for row in rows {
+                let referral = row.read()?;
+                after = referral.created;
+                // What is seen of a row is the choke point's to say. Where several agreements show it, it may meet the
+                // conditions as one shows it, and not as it is shown: then the page is filled with the next ones.
+                if let Some(view) = query.reader.view(&referral.marks()).filter(|view| shown(query, &referral, *view)) {
+                    found.push((referral, view));
+                }
+            }
+            if count < wanted || found.len() == query.limit {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Whether a row meets the conditions on what changes as it is shown.
+fn shown(query: &Query, referral: &Referral, view: View) -> bool {
+    let states = &query.filter.states;
+    match view.before {
+        Some(moment) => {
+            query.unchanged_since.is_none_or(|position| referral.created <= position)
+                && (states.is_empty() || states.contains(&state_code(&referral.as_before(moment).standing)))
+        }
+        None => {
+            query.unchanged_since.is_none_or(|position| referral.updated <= position)
+                && (states.is_empty() || states.contains(&state_code(&referral.standing)))
+        }
+    }
+}
+
+/// What the reader sees of anything, as conditions: [`Reader::view`] is the same rule for one row; a test holds them
+/// together. With it go the conditions that a row kept from an ended agreement meets as it stood then.
+fn visible(statement: &mut QueryBuilder<Db>, query: &Query) {
+    let present = |statement: &mut QueryBuilder<Db>| {
         if let Some(position) = query.unchanged_since {
             statement.push(" AND r.updated_seq <= ").push_bind(position);
         }
-        select(&mut statement, &query.filter);
-        statement.push(" ORDER BY r.seq LIMIT ").push_bind(i64::try_from(query.limit).unwrap_or(i64::MAX));
-        let rows: Vec<ReferralRow> = statement.build_query_as().fetch_all(self.0.readers()).await?;
-        rows.into_iter().map(ReferralRow::read).collect()
+        one_of(statement, " AND r.state IN (", &query.filter.states);
+    };
+    statement.push(" AND (");
+    match query.reader.scope() {
+        Scope::All | Scope::Nothing => statement.push("1 = 1"),
+        Scope::Agency(agency) => statement.push("r.agency = ").push_bind(agency.clone()),
+        Scope::Platform(platform) => statement.push("r.platform = ").push_bind(platform.clone()),
+    };
+    present(statement);
+    for share in query.reader.shares() {
+        statement.push(" OR r.agency = ").push_bind(share.owner.clone());
+        statement.push(" AND r.tlp <= ").push_bind(i64::from(share.tlp_ceiling.code()));
+        if !share.accepts_conditions {
+            statement.push(" AND r.conditions IS NULL");
+        }
+        one_of(statement, " AND r.ground IN (", &share.grounds.iter().map(|ground| ground.code()).collect::<Vec<_>>());
+        if let Some(since) = share.since {
+            statement.push(" AND r.recorded_us >= ").push_bind(since.micros());
+        }
+        let Some(before) = share.before else {
+            present(statement);
+            continue;
+        };
+        statement.push(" AND r.recorded_us < ").push_bind(before.micros());
+        if let Some(position) = query.unchanged_since {
+            // What changed after the end does not show, so that nothing brings the row again.
+            statement.push(" AND r.seq <= ").push_bind(position);
+        }
+        let state = " AND CASE WHEN r.withdrawal_recorded_us >= ";
+        if !query.filter.states.is_empty() {
+            statement.push(state).push_bind(before.micros());
+            one_of(statement, " THEN 1 ELSE r.state END IN (", &query.filter.states);
+        }
     }
+    statement.push(")");
+}
+
+/// A condition that a column has one of the values; none for none.
+fn one_of(statement: &mut QueryBuilder<Db>, condition: &'static str, codes: &[i32]) {
+    if codes.is_empty() {
+        return;
+    }
+    statement.push(condition);
+    let mut list = statement.separated(", ");
+    for code in codes {
+        list.push_bind(i64::from(*code));
+    }
+    statement.push(")");
 }
 
 /// The filter as conditions. [`Filter::selects`] is the same rule for streams; a test holds them together.
@@ -143,18 +226,10 @@ fn select(statement: &mut QueryBuilder<Db>, filter: &Filter) {
     let codes = [
         (" AND r.ground IN (", filter.grounds.iter().map(|ground| ground.code()).collect::<Vec<_>>()),
         (" AND r.nature IN (", filter.natures.iter().map(|nature| nature.code()).collect()),
-        (" AND r.state IN (", filter.states.clone()),
         (" AND r.target_kind IN (", filter.target_kinds.iter().map(|kind| kind.code()).collect()),
     ];
     for (condition, codes) in codes {
-        if !codes.is_empty() {
-            statement.push(condition);
-            let mut list = statement.separated(", ");
-            for code in codes {
-                list.push_bind(i64::from(code));
-            }
-            statement.push(")");
-        }
+        one_of(statement, condition, &codes);
     }
     let times = [
         (" AND r.recorded_us >= ", filter.recorded_from),
@@ -171,18 +246,42 @@ fn select(statement: &mut QueryBuilder<Db>, filter: &Filter) {
 
 #[async_trait]
 impl crate::store::Reads for Reads {
-    async fn referral(&self, principal: &Principal, name: &ReferralName) -> Result<Option<Referral>> {
+    async fn referral(&self, reader: &Reader, name: &ReferralName) -> Result<Option<(Referral, View)>> {
         let row: Option<ReferralRow> = sqlx::query_as(REFERRAL)
             .bind(name.id.as_bytes().to_vec())
             .fetch_optional(self.0.readers())
             .await
             .map_err(|e| unavailable(&e))?;
         let referral = row.map(ReferralRow::read).transpose().map_err(|e| unavailable(&e))?;
-        let scope = principal.scope();
-        Ok(referral.filter(|found| found.name == *name && scope.allows(&found.name.agency, &found.platform)))
+        let Some(found) = referral.filter(|found| found.name == *name) else { return Ok(None) };
+        Ok(reader.view(&found.marks()).map(|view| (found, view)))
     }
 
-    async fn referrals(&self, query: &Query) -> Result<Vec<Referral>> {
+    async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>> {
+        let kept = agreements::concerning(self.0.readers(), agency).await.map_err(|e| unavailable(&e))?;
+        kept.iter().map(kept_agreement).collect::<sqlx::Result<_>>().map_err(|e| unavailable(&e))
+    }
+
+    async fn agreement(&self, _principal: &Principal, name: AgreementName) -> Result<Option<Agreement>> {
+        let kept = agreements::one(self.0.readers(), name.0.as_bytes()).await.map_err(|e| unavailable(&e))?;
+        kept.as_ref().map(kept_agreement).transpose().map_err(|e| unavailable(&e))
+    }
+
+    async fn agreements(
+        &self,
+        _principal: &Principal,
+        agency: Option<&str>,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Agreement>> {
+        let (since, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+        let kept =
+            agreements::page(self.0.readers(), agency, after, since, limit).await.map_err(|e| unavailable(&e))?;
+        kept.iter().map(kept_agreement).collect::<sqlx::Result<_>>().map_err(|e| unavailable(&e))
+    }
+
+    async fn referrals(&self, query: &Query) -> Result<Vec<(Referral, View)>> {
         self.try_referrals(query).await.map_err(|e| unavailable(&e))
     }
 

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portreeve_core::Timestamp;
+use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationKind, OrganisationName};
+use portreeve_runtime::agreements::{decode, encode};
 
+use super::agreements::{self, Kept};
 use super::signing::{self, Agencies};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script};
 use crate::domain::{Command, Event, Ledger, Organisation, Referral, Standing, State};
@@ -51,6 +54,11 @@ static INSERT_REFERRAL: Insert = Insert::new(
         "withdrawal_reason TEXT",
         "signature TEXT",
         "signed_occurred_us BIGINT",
+        "tlp BIGINT",
+        "classification BIGINT",
+        "source_grade BIGINT",
+        "assessment BIGINT",
+        "conditions TEXT",
     ],
     "",
 );
@@ -86,6 +94,7 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
     ] {
         all.extend(texts.into_iter().map(|text| (name, text)));
     }
+    all.extend(agreements::statements());
     all
 }
 
@@ -115,6 +124,9 @@ pub struct Keys {
     hosts: BTreeSet<String>,
     referrals: BTreeSet<Uuid>,
     signing: Agencies,
+    agreements: BTreeSet<AgreementName>,
+    /// Agencies whose agreements are counted.
+    parties: BTreeSet<String>,
 }
 
 impl Keys {
@@ -133,8 +145,16 @@ pub struct Tables;
 impl super::super::engine::sql::Tables<Ledger> for Tables {
     type Keys = Keys;
     type Codec = Log;
-    const STATE_TABLES: &'static [&'static str] =
-        &["referral", "target", "platform_host", "organisation", "signing_key", "signing_profile"];
+    const STATE_TABLES: &'static [&'static str] = &[
+        "referral",
+        "target",
+        "platform_host",
+        "organisation",
+        "signing_key",
+        "signing_profile",
+        "agreement_party",
+        "agreement",
+    ];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
         match command {
@@ -158,6 +178,15 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.organisations.insert(format!("agencies/{agency}"));
                 keys.signing.insert(agency.clone());
             }
+            Command::Propose { terms, .. } => {
+                for party in &terms.parties {
+                    keys.organisations.insert(format!("agencies/{party}"));
+                    keys.parties.insert(party.clone());
+                }
+            }
+            Command::Act { name, .. } => {
+                keys.agreements.insert(*name);
+            }
         }
     }
 
@@ -172,6 +201,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             }
             Event::SigningChanged(profile) => {
                 keys.signing.insert(profile.agency.clone());
+            }
+            Event::AgreementChanged(agreement) => {
+                keys.agreements.insert(agreement.name);
             }
         }
     }
@@ -189,6 +221,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let agencies = keys.signing.into_iter().collect::<Vec<_>>();
         let profiles = reads.find(&signing::PROFILES, &agencies);
         let signing_keys = reads.find(&signing::KEYS, &agencies);
+        let known = keys.agreements.iter().map(|name| name.0.as_bytes().to_vec()).collect::<Vec<_>>();
+        let known = agreements::find(&mut reads, &known);
+        let parties = agreements::count(&mut reads, &keys.parties.into_iter().collect::<Vec<_>>());
         let mut rows = reads.run(conn).await?;
         for profile in signing::profiles(rows.take(profiles)?, rows.take(signing_keys)?)? {
             state.signing.insert(profile.agency.clone(), profile);
@@ -208,18 +243,27 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             let organisation = organisation(row, hosts)?;
             state.organisations.insert(organisation.name.clone(), organisation);
         }
-        let rows: Vec<ReferralRow> = rows.take(referrals)?;
-        for row in rows {
+        let found: Vec<ReferralRow> = rows.take(referrals)?;
+        for row in found {
             let referral = row.read()?;
             state.referrals.insert(referral.name.id, referral);
+        }
+        for kept in agreements::found(&mut rows, known)? {
+            let agreement = kept_agreement(&kept)?;
+            state.agreements.insert(agreement.name, agreement);
+        }
+        for party in agreements::counted(&mut rows, parties)? {
+            *state.agreements_of.entry(party).or_default() += 1;
         }
         Ok(state)
     }
 
     async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
-        let State { organisations, referrals, signing: profiles, changes, .. } = state;
+        let State { organisations, referrals, signing: profiles, agreements: known, changes, .. } = state;
         let changed = changes.signing.iter().filter_map(|agency| profiles.get(agency)).collect::<Vec<_>>();
         signing::persist(script, &changed).await?;
+        let kept = changes.agreements.iter().filter_map(|name| known.get(name)).map(keep_agreement).collect::<Vec<_>>();
+        agreements::keep(script, &kept).await?;
         let targets = changes.targets.into_iter().collect::<Vec<_>>();
         INSERT_TARGET
             .run(script, &targets, |(key, (platform, canonical, first)), binds| {
@@ -298,7 +342,30 @@ fn bind_referral(referral: &Referral, binds: &mut Binds) {
         .add(withdrawal_recorded_us)
         .add(reason)
         .add(referral.signature.as_ref().map_or("", |signature| signature.jws.as_str()))
-        .add(referral.signature.as_ref().and_then(|signature| signature.occurred_at).map(Timestamp::micros));
+        .add(referral.signature.as_ref().and_then(|signature| signature.occurred_at).map(Timestamp::micros))
+        .add(i64::from(referral.handling.tlp.code()))
+        .add(i64::from(referral.handling.classification.code()))
+        .add(referral.handling.source_grade.map_or(0, |grade| i64::from(grade.code())))
+        .add(referral.handling.assessment.map_or(0, |assessment| i64::from(assessment.code())))
+        .add(referral.handling.conditions.clone());
+}
+
+/// An agreement with its parties, as the database has it.
+fn keep_agreement(agreement: &Agreement) -> (Kept, Vec<String>) {
+    let kept = Kept {
+        id: agreement.name.0.as_bytes().to_vec(),
+        created: agreement.created,
+        updated: agreement.updated,
+        body: encode(agreement),
+    };
+    (kept, agreement.terms.parties.clone())
+}
+
+/// The agreement behind a row.
+pub(super) fn kept_agreement(kept: &Kept) -> sqlx::Result<Agreement> {
+    let agreement = decode(&kept.body);
+    let agreement = agreement.ok_or_else(|| sqlx::Error::Decode("an agreement cannot be read".into()))?;
+    Ok(Agreement { created: kept.created, updated: kept.updated, ..agreement })
 }
 
 fn standing(standing: &Standing) -> (i64, Option<i64>, Option<i64>, Option<String>) {
