@@ -100,7 +100,7 @@ async fn floods(address: SocketAddr) {
         let mut bytes = [wire::opening(&[]), wire::frame(HEADERS, 0, 1, &wire::fields(&[("a", "b")]))].concat();
         let more = wire::frame(CONTINUATION, 0, 1, &wire::fields(&[("x", &"y".repeat(120))]).repeat(8));
         bytes.extend(more.repeat(2_000));
-        wire::send(address, &bytes).await
+        wire::closes(address, &bytes).await
     })
     .await;
     assert_eq!(closed, 2, "headers without an end are read for ever");

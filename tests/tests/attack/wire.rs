@@ -88,6 +88,21 @@ pub(crate) async fn send_on(stream: impl AsyncRead + AsyncWrite + Unpin, bytes: 
     closed
 }
 
+/// Sends everything, says nothing more, and stays; says whether the server closes the connection, however late it comes to
+/// read what was sent.
+pub(crate) async fn closes(address: SocketAddr, bytes: &[u8]) -> bool {
+    let Ok(stream) = TcpStream::connect(address).await else { return true };
+    let (mut from, mut to) = stream.into_split();
+    let reading = async {
+        let mut sink = vec![0; 16 * 1024];
+        while matches!(from.read(&mut sink).await, Ok(read) if read > 0) {}
+    };
+    let sending = async {
+        let _ = to.write_all(bytes).await;
+    };
+    tokio::time::timeout(Duration::from_secs(15), async { tokio::join!(reading, sending) }).await.is_ok()
+}
+
 /// Sends without ever reading, and goes.
 pub(crate) async fn send_blindly(address: SocketAddr, bytes: &[u8]) {
     if let Ok(mut stream) = TcpStream::connect(address).await {
