@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use portreeve_api::clients::{
-    self, Acting, AuditClient, ConsultationClient, DecisionClient, OrganisationClient, PolicyClient, ReferralClient,
-    ReportingClient, SigningClient,
+    self, Acting, AuditClient, ConsultationClient, DecisionClient, GrantClient, OrganisationClient, PolicyClient,
+    ReferralClient, ReportingClient, SigningClient,
 };
 use portreeve_api::reporting::v1::{QueryReportRequest, Report, ReportDefinition};
 use tonic::transport::Channel;
@@ -49,6 +49,12 @@ impl Client {
         Self { channel: self.channel.clone(), acting: self.acting.clone().justification(justification) }
     }
 
+    /// The same, asking under a grant.
+    #[must_use]
+    pub fn under(&self, grant: &str) -> Self {
+        Self { channel: self.channel.clone(), acting: self.acting.clone().grant(grant).unwrap() }
+    }
+
     /// `ReferralService`.
     pub fn referrals(&self) -> ReferralClient {
         clients::referral(self.channel.clone(), self.acting.clone())
@@ -82,6 +88,11 @@ impl Client {
     /// `ConsultationService`.
     pub fn consultations(&self) -> ConsultationClient {
         clients::consultation(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `GrantService`.
+    pub fn grants(&self) -> GrantClient {
+        clients::grants(self.channel.clone(), self.acting.clone())
     }
 
     /// `ReportingService`.

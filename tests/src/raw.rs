@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http::uri::PathAndQuery;
-use portreeve_api::clients::ORGANISATION_KEY;
+use portreeve_api::clients::{ORGANISATION_KEY, ROLES_KEY};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -81,9 +81,15 @@ impl Decoder for Through {
     }
 }
 
-/// Calls a method with one message of these bytes; gives the first message of the answer, if there is one.
-pub async fn call(channel: &Channel, organisation: &str, path: &str, message: Bytes) -> Result<Option<Bytes>, Status> {
-    send(channel, (ORGANISATION_KEY, organisation), path, message).await
+/// Calls a method with one message of these bytes; gives the first message of the answer, if there is one. Who calls is an
+/// organisation, such as `agencies/nca`, and after a blank the roles that it asks for, if these are not the ordinary ones.
+pub async fn call(channel: &Channel, who: &str, path: &str, message: Bytes) -> Result<Option<Bytes>, Status> {
+    match who.split_once(' ') {
+        Some((organisation, roles)) => {
+            send(channel, &[(ORGANISATION_KEY, organisation), (ROLES_KEY, roles)], path, message).await
+        }
+        None => send(channel, &[(ORGANISATION_KEY, who)], path, message).await,
+    }
 }
 
 /// The same with something in the metadata `authorization`.
@@ -93,19 +99,21 @@ pub async fn call_with(
     path: &str,
     message: Bytes,
 ) -> Result<Option<Bytes>, Status> {
-    send(channel, ("authorization", authorization), path, message).await
+    send(channel, &[("authorization", authorization)], path, message).await
 }
 
 async fn send(
     channel: &Channel,
-    (key, value): (&'static str, &str),
+    metadata: &[(&'static str, &str)],
     path: &str,
     message: Bytes,
 ) -> Result<Option<Bytes>, Status> {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut request = Request::new(tokio_stream::once(message));
-    request.metadata_mut().insert(key, value.parse().unwrap());
+    for (key, value) in metadata {
+        request.metadata_mut().insert(*key, value.parse().unwrap());
+    }
     let path = PathAndQuery::try_from(path).unwrap();
     let mut answers = grpc.streaming(request, path, Through).await?.into_inner();
     answers.message().await

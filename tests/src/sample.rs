@@ -93,6 +93,7 @@ pub fn organisation(name: &str, hosts: &[&str]) -> referral::CreateOrganisationR
         "agencies" => Kind::Agency,
         "platforms" => Kind::Platform,
         "oversightBodies" => Kind::OversightBody,
+        "researchers" => Kind::Researcher,
         _ => Kind::Operator,
     };
     referral::CreateOrganisationRequest {

@@ -250,14 +250,15 @@ async fn bytes_that_are_no_message(database: &Database) {
     sample::refer(&world.client, "nca", "chirrup", "after").await;
 }
 
-/// An organisation whose ordinary roles may call the method.
+/// An organisation whose ordinary roles, or those named, may call the method.
 fn who_may(path: &str) -> &'static str {
     match path.rsplit('/').next().unwrap_or_default() {
         "CreateOrganisation" | "UpdateOrganisation" => "operators/op",
         "AcknowledgeCases" | "RecordDecision" | "BatchRecordDecisions" | "CreateClause" | "AddClauseVersion" => {
             "platforms/chirrup"
         }
-        "ListConsultations" => "oversightBodies/hac",
+        "ListConsultations" | "GetGrant" | "ListGrants" => "oversightBodies/hac",
+        "IssueGrant" | "RevokeGrant" => "oversightBodies/hac supervisor",
         _ => "agencies/nca",
     }
 }

@@ -27,6 +27,7 @@ use crate::referral::v1::agreement_service_client::AgreementServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
 use crate::referral::v1::referral_service_client::ReferralServiceClient;
 use crate::referral::v1::signing_service_client::SigningServiceClient;
+use crate::reporting::v1::grant_service_client::GrantServiceClient;
 use crate::reporting::v1::reporting_service_client::ReportingServiceClient;
 
 /// The metadata key of the acting organisation: `agencies/nca`.
@@ -36,6 +37,8 @@ pub const MEMBER_KEY: &str = "portreeve-member";
 /// The metadata key of the roles that are asked for, separated by commas: `import,officer`. Optional; without it every
 /// ordinary role of the kind of organisation is held.
 pub const ROLES_KEY: &str = "portreeve-roles";
+/// The metadata key of the grant under which researchers ask for a report: `grants/{uuid}`.
+pub const GRANT_KEY: &str = "portreeve-grant";
 /// The metadata key of the reason why the caller reads: 1 to 500 printable characters of ASCII. Optional unless the server
 /// demands it.
 pub const JUSTIFICATION_KEY: &str = "portreeve-justification";
@@ -63,12 +66,20 @@ pub struct Acting {
     roles: Option<MetadataValue<Ascii>>,
     token: Option<MetadataValue<Ascii>>,
     justification: Option<String>,
+    grant: Option<MetadataValue<Ascii>>,
 }
 
 impl Acting {
     /// Acts for an organisation, by its name. Fails on characters that cannot stand in a header.
     pub fn new(organisation: &str) -> Result<Self, InvalidMetadataValue> {
-        Ok(Self { organisation: organisation.parse()?, member: None, roles: None, token: None, justification: None })
+        Ok(Self {
+            organisation: organisation.parse()?,
+            member: None,
+            roles: None,
+            token: None,
+            justification: None,
+            grant: None,
+        })
     }
 
     /// Names the person or system that acts for the organisation.
@@ -90,6 +101,12 @@ impl Acting {
         self
     }
 
+    /// Names the grant under which researchers ask for reports, in every call.
+    pub fn grant(mut self, grant: &str) -> Result<Self, InvalidMetadataValue> {
+        self.grant = Some(grant.parse()?);
+        Ok(self)
+    }
+
     /// Proves it with a bearer token. Only to be sent over a secured connection, or within one machine.
     pub fn token(mut self, token: &str) -> Result<Self, InvalidMetadataValue> {
         let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
@@ -108,6 +125,9 @@ impl Interceptor for Acting {
         }
         if let Some(roles) = &self.roles {
             metadata.insert(ROLES_KEY, roles.clone());
+        }
+        if let Some(grant) = &self.grant {
+            metadata.insert(GRANT_KEY, grant.clone());
         }
         if let Some(token) = &self.token {
             metadata.insert("authorization", token.clone());
@@ -147,6 +167,8 @@ pub type PolicyClient = PolicyServiceClient<Transport>;
 pub type AuditClient = AuditServiceClient<Transport>;
 /// A client of the consultation service.
 pub type ConsultationClient = ConsultationServiceClient<Transport>;
+/// A client of the service of research grants.
+pub type GrantClient = GrantServiceClient<Transport>;
 /// A client of the reporting service.
 pub type ReportingClient = ReportingServiceClient<Transport>;
 
@@ -192,6 +214,8 @@ constructors! {
     audit: AuditServiceClient as AuditClient;
     /// A client of the consultation service.
     consultation: ConsultationServiceClient as ConsultationClient;
+    /// A client of the service of research grants.
+    grants: GrantServiceClient as GrantClient;
     /// A client of the reporting service.
     reporting: ReportingServiceClient as ReportingClient;
 }
@@ -209,6 +233,9 @@ mod tests {
         assert_eq!(metadata.get(ORGANISATION_KEY).unwrap(), "agencies/nca");
         assert_eq!(metadata.get(MEMBER_KEY).unwrap(), "j.doe");
         assert_eq!(metadata.get(ROLES_KEY).unwrap(), "import,officer");
+
+        let mut researcher = Acting::new("researchers/lab").unwrap().grant("grants/x").unwrap();
+        assert_eq!(researcher.call(Request::new(())).unwrap().metadata().get(GRANT_KEY).unwrap(), "grants/x");
 
         let request = Acting::new("platforms/chirrup").unwrap().call(Request::new(())).unwrap();
         assert_eq!(request.metadata().len(), 1);

@@ -82,6 +82,9 @@ const PATTERNS: &[(&str, &str)] = &[
     ),
     ("^[A-Za-z0-9_-]+[.][.][A-Za-z0-9_-]+$", "a JWS with detached payload: BASE64URL(header)..BASE64URL(signature)"),
     ("^agreements/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "an agreement's name: agreements/{uuid}"),
+    ("^grants/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "a grant's name: grants/{uuid}"),
+    ("^researchers/[a-z][a-z0-9-]{0,30}[a-z0-9]$", "researchers' name: researchers/{id}"),
+    ("^researchers/(-|[a-z][a-z0-9-]{0,30}[a-z0-9])$", "researchers' name, researchers/{id}, or researchers/- for all"),
     ("^platforms/[a-z][a-z0-9-]{0,30}[a-z0-9]$", "a platform's name: platforms/{platform}"),
     ("^platforms/(-|[a-z][a-z0-9-]{0,30}[a-z0-9])$", "a platform's name, platforms/{platform}, or platforms/- for all"),
     (
@@ -97,8 +100,8 @@ const PATTERNS: &[(&str, &str)] = &[
         "a clause's name: platforms/{platform}/clauses/{clause}",
     ),
     (
-        "^(agencies|platforms|oversightBodies|operators)/[a-z][a-z0-9-]{0,30}[a-z0-9]$",
-        "an organisation's name: agencies/{id}, platforms/{id}, oversightBodies/{id} or operators/{id}",
+        "^(agencies|platforms|oversightBodies|operators|researchers)/[a-z][a-z0-9-]{0,30}[a-z0-9]$",
+        "an organisation's name: agencies/{id}, platforms/{id}, oversightBodies/{id}, operators/{id} or researchers/{id}",
     ),
     (
         "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$",
@@ -113,7 +116,7 @@ const PATTERNS: &[(&str, &str)] = &[
         "an access log's name: logs/referral-access, logs/decision-access or logs/reporting-access",
     ),
     (
-        "^(-|(agencies|platforms|oversightBodies|operators)/[a-z][a-z0-9-]{0,30}[a-z0-9])$",
+        "^(-|(agencies|platforms|oversightBodies|operators|researchers)/[a-z][a-z0-9-]{0,30}[a-z0-9])$",
         "an organisation's name, such as agencies/{id} or platforms/{id}, or - for all",
     ),
     ("^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", "a BCP 47 language tag, such as en or ckb-IQ"),

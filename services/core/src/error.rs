@@ -159,6 +159,14 @@ reasons! {
     PurposeRequired = "PURPOSE_REQUIRED" => PermissionDenied,
     /// The content is classified above what this exchange takes.
     MarkingRefused = "MARKING_REFUSED" => FailedPrecondition,
+    /// No such grant, or none that the caller may use.
+    GrantNotFound = "GRANT_NOT_FOUND" => NotFound,
+    /// The grant is not in force: not yet, no more, or revoked.
+    GrantLapsed = "GRANT_LAPSED" => PermissionDenied,
+    /// The report asks for more than the grant covers.
+    GrantExceeded = "GRANT_EXCEEDED" => PermissionDenied,
+    /// Every query that the grant allows has been answered.
+    QueryBudgetSpent = "QUERY_BUDGET_SPENT" => ResourceExhausted,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }

@@ -62,6 +62,14 @@ pub const AGREEMENT_PARTIES_MAX: usize = 32;
 pub const AGENCY_AGREEMENTS_MAX: usize = 1_000;
 /// Later ends proposed for one agreement, and suspensions of it.
 pub const AGREEMENT_FACTS_MAX: usize = 100;
+/// The lowest minimum of a grant below which counts are withheld: a grant may ask for a higher one, never for a lower.
+pub const GRANT_SMALL_CELL_FLOOR: u32 = 5;
+/// The highest such minimum.
+pub const GRANT_SMALL_CELL_MAX: u32 = 1_000;
+/// Queries that one grant allows.
+pub const GRANT_QUERIES_MAX: u32 = 10_000;
+/// Days for which a grant may be in force: three years and a day.
+pub const GRANT_DAYS_MAX: i64 = 1_096;
 /// Dimensions of one report.
 pub const REPORT_DIMENSIONS_MAX: usize = 4;
 /// Rows of one report.

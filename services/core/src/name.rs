@@ -20,11 +20,14 @@ pub enum OrganisationKind {
     Operator,
     /// A service of the suite itself (`services/`).
     Service,
+    /// Researchers, who see the figures that a grant allows (`researchers/`).
+    Researcher,
 }
 
 impl OrganisationKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Agency, Self::Platform, Self::Oversight, Self::Operator, Self::Service];
+    pub const ALL: [Self; 6] =
+        [Self::Agency, Self::Platform, Self::Oversight, Self::Operator, Self::Service, Self::Researcher];
 
     /// The collection identifier.
     pub const fn collection(self) -> &'static str {
@@ -34,6 +37,7 @@ impl OrganisationKind {
             Self::Oversight => "oversightBodies",
             Self::Operator => "operators",
             Self::Service => "services",
+            Self::Researcher => "researchers",
         }
     }
 }
@@ -52,7 +56,7 @@ pub fn is_slug(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
-/// `agencies/{id}`, `platforms/{id}`, `oversightBodies/{id}`, `operators/{id}` or `services/{id}`.
+/// `agencies/{id}`, `platforms/{id}`, `oversightBodies/{id}`, `operators/{id}`, `services/{id}` or `researchers/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrganisationName {
     kind: OrganisationKind,
@@ -106,6 +110,7 @@ pub fn parse_owner(text: &str, kind: OrganisationKind) -> Result<&str, NameError
             OrganisationKind::Oversight => NameError("oversightBodies/{body}"),
             OrganisationKind::Operator => NameError("operators/{operator}"),
             OrganisationKind::Service => NameError("services/{service}"),
+            OrganisationKind::Researcher => NameError("researchers/{researcher}"),
         },
     )
 }
@@ -240,9 +245,14 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for text in
-            ["agencies/nca", "platforms/harbourbook", "oversightBodies/hac", "operators/op", "services/decision"]
-        {
+        for text in [
+            "agencies/nca",
+            "platforms/harbourbook",
+            "oversightBodies/hac",
+            "operators/op",
+            "services/decision",
+            "researchers/migration-lab",
+        ] {
             assert_eq!(text.parse::<OrganisationName>().unwrap().to_string(), text);
         }
         let referral = "agencies/nca/referrals/0190b2f0-0000-7000-8000-000000000001";

@@ -24,6 +24,10 @@ pub enum Role {
     PolicyEditor,
     /// Reads figures on behalf of an oversight body.
     Analyst,
+    /// Acts for an oversight body on what others may do. Never granted unasked.
+    Supervisor,
+    /// Reads the figures that a grant allows.
+    Researcher,
     /// Runs the exchange: registers organisations.
     Operator,
     /// A service of the suite.
@@ -33,17 +37,19 @@ pub enum Role {
 impl Role {
     /// Every role with its name, the kinds of organisation that can hold it, and whether it is held without being asked
     /// for.
-    pub const ALL: [(Self, &'static str, &'static [OrganisationKind], bool); 10] = {
-        use OrganisationKind::{Agency, Operator, Oversight, Platform, Service};
+    pub const ALL: [(Self, &'static str, &'static [OrganisationKind], bool); 12] = {
+        use OrganisationKind::{Agency, Operator, Oversight, Platform, Researcher, Service};
         [
             (Self::Officer, "officer", &[Agency], true),
             (Self::Approver, "approver", &[Agency], true),
             (Self::InterestHolder, "interest-holder", &[Agency], true),
-            (Self::Auditor, "auditor", &[Agency, Platform, Oversight], false),
+            (Self::Auditor, "auditor", &[Agency, Platform, Oversight, Researcher], false),
             (Self::Import, "import", &OrganisationKind::ALL, false),
             (Self::Reviewer, "reviewer", &[Platform], true),
             (Self::PolicyEditor, "policy-editor", &[Platform], true),
             (Self::Analyst, "analyst", &[Oversight], true),
+            (Self::Supervisor, "supervisor", &[Oversight], false),
+            (Self::Researcher, "researcher", &[Researcher], true),
             (Self::Operator, "operator", &[Operator], true),
             (Self::Service, "service", &[Service], true),
         ]
@@ -137,8 +143,8 @@ impl Principal {
             OrganisationKind::Agency => Scope::Agency(self.id().to_owned()),
             OrganisationKind::Platform => Scope::Platform(self.id().to_owned()),
             OrganisationKind::Service => Scope::All,
-            // Oversight sees figures, not rows; the operator runs the exchange and reads nobody's referrals.
-            OrganisationKind::Oversight | OrganisationKind::Operator => Scope::Nothing,
+            // Oversight and researchers see figures, not rows; the operator runs the exchange and reads nobody's referrals.
+            OrganisationKind::Oversight | OrganisationKind::Operator | OrganisationKind::Researcher => Scope::Nothing,
         }
     }
 
@@ -201,12 +207,19 @@ mod tests {
         assert!(officer.has(Role::Officer) && !officer.has(Role::Import) && !officer.has(Role::Reviewer));
         assert!(officer.has(Role::Approver) && officer.has(Role::InterestHolder) && !officer.has(Role::Auditor));
         assert!(principal("agencies/nca", &["import"]).unwrap().has(Role::Import));
-        for name in ["agencies/nca", "platforms/hb", "oversightBodies/hac"] {
+        for name in ["agencies/nca", "platforms/hb", "oversightBodies/hac", "researchers/lab"] {
             assert!(principal(name, &["auditor"]).unwrap().has(Role::Auditor), "{name}");
         }
         assert_eq!(principal("operators/op", &["auditor"]).unwrap_err().reason(), Reason::Unauthenticated);
         assert_eq!(principal("agencies/nca", &["reviewer"]).unwrap_err().reason(), Reason::Unauthenticated);
         assert_eq!(principal("agencies/nca", &["wizard"]).unwrap_err().reason(), Reason::Unauthenticated);
+        let analyst = principal("oversightBodies/hac", &[]).unwrap();
+        assert!(analyst.has(Role::Analyst) && !analyst.has(Role::Supervisor));
+        assert!(principal("oversightBodies/hac", &["supervisor"]).unwrap().has(Role::Supervisor));
+        assert_eq!(principal("researchers/lab", &[]).unwrap().roles(), [Role::Researcher]);
+        for role in ["analyst", "supervisor", "officer"] {
+            assert!(principal("researchers/lab", &[role]).is_err(), "{role}");
+        }
         assert!(officer.require_as(Role::Officer, OrganisationKind::Agency, "bka").is_err());
         assert!(officer.require_as(Role::Officer, OrganisationKind::Agency, "nca").is_ok());
     }
@@ -217,8 +230,9 @@ mod tests {
         assert!(agency.allows("nca", "hb") && !agency.allows("bka", "hb"));
         let platform = principal("platforms/hb", &[]).unwrap().scope();
         assert!(platform.allows("nca", "hb") && !platform.allows("nca", "ch"));
-        let operator = principal("operators/op", &[]).unwrap().scope();
-        assert!(!operator.allows("nca", "hb"));
+        for name in ["operators/op", "researchers/lab"] {
+            assert!(!principal(name, &[]).unwrap().scope().allows("nca", "hb"), "{name}");
+        }
         assert!(Scope::All.allows("nca", "hb"));
     }
 }

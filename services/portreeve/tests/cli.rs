@@ -5,6 +5,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use portreeve_core::time::{Clock as _, SystemClock};
+
 fn portreeve() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
     // What this shell, or the tests themselves, are configured with must not configure it.
@@ -232,6 +234,47 @@ fn a_case_goes_through_the_command_line_from_referral_to_report() {
     assert!(text(&unnamed.stderr).starts_with("error: AUDITOR_UNNAMED:"), "{}", text(&unnamed.stderr));
     let proved = server.done("agencies/nca", &["verify", "log", "--log", "decision", "--access"]);
     assert!(proved.contains("are those that were signed"), "{proved}");
+}
+
+#[test]
+fn researchers_ask_under_a_grant_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let play = portreeve().args(["demo", "--server", &server.url]).output().unwrap();
+    assert_eq!(play.status.code(), Some(0), "{}", text(&play.stderr));
+    server.done("operators/local", &["organisation", "create", "researchers/lab", "--name", "Lab"]);
+    let committee = "oversightBodies/home-affairs";
+    let issue = ["grant", "issue", "researchers/lab", "--purpose", "Time to decide", "--until", "2999-01-01"];
+    let terms = ["--cohort", "2020-01..2020-05", "--by", "platform,clause", "--minimum", "40", "--budget", "2"];
+    let refused = server.run(committee, &[&issue[..], &terms, &["--roles", "supervisor"]].concat());
+    assert!(text(&refused.stderr).contains("at most 1096 days"), "{}", text(&refused.stderr));
+    let until = SystemClock.now().plus_micros(86_400_000_000).to_string();
+    let issue = [&issue[..6], &[until.as_str()], &terms, &["--roles", "supervisor"]].concat();
+    let issued = server.done(committee, &issue);
+    let name = issued.lines().next().unwrap().strip_prefix("issued: ").unwrap().to_owned();
+
+    let lab = "researchers/lab";
+    let report = ["report", "--grant", &name, "--cohort", "2020-01..2020-05", "--as-of", "2020-09-03", "--by"];
+    let shown = server.done(lab, &[&report[..], &["platform"]].concat());
+    // Chirrup and Lensgram left 30 and 35 undecided, of 155 in all.
+    for part in [SUM, "× is withheld, so that no count below 40 is known"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let chirrup = shown.lines().find(|line| line.contains("chirrup")).unwrap();
+    assert!(chirrup.contains("215") && chirrup.contains('×') && !chirrup.contains(" 30 "), "{shown}");
+    let csv = server.done(lab, &[&report[..], &["platform", "--format", "csv"]].concat());
+    assert!(csv.lines().next().unwrap().ends_with(",withheld"), "{csv}");
+    let spent = server.run(lab, &[&report[..], &["platform"]].concat());
+    assert!(text(&spent.stderr).starts_with("error: QUERY_BUDGET_SPENT:"), "{}", text(&spent.stderr));
+    let none = server.run(lab, &[&["report"], &report[3..], &["platform"]].concat());
+    assert!(text(&none.stderr).starts_with("error: PERMISSION_DENIED:"), "{}", text(&none.stderr));
+    let shown = server.done(lab, &["grant", "show", &name]);
+    for part in ["IN_FORCE", "0 left of 2", "platform, clause", "2020-01-01..2020-05-31", "Time to decide"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    server.done(committee, &["grant", "revoke", &name, "--reason", "Given up", "--roles", "supervisor"]);
+    let listed = server.done(lab, &["grant", "list"]);
+    assert!(listed.contains(&name) && listed.contains("REVOKED"), "{listed}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod store;
 
 use std::sync::Arc;
 
+use portreeve_api::reporting::v1::grant_service_server::GrantServiceServer;
 use portreeve_api::reporting::v1::reporting_service_server::ReportingServiceServer;
 use portreeve_consultation as consultation;
 use portreeve_core::consultation::Policy;
@@ -51,13 +52,20 @@ impl Service {
         let policy = settings.justification;
         let access =
             consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), ids.as_ref()).await?;
-        let rpc = Arc::new(Rpc { parts: parts.clone(), access: Arc::clone(access.access()), settings, clock });
+        let rpc = Arc::new(Rpc { parts: parts.clone(), access: Arc::clone(access.access()), settings, clock, ids });
         Ok(Self { parts, rpc, access, writer_task })
     }
 
     /// The server of `ReportingService`.
     pub fn reports(&self) -> ReportingServiceServer<Rpc> {
         ReportingServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `GrantService`.
+    pub fn grants(&self) -> GrantServiceServer<Rpc> {
+        GrantServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

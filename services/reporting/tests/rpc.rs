@@ -13,7 +13,7 @@ use portreeve_core::id::CountingIds;
 use portreeve_core::time::ManualClock;
 use portreeve_core::{Date, Principal};
 use portreeve_reporting::domain::step::Place;
-use portreeve_reporting::domain::{Citation, Command, Disposition, Source, Step, Subject};
+use portreeve_reporting::domain::{Citation, Command, Disposition, Learnt, Source, Step, Subject};
 use portreeve_reporting::{Service, Settings};
 use portreeve_runtime::lifecycle::Lifecycle;
 use portreeve_runtime::server::Builder;
@@ -67,7 +67,7 @@ impl Server {
         let after = followed.iter().find(|at| at.log == source.name()).map_or(0, |at| at.position);
         let guard =
             Guard::Follow { source: source.name(), epoch: EPOCH, after, through: after + 1, carries: Vec::new() };
-        let command = Command { source, heard_on: Some(date(heard_on)), steps };
+        let command = Command::Learn(Learnt { source, heard_on: Some(date(heard_on)), steps });
         let principal = Principal::service("reporting").unwrap();
         self.service.writer().submit(Envelope { principal, guard, command }).await.unwrap();
     }

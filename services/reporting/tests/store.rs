@@ -9,8 +9,8 @@ use portreeve_core::time::ManualClock;
 use portreeve_core::{Date, Principal, Reason, Timestamp};
 use portreeve_reporting::domain::step::Place;
 use portreeve_reporting::domain::{
-    Cell, Citation, Command, Definition, Dimension, Disposition, Filter, Permitted, Report, Source, Step, Subject,
-    report,
+    Cell, Citation, Command, Definition, Dimension, Disposition, Filter, Learnt, Permitted, Report, Source, Step,
+    Subject, report,
 };
 use portreeve_reporting::store;
 use portreeve_storage::conformance::{Fixture, cases::portable_type};
@@ -38,7 +38,8 @@ impl Store {
 
     async fn follow(&self, after: i64, steps: &[Step]) -> portreeve_core::Result<usize> {
         let guard = Guard::Follow { source: "decision", epoch: EPOCH, after, through: after + 1, carries: Vec::new() };
-        let command = Command { source: Source::Decision, heard_on: Some(Date::from_days(100)), steps: steps.to_vec() };
+        let learnt = Learnt { source: Source::Decision, heard_on: Some(Date::from_days(100)), steps: steps.to_vec() };
+        let command = Command::Learn(learnt);
         let principal = principal("services/reporting");
         let outcome = self.opened.0.writer.submit(Envelope { principal, guard, command }).await?;
         Ok(outcome.events.len())

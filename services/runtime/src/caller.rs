@@ -12,6 +12,8 @@ pub const ORGANISATION: &str = "portreeve-organisation";
 pub const MEMBER: &str = "portreeve-member";
 /// The metadata key that lists the roles asked for, separated by commas. Without it: the ordinary ones of the kind.
 pub const ROLES: &str = "portreeve-roles";
+/// The metadata key of the grant under which researchers ask for a report: `grants/{uuid}`.
+pub const GRANT: &str = "portreeve-grant";
 /// The metadata key of the purpose of the call.
 pub const PURPOSE: &str = "portreeve-purpose";
 /// The metadata key of the reason why the caller reads, in words.

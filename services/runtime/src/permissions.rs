@@ -16,6 +16,8 @@ const EVERYBODY: &[Role] = &[
     Role::Reviewer,
     Role::PolicyEditor,
     Role::Analyst,
+    Role::Supervisor,
+    Role::Researcher,
     Role::Operator,
     Role::Service,
 ];
@@ -23,6 +25,7 @@ const APPROVER: &[Role] = &[Role::Approver];
 const OFFICER: &[Role] = &[Role::Officer];
 const REVIEWER: &[Role] = &[Role::Reviewer];
 const POLICY_EDITOR: &[Role] = &[Role::PolicyEditor];
+const SUPERVISOR: &[Role] = &[Role::Supervisor];
 const OPERATOR: &[Role] = &[Role::Operator];
 const AUDITORS: &[Role] = &[Role::Auditor, Role::Analyst];
 
@@ -110,6 +113,10 @@ const TABLE: &[(&str, &[Permitted])] = &[
         ],
     ),
     (
+        "portreeve.reporting.v1.GrantService",
+        &[("IssueGrant", SUPERVISOR), ("RevokeGrant", SUPERVISOR), ("GetGrant", EVERYBODY), ("ListGrants", EVERYBODY)],
+    ),
+    (
         "portreeve.audit.v1.AuditService",
         &[
             ("GetCheckpoint", EVERYBODY),
@@ -133,6 +140,9 @@ pub const PUBLIC_READS: &[&str] = &[
     "portreeve.decision.v1.PolicyService/ListClauses",
     "portreeve.decision.v1.PolicyService/ListClauseVersions",
     "portreeve.reporting.v1.ReportingService/ListMeasures",
+    // What oversight grants is its own and the grantee's to know, and tells of no person.
+    "portreeve.reporting.v1.GrantService/GetGrant",
+    "portreeve.reporting.v1.GrantService/ListGrants",
     "portreeve.audit.v1.AuditService/GetCheckpoint",
     "portreeve.audit.v1.AuditService/GetConsistencyProof",
 ];
@@ -168,7 +178,7 @@ mod tests {
     use crate::layers::methods::Methods;
 
     /// What each role may do beyond reading, said once more by hand.
-    const WRITES: [(Role, &[&str]); 6] = [
+    const WRITES: [(Role, &[&str]); 7] = [
         (
             Role::Approver,
             &[
@@ -187,6 +197,7 @@ mod tests {
         (Role::Import, &["ImportReferrals"]),
         (Role::Reviewer, &["AcknowledgeCases", "BatchRecordDecisions", "RecordDecision"]),
         (Role::PolicyEditor, &["AddClauseVersion", "CreateClause"]),
+        (Role::Supervisor, &["IssueGrant", "RevokeGrant"]),
         (Role::Operator, &["CreateOrganisation", "UpdateOrganisation"]),
     ];
 

@@ -95,6 +95,13 @@ impl Asking {
         &self.reading.principal
     }
 
+    /// The same call for this purpose, whatever it named itself.
+    pub fn under(self, purpose: &str) -> Self {
+        let mut reading = (*self.reading).clone();
+        purpose.clone_into(&mut reading.statement.purpose);
+        Self { reading: Arc::new(reading), ..self }
+    }
+
     /// Rows, each with the agency whose it is.
     pub async fn rows<'a>(&self, rows: impl IntoIterator<Item = (&'a str, Uuid)> + Send) -> Result<()> {
         let mut of = BTreeMap::<&str, Vec<Uuid>>::new();

@@ -159,6 +159,12 @@ impl Caller {
         Ok(Self { organisation: organisation.clone(), acting })
     }
 
+    /// The same, asking under a grant.
+    fn under(self, grant: &str) -> Result<Self> {
+        let wrong = |_| Failure::Usage("--grant must be a grant's name: grants/UUID".to_owned());
+        Ok(Self { acting: self.acting.grant(grant).map_err(wrong)?, ..self })
+    }
+
     /// The same, saying why it reads.
     pub(crate) fn because(self, justification: &str) -> Self {
         Self { acting: self.acting.justification(justification), ..self }
@@ -258,6 +264,14 @@ impl Session {
         })
     }
 
+    /// The same, asking under a grant, if there is one.
+    pub(crate) fn under(self, grant: Option<&str>) -> Result<Self> {
+        match grant {
+            Some(grant) => Ok(Self { caller: self.caller.under(grant)?, ..self }),
+            None => Ok(self),
+        }
+    }
+
     /// The organisation that acts.
     pub(crate) const fn organisation(&self) -> &OrganisationName {
         &self.caller.organisation
@@ -302,6 +316,8 @@ impl Session {
         decisions: decision(decision) -> DecisionClient,
         /// The platforms' catalogues.
         policies: policy(decision) -> PolicyClient,
+        /// The research grants.
+        grants: grants(reporting) -> GrantClient,
         /// The reporting service.
         reports: reporting(reporting) -> ReportingClient,
     }

@@ -158,7 +158,7 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::NotCaughtUp => "run the command again in a moment",
         R::Unauthenticated => {
             "say who acts: to a secured server by --cert and --key or --token, to an open one by --as agencies/ID, \
-             platforms/ID, oversightBodies/ID or operators/ID"
+             platforms/ID, oversightBodies/ID, operators/ID or researchers/ID"
         }
         R::CredentialInvalid => "have a new certificate or token issued; this server refuses the one that was used",
         R::CredentialExpired => "get a new token, and give it with --token or PORTREEVE_TOKEN",
@@ -199,6 +199,10 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::AgreementNotFound => "correct the agreement's name; `portreeve agreement list` shows yours",
         R::PurposeRequired => "name the purpose with --purpose, or ask for your own agency alone",
         R::MarkingRefused => "send nothing that is classified above OFFICIAL-SENSITIVE here",
+        R::GrantNotFound => "correct the grant's name; `portreeve grant list` shows yours",
+        R::GrantLapsed => "wait for the grant's begin, or ask the oversight body for a new one",
+        R::GrantExceeded => "ask for what the grant covers; `portreeve grant show` says what that is",
+        R::QueryBudgetSpent => "ask the oversight body for a new grant",
         R::Internal => "report it with the time of the call",
         R::Unspecified => match code {
             Code::InvalidArgument | Code::OutOfRange => "correct the request",

@@ -16,6 +16,7 @@ pub(crate) mod connection;
 mod consultations;
 mod decide;
 pub(crate) mod failure;
+mod grant;
 mod health;
 pub(crate) mod import;
 mod inbox;
@@ -69,6 +70,7 @@ enum Command {
     Consultations(consultations::Consultations),
     Verify(verify::Verify),
     Sign(sign::Sign),
+    Grant(grant::Grant),
     Health(health::Health),
     Pki(pki::Pki),
     Rebuild(upkeep::Rebuild),
@@ -114,6 +116,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Consultations(command) => command.run().await?,
         Command::Verify(command) => command.run().await?,
         Command::Sign(command) => command.run().await?,
+        Command::Grant(command) => command.run().await?,
         Command::Health(command) => command.run().await?,
         Command::Pki(command) => command.run()?,
         Command::Rebuild(command) => command.run().await?,

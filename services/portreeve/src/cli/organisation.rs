@@ -24,13 +24,13 @@ pub(crate) struct Organisation {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Create an agency, a platform, an oversight body or an operator
+    /// Create an agency, a platform, an oversight body, an operator or researchers
     #[command(
         after_help = "Example:\n  portreeve organisation create agencies/nca --name 'National Crime Agency' \\\n    \
         --as operators/local"
     )]
     Create {
-        /// Its name: agencies/ID, platforms/ID, oversightBodies/ID or operators/ID
+        /// Its name: agencies/ID, platforms/ID, oversightBodies/ID, operators/ID or researchers/ID
         name: OrganisationName,
         /// Its name for people
         #[arg(long = "name", value_name = "TEXT")]
@@ -59,6 +59,7 @@ pub(crate) fn kind(name: &OrganisationName) -> Result<OrganisationKind> {
         Kind::Platform => Ok(OrganisationKind::Platform),
         Kind::Oversight => Ok(OrganisationKind::OversightBody),
         Kind::Operator => Ok(OrganisationKind::Operator),
+        Kind::Researcher => Ok(OrganisationKind::Researcher),
         Kind::Service => Err(Failure::Usage("the suite's own services are not created".to_owned())),
     }
 }

@@ -7,7 +7,7 @@ use portreeve_api::decision::v1::{
     AccessObstacle, CaseStatus, CauseKind, DecisionKind, DecisionSource, GoneBy, Outcome, ProtectedContext, Restriction,
 };
 use portreeve_api::referral::v1::{OrganisationKind, ReferralState};
-use portreeve_api::reporting::v1::Dimension;
+use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
 use portreeve_core::time::Timestamp;
 
 /// An enum of the contract whose values people type: `OFFER_TRANSPORT_SEA`, or `offer-transport-sea`.
@@ -76,7 +76,9 @@ words! {
     DecisionSource = "DECISION_SOURCE_",
     Dimension = "DIMENSION_",
     Disposition = "DISPOSITION_",
+    Figure = "FIGURE_",
     GoneBy = "GONE_BY_",
+    GrantState = "GRANT_STATE_",
     Ground = "GROUND_",
     OrganisationKind = "ORGANISATION_KIND_",
     Outcome = "OUTCOME_",

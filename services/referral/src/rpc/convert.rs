@@ -232,6 +232,7 @@ pub fn read_kind(code: i32) -> Option<OrganisationKind> {
         wire::OrganisationKind::Platform => OrganisationKind::Platform,
         wire::OrganisationKind::OversightBody => OrganisationKind::Oversight,
         wire::OrganisationKind::Operator => OrganisationKind::Operator,
+        wire::OrganisationKind::Researcher => OrganisationKind::Researcher,
     })
 }
 
@@ -241,6 +242,7 @@ fn write_kind(kind: OrganisationKind) -> i32 {
         OrganisationKind::Platform => wire::OrganisationKind::Platform as i32,
         OrganisationKind::Oversight => wire::OrganisationKind::OversightBody as i32,
         OrganisationKind::Operator => wire::OrganisationKind::Operator as i32,
+        OrganisationKind::Researcher => wire::OrganisationKind::Researcher as i32,
         OrganisationKind::Service => wire::OrganisationKind::Unspecified as i32,
     }
 }

@@ -1,10 +1,11 @@
 //! Who may see which figures: the one choke point.
 
-use portreeve_core::name::OrganisationKind;
+use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_core::principal::Role;
-use portreeve_core::{Principal, Result};
+use portreeve_core::{Error, Principal, Reason, Result, Timestamp};
 
-use super::Definition;
+use super::grant::{Grant, GrantName, no_grant};
+use super::{Definition, Dimension};
 
 /// A definition narrowed to what its asker may see. Figures come out of the store for nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,7 @@ impl Permitted {
             OrganisationKind::Oversight => return principal.require(Role::Analyst).map(|()| Self(definition)),
             OrganisationKind::Operator => return principal.require(Role::Operator).map(|()| Self(definition)),
             OrganisationKind::Service => return principal.require(Role::Service).map(|()| Self(definition)),
+            OrganisationKind::Researcher => return Err(needs_a_grant(principal)),
         };
         if own.iter().any(|id| id != principal.id()) {
             return Err(principal.denied());
@@ -30,15 +32,58 @@ impl Permitted {
         Ok(Self(definition))
     }
 
+    /// Narrows a definition of researchers to what their grant allows at that moment. Refuses what it does not allow, and a
+    /// grant that is not theirs.
+    pub fn under(
+        grant: Option<&Grant>,
+        name: GrantName,
+        by: &OrganisationName,
+        definition: Definition,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let own = grant.filter(|grant| grant.name == name && grant.terms.grantee == *by);
+        own.ok_or_else(|| no_grant(name))?.narrow(definition, now).map(Self)
+    }
+
+    /// Whether the definition divides by spans of cohort days.
+    pub fn divides_by_cohort(&self) -> bool {
+        self.0.dimensions.iter().copied().any(Dimension::is_cohort)
+    }
+
     /// The narrowed definition.
     pub const fn definition(&self) -> &Definition {
         &self.0
     }
 }
 
+/// The refusal of researchers who name no grant, or ask for what is never granted.
+fn needs_a_grant(principal: &Principal) -> Error {
+    let organisation = principal.organisation();
+    Error::new(
+        Reason::PermissionDenied,
+        format!(
+            "{organisation} sees reports and exports under a grant alone; name it as the metadata portreeve-grant, such as \
+             grants/7d9f2c1e-5b0a-4c3d-9e8f-0a1b2c3d4e5f"
+        ),
+    )
+    .with("organisation", organisation)
+}
+
+/// Whose grants a caller sees who asks for those of some researchers, or of everybody: of one, or of all (`None`). Refuses
+/// who is neither the grantee nor oversight.
+pub fn grants_seen(caller: &Principal, grantee: Option<&str>) -> Result<Option<String>> {
+    match caller.kind() {
+        OrganisationKind::Researcher if grantee.is_none_or(|grantee| grantee == caller.id()) => {
+            Ok(Some(caller.id().to_owned()))
+        }
+        OrganisationKind::Oversight | OrganisationKind::Service => Ok(grantee.map(str::to_owned)),
+        _ => Err(caller.denied()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use portreeve_core::{Date, Reason};
+    use portreeve_core::Date;
 
     use super::*;
     use crate::domain::Filter;
@@ -62,6 +107,7 @@ mod tests {
             ("agencies/nca", vec!["bka"], vec![]),
             ("agencies/nca", vec!["nca", "bka"], vec![]),
             ("platforms/hb", vec![], vec!["ch"]),
+            ("researchers/lab", vec![], vec![]),
         ] {
             let refused = permitted(principal, &agencies, &platforms).unwrap_err();
             assert_eq!(refused.reason(), Reason::PermissionDenied, "{principal}");

@@ -1,10 +1,13 @@
-//! The reporting ledger: what is learnt from the other logs becomes one event for each stretch that is followed.
+//! The reporting ledger: what is learnt from the other logs becomes one event for each stretch that is followed; grants,
+//! and each query under one, are events too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use portreeve_core::{Date, Recorded, Result, Timestamp};
+use portreeve_core::name::OrganisationName;
+use portreeve_core::{Date, Error, Recorded, Result, Timestamp};
 
-use super::{Cell, Step};
+use super::grant::{Grant, GrantName, Terms, no_grant};
+use super::{Cell, Definition, Permitted, Step};
 
 /// A log that is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,9 +36,43 @@ impl Source {
     }
 }
 
-/// Takes in a stretch of a log.
+/// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
+pub enum Command {
+    /// Takes in a stretch of a log.
+    Learn(Learnt),
+    /// Issues a grant.
+    Issue {
+        /// Its name.
+        name: GrantName,
+        /// What is granted.
+        terms: Box<Terms>,
+        /// The oversight body.
+        issuer: OrganisationName,
+    },
+    /// Revokes a grant.
+    Revoke {
+        /// Its name.
+        name: GrantName,
+        /// The oversight body.
+        by: OrganisationName,
+        /// Why.
+        reason: String,
+    },
+    /// Counts a report that is about to be given under a grant.
+    Count {
+        /// The grant.
+        grant: GrantName,
+        /// Who asks.
+        by: OrganisationName,
+        /// For what.
+        definition: Box<Definition>,
+    },
+}
+
+/// What a stretch of a log tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learnt {
     /// Which log.
     pub source: Source,
     /// The day on which the newest change of the stretch was recorded; `None` for a stretch without changes.
@@ -55,13 +92,43 @@ pub struct CubeChanged {
     pub deltas: Vec<(Cell, i64)>,
 }
 
-/// The part of the cube that a batch touches.
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The cube changed.
+    CubeChanged(CubeChanged),
+    /// A grant was issued or revoked: the whole of it, as it is then.
+    GrantChanged(Box<Grant>),
+    /// A report was counted under a grant.
+    QueryCounted {
+        /// The grant.
+        grant: GrantName,
+        /// How many have been given under it, this one included.
+        spent: u32,
+    },
+}
+
+impl Event {
+    /// The signed counts that the event brings, one for each cell.
+    pub fn deltas(&self) -> &[(Cell, i64)] {
+        match self {
+            Self::CubeChanged(changed) => &changed.deltas,
+            Self::GrantChanged(_) | Self::QueryCounted { .. } => &[],
+        }
+    }
+}
+
+/// The part of the state that a batch touches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// For each source, the day of its newest change that was taken in.
     pub heard: BTreeMap<Source, Date>,
     /// What is to be added to the cells. Sums, not values: adding does not need what is there.
     pub added: BTreeMap<Cell, i64>,
+    /// The grants.
+    pub grants: BTreeMap<GrantName, Grant>,
+    /// Those of them that have changed.
+    pub changed: BTreeSet<GrantName>,
 }
 
 /// The reporting ledger.
@@ -70,32 +137,72 @@ pub struct Ledger;
 
 impl portreeve_core::Ledger for Ledger {
     type Command = Command;
-    type Event = CubeChanged;
+    type Event = Event;
     type State = State;
 
-    fn decide(state: &State, command: &Command, _now: Timestamp) -> Result<Vec<CubeChanged>> {
-        let mut deltas = BTreeMap::new();
-        for step in &command.steps {
-            step.count(&mut deltas);
-        }
-        deltas.retain(|_, count| *count != 0);
-        let known = state.heard.get(&command.source).copied();
-        let news = !deltas.is_empty() || command.heard_on > known;
-        let heard_on = command.heard_on.max(known);
-        Ok(heard_on
-            .filter(|_| news)
-            .map(|heard_on| CubeChanged { source: command.source, heard_on, deltas: deltas.into_iter().collect() })
-            .into_iter()
-            .collect())
+    fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
+        let event = match command {
+            Command::Learn(learnt) => learn(state, learnt).map(Event::CubeChanged),
+            Command::Issue { name, terms, issuer } => Some(Event::GrantChanged(Box::new(Grant {
+                name: *name,
+                terms: (**terms).clone(),
+                issuer: issuer.clone(),
+                revocation: None,
+                spent: 0,
+                issued_at: now,
+                updated_at: now,
+                issued: 0,
+            }))),
+            Command::Revoke { name, by, reason } => {
+                let grant = state.grants.get(name).ok_or_else(|| no_grant(*name))?;
+                grant.revoke(by, reason, now)?.map(|revoked| Event::GrantChanged(Box::new(revoked)))
+            }
+            Command::Count { grant: name, by, definition } => {
+                let grant = state.grants.get(name);
+                // Whatever was read before: only what the grant allows in this very commit is counted, and given.
+                Permitted::under(grant, *name, by, (**definition).clone(), now)?;
+                let spent = grant.and_then(|grant| grant.spent.checked_add(1));
+                let spent = spent.ok_or_else(|| Error::internal("a grant that allows more has nothing left"))?;
+                Some(Event::QueryCounted { grant: *name, spent })
+            }
+        };
+        Ok(event.into_iter().collect())
     }
 
-    fn evolve(state: &mut State, recorded: &Recorded<CubeChanged>) {
-        let CubeChanged { source, heard_on, deltas } = &recorded.event;
-        let heard = state.heard.entry(*source).or_insert(*heard_on);
-        *heard = (*heard).max(*heard_on);
-        for (cell, count) in deltas {
-            // A cell that comes to nothing stays: rebuilding in other stretches must give the same rows.
-            *state.added.entry(cell.clone()).or_default() += count;
+    fn evolve(state: &mut State, recorded: &Recorded<Event>) {
+        match &recorded.event {
+            Event::CubeChanged(CubeChanged { source, heard_on, deltas }) => {
+                let heard = state.heard.entry(*source).or_insert(*heard_on);
+                *heard = (*heard).max(*heard_on);
+                for (cell, count) in deltas {
+                    // A cell that comes to nothing stays: rebuilding in other stretches must give the same rows.
+                    *state.added.entry(cell.clone()).or_default() += count;
+                }
+            }
+            Event::GrantChanged(grant) => {
+                let issued = state.grants.get(&grant.name).map_or(recorded.position, |known| known.issued);
+                state.grants.insert(grant.name, Grant { issued, ..(**grant).clone() });
+                state.changed.insert(grant.name);
+            }
+            Event::QueryCounted { grant: name, spent } => {
+                if let Some(grant) = state.grants.get_mut(name) {
+                    grant.spent = *spent;
+                    state.changed.insert(*name);
+                }
+            }
         }
     }
+}
+
+/// What a stretch changes; nothing if there is no news in it.
+fn learn(state: &State, learnt: &Learnt) -> Option<CubeChanged> {
+    let mut deltas = BTreeMap::new();
+    for step in &learnt.steps {
+        step.count(&mut deltas);
+    }
+    deltas.retain(|_, count| *count != 0);
+    let known = state.heard.get(&learnt.source).copied();
+    let news = !deltas.is_empty() || learnt.heard_on > known;
+    let heard_on = learnt.heard_on.max(known).filter(|_| news)?;
+    Some(CubeChanged { source: learnt.source, heard_on, deltas: deltas.into_iter().collect() })
 }

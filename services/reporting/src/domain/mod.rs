@@ -3,18 +3,22 @@
 pub mod access;
 pub mod cell;
 pub mod definition;
+pub mod grant;
 pub mod ledger;
 pub mod report;
 pub mod step;
+pub mod suppression;
 pub mod times;
 
 #[cfg(test)]
 mod model;
 
-pub use access::Permitted;
+pub use access::{Permitted, grants_seen};
 pub use cell::{Cell, Citation, Clock, Standing, Subject};
 pub use definition::{Definition, Dimension, Filter, Key, Value};
-pub use ledger::{Command, CubeChanged, Ledger, Source, State};
+pub use grant::{Grant, GrantName, Terms};
+pub use ledger::{Command, CubeChanged, Event, Learnt, Ledger, Source, State};
 pub use portreeve_core::vocabulary::{Bucket, Disposition};
 pub use report::{Counts, Report, Row, Slice, report};
 pub use step::Step;
+pub use suppression::{Figure, withheld};

@@ -16,12 +16,13 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::Computed;
+use super::grant_convert::{read_grant, write_kept};
 use super::measures::measures;
 use crate::domain::report::AGES_FROM;
 use crate::domain::step::Place;
 use crate::domain::{
-    Bucket, Cell, Citation, Clock, Command, Counts, CubeChanged, Definition, Dimension, Disposition, Filter, Key, Row,
-    Source, Standing, Step, Subject, Value,
+    Bucket, Cell, Citation, Clock, Command, Counts, CubeChanged, Definition, Dimension, Disposition, Event, Figure,
+    Filter, Grant, GrantName, Key, Learnt, Row, Source, Standing, Step, Subject, Value, withheld,
 };
 
 // --- what the other logs tell ---------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
         }
     }
     let heard_on = changes.iter().map(|change| day(change.recorded_at.as_ref())).max().flatten();
-    Ok(Command { source: Source::Referral, heard_on, steps })
+    Ok(Command::Learn(Learnt { source: Source::Referral, heard_on, steps }))
 }
 
 fn read_referred(message: &referral::Referral) -> Option<Step> {
@@ -128,7 +129,7 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
         steps.push(step.ok_or_else(|| unreadable(Source::Decision, change.position))?);
     }
     let heard_on = changes.iter().map(|change| day(change.recorded_at.as_ref())).max().flatten();
-    Ok(Command { source: Source::Decision, heard_on, steps })
+    Ok(Command::Learn(Learnt { source: Source::Decision, heard_on, steps }))
 }
 
 fn read_moved(
@@ -182,15 +183,28 @@ fn write_citation(citation: &Citation) -> String {
 
 // --- the log --------------------------------------------------------------------------------------------------------
 
-/// The body of an event of the reporting log. The log is read by this service alone: others see reports.
+/// The body of an event of the reporting log. The log is read by this service alone: others see reports, and grants. A
+/// change of the cube has the first three, another event one of the others.
 #[derive(Clone, PartialEq, prost::Message)]
-struct CubeBody {
+struct EventBody {
     #[prost(string, tag = "1")]
     source: String,
     #[prost(sint32, tag = "2")]
     heard_on: i32,
     #[prost(message, repeated, tag = "3")]
     deltas: Vec<DeltaBody>,
+    #[prost(message, optional, tag = "4")]
+    grant: Option<wire::Grant>,
+    #[prost(message, optional, tag = "5")]
+    counted: Option<CountedBody>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CountedBody {
+    #[prost(string, tag = "1")]
+    grant: String,
+    #[prost(uint32, tag = "2")]
+    spent: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -230,67 +244,85 @@ struct DeltaBody {
 /// How events are written into the log and read back.
 pub struct Log;
 
-impl Codec<CubeChanged> for Log {
-    fn encode(event: &CubeChanged) -> Encoded {
-        let deltas = event.deltas.iter().map(|(cell, count)| {
-            let Cell { subject, standing, event_day, recorded_day } = cell;
-            let (clock, clock_days) = standing.clock.parts();
-            DeltaBody {
-                cohort_day: subject.cohort_day.days(),
-                event_day: event_day.days(),
-                recorded_day: recorded_day.days(),
-                agency: subject.agency.clone(),
-                platform: subject.platform.clone(),
-                ground: subject.ground,
-                target_kind: subject.target_kind,
-                nature: subject.nature,
-                content_language: subject.content_language.clone(),
-                clause: standing.clause.clause.clone(),
-                clause_version: standing.clause.version,
-                disposition: standing.disposition.code(),
-                clock,
-                clock_days,
-                count: *count,
+impl Codec<Event> for Log {
+    fn encode(event: &Event) -> Encoded {
+        let body = match event {
+            Event::CubeChanged(changed) => EventBody {
+                source: changed.source.name().to_owned(),
+                heard_on: changed.heard_on.days(),
+                deltas: changed.deltas.iter().map(|(cell, count)| write_delta(cell, *count)).collect(),
+                ..EventBody::default()
+            },
+            Event::GrantChanged(grant) => EventBody { grant: Some(write_kept(grant)), ..EventBody::default() },
+            Event::QueryCounted { grant, spent } => {
+                let counted = CountedBody { grant: grant.to_string(), spent: *spent };
+                EventBody { counted: Some(counted), ..EventBody::default() }
             }
-        });
-        let body = CubeBody {
-            source: event.source.name().to_owned(),
-            heard_on: event.heard_on.days(),
-            deltas: deltas.collect(),
         };
         Encoded { agency: String::new(), platform: String::new(), body: body.encode_to_vec() }
     }
 
-    fn decode(body: &[u8]) -> Result<CubeChanged> {
-        let unreadable = || Error::internal("an event of the reporting log cannot be read");
-        let body = CubeBody::decode(body).map_err(|_| unreadable())?;
-        let deltas = body.deltas.into_iter().map(|delta| {
-            let cell = Cell {
-                subject: Subject {
-                    cohort_day: Date::from_days(delta.cohort_day),
-                    agency: delta.agency,
-                    platform: delta.platform,
-                    ground: delta.ground,
-                    target_kind: delta.target_kind,
-                    nature: delta.nature,
-                    content_language: delta.content_language,
-                },
-                standing: Standing {
-                    disposition: Disposition::from_code(delta.disposition)?,
-                    clause: Citation { clause: delta.clause, version: delta.clause_version },
-                    clock: Clock::from_parts(delta.clock, delta.clock_days)?,
-                },
-                event_day: Date::from_days(delta.event_day),
-                recorded_day: Date::from_days(delta.recorded_day),
-            };
-            Some((cell, delta.count))
-        });
-        Ok(CubeChanged {
-            source: Source::from_name(&body.source).ok_or_else(unreadable)?,
-            heard_on: Date::from_days(body.heard_on),
-            deltas: deltas.collect::<Option<_>>().ok_or_else(unreadable)?,
-        })
+    fn decode(body: &[u8]) -> Result<Event> {
+        let read = || {
+            let body = EventBody::decode(body).ok()?;
+            Some(match (body.grant, body.counted) {
+                (Some(grant), _) => Event::GrantChanged(Box::new(read_grant(&grant)?)),
+                (None, Some(counted)) => {
+                    Event::QueryCounted { grant: counted.grant.parse::<GrantName>().ok()?, spent: counted.spent }
+                }
+                (None, None) => Event::CubeChanged(CubeChanged {
+                    source: Source::from_name(&body.source)?,
+                    heard_on: Date::from_days(body.heard_on),
+                    deltas: body.deltas.into_iter().map(read_delta).collect::<Option<_>>()?,
+                }),
+            })
+        };
+        read().ok_or_else(|| Error::internal("an event of the reporting log cannot be read"))
     }
+}
+
+fn write_delta(cell: &Cell, count: i64) -> DeltaBody {
+    let Cell { subject, standing, event_day, recorded_day } = cell;
+    let (clock, clock_days) = standing.clock.parts();
+    DeltaBody {
+        cohort_day: subject.cohort_day.days(),
+        event_day: event_day.days(),
+        recorded_day: recorded_day.days(),
+        agency: subject.agency.clone(),
+        platform: subject.platform.clone(),
+        ground: subject.ground,
+        target_kind: subject.target_kind,
+        nature: subject.nature,
+        content_language: subject.content_language.clone(),
+        clause: standing.clause.clause.clone(),
+        clause_version: standing.clause.version,
+        disposition: standing.disposition.code(),
+        clock,
+        clock_days,
+        count,
+    }
+}
+
+fn read_delta(delta: DeltaBody) -> Option<(Cell, i64)> {
+    let cell = Cell {
+        subject: Subject {
+            cohort_day: Date::from_days(delta.cohort_day),
+            agency: delta.agency,
+            platform: delta.platform,
+            ground: delta.ground,
+            target_kind: delta.target_kind,
+            nature: delta.nature,
+            content_language: delta.content_language,
+        },
+        standing: Standing {
+            disposition: Disposition::from_code(delta.disposition)?,
+            clause: Citation { clause: delta.clause, version: delta.clause_version },
+            clock: Clock::from_parts(delta.clock, delta.clock_days)?,
+        },
+        event_day: Date::from_days(delta.event_day),
+        recorded_day: Date::from_days(delta.recorded_day),
+    };
+    Some((cell, delta.count))
 }
 
 // --- definitions ----------------------------------------------------------------------------------------------------
@@ -366,11 +398,11 @@ pub fn read_definition(
     })
 }
 
-fn read_dimension(code: i32) -> Option<Dimension> {
+pub(super) fn read_dimension(code: i32) -> Option<Dimension> {
     Dimension::ALL.into_iter().find(|dimension| write_dimension(*dimension) == code)
 }
 
-const fn write_dimension(dimension: Dimension) -> i32 {
+pub(super) const fn write_dimension(dimension: Dimension) -> i32 {
     let dimension = match dimension {
         Dimension::Agency => wire::Dimension::Agency,
         Dimension::Platform => wire::Dimension::Platform,
@@ -512,11 +544,17 @@ fn write_row(definition: &Definition, row: &Row) -> wire::ReportRow {
             censored_median_days: times.censored_median.map(days),
             censored_p90_days: times.censored_p90.map(days),
         }),
+        withheld: None,
     }
 }
 
 /// A report for the wire. Refuses one with too many rows.
 pub(crate) fn write_report(computed: &Computed) -> Result<wire::Report> {
+    write_report_under(computed, None)
+}
+
+/// A report for the wire, under a grant without what that withholds.
+pub(crate) fn write_report_under(computed: &Computed, grant: Option<&Grant>) -> Result<wire::Report> {
     let Computed { definition, figures, revisions, settled } = computed;
     if figures.rows.len() > limits::REPORT_ROWS_MAX {
         return Err(Error::new(
@@ -533,12 +571,74 @@ pub(crate) fn write_report(computed: &Computed) -> Result<wire::Report> {
         total: Some(write_row(definition, &figures.total)),
         ..wire::Report::default()
     };
-    // The canonical form is the protobuf encoding of these three fields, in the order of their numbers.
+    if let Some(grant) = grant {
+        let by_cohort = definition.dimensions.iter().copied().any(Dimension::is_cohort);
+        let hidden = withheld(figures, grant.terms.small_cell_minimum, by_cohort);
+        let rows = report.rows.iter_mut().zip(&hidden.rows);
+        rows.chain(report.total.as_mut().map(|total| (total, &hidden.total)))
+            .for_each(|(row, figures)| withhold(row, figures));
+        report.grant_use =
+            Some(wire::GrantUse { grant: grant.name.to_string(), small_cell_minimum: grant.terms.small_cell_minimum });
+    }
+    // The canonical form is the protobuf encoding of the definition, the rows and the total, in the order of their numbers,
+    // without what is withheld: who knows the digest must not be able to try what it was.
+    let grant_use = report.grant_use.take();
     report.digest = hex(&Sha256::digest(report.encode_to_vec()));
+    report.grant_use = grant_use;
     report.progress = Some(Progress { revisions: revisions.clone() });
     report.settled = *settled;
     report.definitions = measures();
     Ok(report)
+}
+
+/// Takes figures out of a row, and says so.
+fn withhold(row: &mut wire::ReportRow, figures: &[Figure]) {
+    let counts = row.counts.get_or_insert_default();
+    let ages = row.undecided_ages.get_or_insert_default();
+    let times = row.decision_times.get_or_insert_default();
+    for figure in figures {
+        match figure {
+            Figure::Referred => counts.referred = 0,
+            Figure::Closed => counts.closed = 0,
+            Figure::NotInBreach => counts.not_in_breach = 0,
+            Figure::Undecided => counts.undecided = 0,
+            Figure::Other => counts.other = 0,
+            Figure::Dispositions => counts.detail.clear(),
+            Figure::UndecidedAges => ages.buckets.clear(),
+            Figure::UndecidedAgeP50Days => ages.p50_days = None,
+            Figure::UndecidedAgeP90Days => ages.p90_days = None,
+            Figure::UndecidedAgeMaxDays => ages.max_days = None,
+            Figure::DecisionTimesN => times.n = 0,
+            Figure::DecisionTimesDecided => times.decided = 0,
+            Figure::DecidedOnlyMedianDays => times.decided_only_median_days = None,
+            Figure::DecidedOnlyP90Days => times.decided_only_p90_days = None,
+            Figure::CensoredMedianDays => times.censored_median_days = None,
+            Figure::CensoredP90Days => times.censored_p90_days = None,
+        }
+    }
+    let figures = figures.iter().map(|figure| write_figure(*figure) as i32).collect();
+    row.withheld = Some(wire::Withheld { figures });
+}
+
+const fn write_figure(figure: Figure) -> wire::Figure {
+    match figure {
+        Figure::Referred => wire::Figure::Referred,
+        Figure::Closed => wire::Figure::Closed,
+        Figure::NotInBreach => wire::Figure::NotInBreach,
+        Figure::Undecided => wire::Figure::Undecided,
+        Figure::Other => wire::Figure::Other,
+        Figure::Dispositions => wire::Figure::Dispositions,
+        Figure::UndecidedAges => wire::Figure::UndecidedAges,
+        Figure::UndecidedAgeP50Days => wire::Figure::UndecidedAgeP50Days,
+        Figure::UndecidedAgeP90Days => wire::Figure::UndecidedAgeP90Days,
+        Figure::UndecidedAgeMaxDays => wire::Figure::UndecidedAgeMaxDays,
+        Figure::DecisionTimesN => wire::Figure::DecisionTimesN,
+        Figure::DecisionTimesDecided => wire::Figure::DecisionTimesDecided,
+        Figure::DecidedOnlyMedianDays => wire::Figure::DecidedOnlyMedianDays,
+        Figure::DecidedOnlyP90Days => wire::Figure::DecidedOnlyP90Days,
+        Figure::CensoredMedianDays => wire::Figure::CensoredMedianDays,
+        Figure::CensoredP90Days => wire::Figure::CensoredP90Days,
+    }
 }
 
 /// The SHA-256 of a definition's protobuf encoding, in hexadecimal: by which the access log tells reports apart.
@@ -619,7 +719,8 @@ mod tests {
             };
             (cell, -7)
         });
-        let event = CubeChanged { source: Source::Decision, heard_on: Date::from_days(6), deltas: deltas.to_vec() };
+        let changed = CubeChanged { source: Source::Decision, heard_on: Date::from_days(6), deltas: deltas.to_vec() };
+        let event = Event::CubeChanged(changed);
         let encoded = Log::encode(&event);
         assert_eq!(Log::decode(&encoded.body), Ok(event));
         assert_eq!((encoded.agency.as_str(), encoded.platform.as_str()), ("", ""), "not for any one organisation");

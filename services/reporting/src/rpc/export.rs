@@ -10,6 +10,7 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 
 use super::convert::write_disposition;
+use crate::domain::report::AGES_FROM;
 use crate::domain::{Dimension, Disposition};
 
 /// Bytes of one message of an export.
@@ -77,7 +78,8 @@ const TIMES: [&str; 6] = [
 ];
 
 /// The report as comma-separated values (RFC 4180): the rows, then the total. Each line repeats what it counts and as of
-/// when, so that no figure can be cut loose from it; a figure that does not exist is left empty.
+/// when, so that no figure can be cut loose from it; a figure that does not exist is left empty. Under a grant what is
+/// withheld is left empty, too, and named in a last column.
 pub(super) fn csv(report: &wire::Report) -> Vec<u8> {
     let definition = report.definition.clone().unwrap_or_default();
     let dimensions = definition
@@ -94,6 +96,7 @@ pub(super) fn csv(report: &wire::Report) -> Vec<u8> {
             .map(|disposition| format!("disposition_{}", write_disposition(*disposition).to_lowercase())),
     );
     header.extend(AGES.into_iter().chain(TIMES).map(str::to_owned));
+    header.extend(report.grant_use.iter().map(|_| "withheld".to_owned()));
     let mut file = line(&header);
     let rows = report.rows.iter().map(|row| ("row", row));
     for (kind, row) in rows.chain(report.total.iter().map(|row| ("total", row))) {
@@ -108,26 +111,53 @@ pub(super) fn csv(report: &wire::Report) -> Vec<u8> {
         let values = row.key.iter().map(|value| value.value.clone());
         fields.extend(values.chain(std::iter::repeat(String::new())).take(definition.dimensions.len()));
         fields.extend(figures(row));
+        if report.grant_use.is_some() {
+            fields.push(withheld(row).iter().map(|figure| column(*figure)).collect::<Vec<_>>().join(" "));
+        }
         file.push_str(&line(&fields));
     }
     file.into_bytes()
 }
 
+/// What is withheld of a row.
+fn withheld(row: &wire::ReportRow) -> Vec<wire::Figure> {
+    row.withheld.iter().flat_map(wire::Withheld::figures).collect()
+}
+
+/// The figure's column, or what its columns begin with.
+fn column(figure: wire::Figure) -> String {
+    figure.as_str_name().trim_start_matches("FIGURE_").to_lowercase()
+}
+
 fn figures(row: &wire::ReportRow) -> Vec<String> {
+    use wire::Figure;
+    let withheld = withheld(row);
+    let shown = |figure, text: String| if withheld.contains(&figure) { String::new() } else { text };
     let counts = row.counts.clone().unwrap_or_default();
     let ages = row.undecided_ages.clone().unwrap_or_default();
     let times = row.decision_times.unwrap_or_default();
     let days = |days: Option<u32>| days.map(|days| days.to_string()).unwrap_or_default();
-    let mut fields = [counts.referred, counts.closed, counts.not_in_breach, counts.undecided, counts.other]
-        .map(|count| count.to_string())
-        .to_vec();
+    let mut fields = [
+        (Figure::Referred, counts.referred),
+        (Figure::Closed, counts.closed),
+        (Figure::NotInBreach, counts.not_in_breach),
+        (Figure::Undecided, counts.undecided),
+        (Figure::Other, counts.other),
+    ]
+    .map(|(figure, count)| shown(figure, count.to_string()))
+    .to_vec();
     fields.extend(Disposition::ALL.iter().map(|disposition| {
         let found = counts.detail.iter().find(|detail| detail.disposition == disposition.code());
-        found.map_or(0, |detail| detail.count).to_string()
+        shown(Figure::Dispositions, found.map_or(0, |detail| detail.count).to_string())
     }));
-    fields.extend(ages.buckets.iter().map(|bucket| bucket.count.to_string()));
+    fields.extend(AGES_FROM.iter().enumerate().map(|(index, _)| {
+        shown(Figure::UndecidedAges, ages.buckets.get(index).map_or(0, |bucket| bucket.count).to_string())
+    }));
     fields.extend([ages.p50_days, ages.p90_days, ages.max_days].map(days));
-    fields.extend([times.n, times.decided].map(|count| count.to_string()));
+    fields.extend(
+        [(Figure::DecisionTimesN, times.n), (Figure::DecisionTimesDecided, times.decided)]
+            .map(|(figure, count)| shown(figure, count.to_string())),
+    );
     fields.extend(
         [
             times.decided_only_median_days,

@@ -14,7 +14,7 @@ use portreeve_storage::{Codec as _, EventLog, LogState, StoredEvent};
 
 use super::convert::{Log, write_report};
 use super::{compute, export};
-use crate::domain::{Counts, CubeChanged, Definition, Key, Permitted};
+use crate::domain::{Counts, Definition, Event, Key, Permitted};
 use crate::store::Reads;
 
 /// The stream of one report. The cube's cells carry whose they are, and the permitted definition selects among them.
@@ -36,9 +36,9 @@ pub(super) enum Change {
 }
 
 /// The changes of a report's rows that an event makes; rows that stay as they are left out.
-fn deltas(definition: &Definition, event: &CubeChanged) -> BTreeMap<Key, Counts> {
+fn deltas(definition: &Definition, event: &Event) -> BTreeMap<Key, Counts> {
     let mut rows = BTreeMap::<Key, Counts>::new();
-    for (cell, count) in event.deltas.iter().filter(|(cell, _)| definition.selects(cell)) {
+    for (cell, count) in event.deltas().iter().filter(|(cell, _)| definition.selects(cell)) {
         let key = definition.key(&cell.subject, &cell.standing);
         rows.entry(key).or_default().add(cell.standing.disposition, *count);
     }
@@ -64,7 +64,7 @@ impl ReportFeed {
             }
             for stored in page.events.iter().filter(|stored| stored.position <= now) {
                 let event = Log::decode(&stored.body)?;
-                selected.slices.extend(definition.slices(event.deltas.iter().map(|(cell, count)| (cell, -count))));
+                selected.slices.extend(definition.slices(event.deltas().iter().map(|(cell, count)| (cell, -count))));
                 reached = stored.position;
             }
         }

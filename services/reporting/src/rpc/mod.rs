@@ -1,9 +1,12 @@
 //! The service's RPCs: between the wire and the cube, and nothing else.
 
+mod asking;
 pub mod convert;
 mod export;
 mod feed;
 pub mod follow;
+pub(crate) mod grant_convert;
+mod grants;
 mod measures;
 mod reports;
 
@@ -11,7 +14,7 @@ use std::sync::Arc;
 
 use portreeve_consultation::Access;
 use portreeve_core::token::Revision;
-use portreeve_core::{Clock, Date, Result};
+use portreeve_core::{Clock, Date, IdSource, Result};
 use portreeve_runtime::barrier;
 use portreeve_storage::Parts;
 
@@ -22,12 +25,13 @@ use crate::store::{Reads, Selected};
 /// The logs that the service follows.
 const FOLLOWS: [&str; 2] = [Source::Referral.name(), Source::Decision.name()];
 
-/// The server of `ReportingService`.
+/// The servers of `ReportingService` and `GrantService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
     pub(crate) access: Arc<Access>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
 }
 
 /// A report with all that is told of it.
@@ -62,9 +66,9 @@ fn revisions(own: &Revision, followed: &[Revision]) -> Vec<String> {
 }
 
 impl Rpc {
-    /// Waits until the service reflects what the caller has seen.
-    async fn caught_up(&self, at_least: &[String]) -> Result<()> {
-        barrier::caught_up(self.parts.log.as_ref(), &FOLLOWS, at_least).await.map(drop)
+    /// Waits until the service reflects what the caller has seen; gives the revisions that it reflects.
+    async fn caught_up(&self, at_least: &[String]) -> Result<Vec<String>> {
+        barrier::caught_up(self.parts.log.as_ref(), &FOLLOWS, at_least).await
     }
 
     async fn compute(&self, permitted: &Permitted, at_least: &[String]) -> Result<Computed> {

@@ -7,22 +7,21 @@ use std::sync::Arc;
 use futures_util::{Stream, TryStreamExt as _, stream};
 use portreeve_api::common::v1::Progress;
 use portreeve_api::reporting::v1 as wire;
-use portreeve_consultation::Asking;
 use portreeve_core::Result;
 use portreeve_core::access::Reader;
 use portreeve_core::consultation::Stretch;
-use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Batch, Start, filter_hash};
 use portreeve_runtime::wire::{principal, violations};
 use tonic::{Request, Response, Status};
 use wire::reporting_service_server::ReportingService;
 
-use super::convert::{Moment, definition_digest, read_definition, write_definition, write_deltas, write_report};
+use super::asking::{named, told};
+use super::convert::{Moment, definition_digest, read_definition, write_definition, write_deltas};
 use super::feed::{Change, ReportFeed};
 use super::measures::measures;
 use super::{Rpc, export};
-use crate::domain::{Counts, Filter, Key, Permitted};
+use crate::domain::{Counts, Key, Permitted};
 use crate::store::SERVICE;
 
 type Replies<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
@@ -66,14 +65,14 @@ impl ReportingService for Rpc {
 impl Rpc {
     async fn query(&self, request: Request<wire::QueryReportRequest>) -> Result<wire::QueryReportResponse> {
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let grant = named(&request)?;
         let message = request.into_inner();
         let mut violations = violations(&message);
         let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Told);
-        let permitted = Permitted::new(&caller, violations.finish(definition)?)?;
-        let report = write_report(&self.compute(&permitted, &message.at_least).await?)?;
+        let asker = self.may_ask(asking, grant, violations.finish(definition)?).await?;
+        let report = self.report_for(&asker, &message.at_least).await?;
         export::check_size(&report)?;
-        told(&asking, &permitted, &definition_digest(report.definition.as_ref()), None).await?;
+        self.give(&asker, &report).await?;
         Ok(wire::QueryReportResponse { report: Some(report) })
     }
 
@@ -129,30 +128,19 @@ impl Rpc {
 
     async fn export(&self, request: Request<wire::ExportReportRequest>) -> Result<Replies<wire::ExportReportResponse>> {
         let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let grant = named(&request)?;
         let message = request.into_inner();
         let mut violations = violations(&message);
         let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Told);
-        let permitted = Permitted::new(&caller, violations.finish(definition)?)?;
-        let report = write_report(&self.compute(&permitted, &message.at_least).await?)?;
+        let asker = self.may_ask(asking, grant, violations.finish(definition)?).await?;
+        let report = self.report_for(&asker, &message.at_least).await?;
         let file = match message.format() {
             wire::ExportFormat::Json => export::json(&report)?,
             wire::ExportFormat::Csv | wire::ExportFormat::Unspecified => export::csv(&report),
         };
-        told(&asking, &permitted, &definition_digest(report.definition.as_ref()), None).await?;
+        self.give(&asker, &report).await?;
         Ok(Box::pin(stream::iter(export::pieces(file).map(|data| Ok(wire::ExportReportResponse { data })))))
     }
-}
-
-/// Records that figures are about to be shown: of whom they are, and by which definition (its digest).
-async fn told(asking: &Asking, permitted: &Permitted, definition: &str, stretch: Option<Stretch>) -> Result<()> {
-    let Filter { agencies, platforms, .. } = &permitted.definition().filter;
-    let (kind, ids) = match agencies.as_slice() {
-        [] => (OrganisationKind::Platform, platforms),
-        _ => (OrganisationKind::Agency, agencies),
-    };
-    let owners = ids.iter().filter_map(|id| OrganisationName::new(kind, id).ok()).collect();
-    asking.figures(owners, definition, stretch).await
 }
 
 /// How many rows of figures a message of a stream shows.

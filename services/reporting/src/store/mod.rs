@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use portreeve_core::id::Uuid;
 use portreeve_core::token::{Epoch, Revision};
-use portreeve_core::{Clock, Date, Result};
+use portreeve_core::{Clock, Date, Principal, Result};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Ledger, Permitted, Slice, Source};
+use crate::domain::{Grant, GrantName, Ledger, Permitted, Slice, Source};
 
 pub mod postgres;
 pub mod sqlite;
@@ -38,6 +38,18 @@ pub struct Selected {
 pub trait Reads: Send + Sync + 'static {
     /// The cells that a definition selects, added up over what it does not tell apart, in one snapshot.
     async fn select(&self, permitted: &Permitted) -> Result<Selected>;
+
+    /// One grant, if the principal may see it. Refuses who sees none.
+    async fn grant(&self, principal: &Principal, name: GrantName) -> Result<Option<Grant>>;
+
+    /// Grants of one grantee, or of all that the principal may see, after a position, in the order in which they were issued.
+    async fn grants(
+        &self,
+        principal: &Principal,
+        grantee: Option<&str>,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Grant>>;
 
     /// Empties the state tables and fills them again from the log. Gives the number of events read.
     async fn rebuild(&self) -> Result<i64>;

@@ -45,6 +45,9 @@ pub(crate) struct Report {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// The grant under which researchers ask; the report costs one of its queries
+    #[arg(long, value_name = "GRANT")]
+    grant: Option<String>,
     /// A revision that the answer must reflect, as writes give it
     #[arg(long, value_name = "REVISION")]
     at_least: Vec<String>,
@@ -86,7 +89,7 @@ pub(crate) struct Cohort {
 }
 
 /// Reads `2020-01-15`, `2020-01`, `2020-01..2020-05` or `2020-01-01..2020-05-31`: the first and the last day.
-fn period(text: &str) -> Result<(Date, Date), String> {
+pub(super) fn period(text: &str) -> Result<(Date, Date), String> {
     let (from, until) = text.split_once("..").unwrap_or((text, text));
     let ends = |text: &str| match format!("{text}-01").parse::<Date>() {
         Ok(first) => {
@@ -132,7 +135,7 @@ impl Report {
             ..self.cohort.definition()
         });
         let at_least = self.at_least;
-        let session = self.connection.open(None).await?;
+        let session = self.connection.open(None).await?.under(self.grant.as_deref())?;
         let format = match self.format {
             Format::Csv => ExportFormat::Csv,
             Format::Json => ExportFormat::Json,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use portreeve_api::reporting::v1::{Counts, DecisionTimes, Dimension, Report, ReportRow, UndecidedAges};
+use portreeve_api::reporting::v1::{Counts, DecisionTimes, Dimension, Figure, Report, ReportRow, UndecidedAges};
 
 use crate::cli::table::{Lines, heading};
 use crate::cli::words::{Word, grouped, share, shown};
@@ -23,18 +23,18 @@ pub(super) fn page(report: &Report) -> String {
         let _ = writeln!(text, "Counting only what was recorded by the end of {}.", definition.known_at_date);
     }
     let total = report.total.clone().unwrap_or_default();
-    let _ = writeln!(text, "\n{}\n", equation(&total.counts.clone().unwrap_or_default()));
+    if let Some(grant_use) = &report.grant_use {
+        let (grant, minimum) = (&grant_use.grant, grant_use.small_cell_minimum);
+        let _ = writeln!(text, "Under {grant}: {WITHHELD} is withheld, so that no count below {minimum} is known.");
+    }
+    let _ = writeln!(text, "\n{}\n", equation_of(&total));
 
     let names: Vec<String> = definition.dimensions.iter().map(|number| title(*number)).collect();
     let _ = writeln!(text, "{}\n", rows(&names, &report.rows, &total));
-    let _ =
-        writeln!(text, "{}\n{}\n", heading("The undecided, by age"), ages(&total.undecided_ages.unwrap_or_default()));
-    let _ = writeln!(
-        text,
-        "{}\n{}\n",
-        heading("Time to the first decision"),
-        times(&total.decision_times.unwrap_or_default())
-    );
+    let withheld = |figure| withholds(&total, figure);
+    let by_age = if withheld(Figure::UndecidedAges) { format!("  {WITHHELD}") } else { ages_of(&total) };
+    let _ = writeln!(text, "{}\n{by_age}\n", heading("The undecided, by age"));
+    let _ = writeln!(text, "{}\n{}\n", heading("Time to the first decision"), times_of(&total));
     let _ = writeln!(
         text,
         "{} Digest {}.",
@@ -50,17 +50,25 @@ pub(super) fn page(report: &Report) -> String {
 
 /// `1,218 referred = 578 closed + 485 not in breach + 155 undecided + 0 other`, with shares below.
 pub(crate) fn equation(counts: &Counts) -> String {
+    equation_of(&ReportRow { counts: Some(counts.clone()), ..ReportRow::default() })
+}
+
+fn equation_of(row: &ReportRow) -> String {
+    let counts = row.counts.clone().unwrap_or_default();
     let parts = [
-        (counts.referred, "referred", "="),
-        (counts.closed, "closed", "+"),
-        (counts.not_in_breach, "not in breach", "+"),
-        (counts.undecided, "undecided", "+"),
-        (counts.other, "other", ""),
+        (Figure::Referred, counts.referred, "referred", "="),
+        (Figure::Closed, counts.closed, "closed", "+"),
+        (Figure::NotInBreach, counts.not_in_breach, "not in breach", "+"),
+        (Figure::Undecided, counts.undecided, "undecided", "+"),
+        (Figure::Other, counts.other, "other", ""),
     ];
     let (mut above, mut below) = (String::new(), String::new());
-    for (place, (count, name, sign)) in parts.into_iter().enumerate() {
-        let term = format!("{} {name}", grouped(count));
-        let percent = if place == 0 { String::new() } else { share(count, counts.referred) };
+    for (place, (figure, count, name, sign)) in parts.into_iter().enumerate() {
+        let term = format!("{} {name}", unless_withheld(row, &[figure], grouped(count)));
+        let percent = match place {
+            0 => String::new(),
+            _ => unless_withheld(row, &[figure, Figure::Referred], share(count, counts.referred)),
+        };
         let width = term.chars().count();
         let _ = write!(above, "{term}  {sign}  ");
         let _ = write!(below, "{percent:<width$}  {:width_of_sign$}  ", "", width_of_sign = sign.chars().count());
@@ -95,16 +103,42 @@ pub(crate) fn rows(dimensions: &[String], rows: &[ReportRow], total: &ReportRow)
 fn figures(row: &ReportRow) -> Vec<String> {
     let counts = row.counts.clone().unwrap_or_default();
     let times = row.decision_times.unwrap_or_default();
-    let mut cells: Vec<String> =
-        [counts.referred, counts.closed, counts.not_in_breach, counts.undecided, counts.other].map(grouped).into();
-    cells.push(share(counts.closed, counts.referred));
-    cells.push(days(times.decided_only_median_days, "–"));
-    cells.push(days(times.censored_median_days, longer(&times)));
+    let mut cells = Vec::new();
+    for (figures, text) in [
+        (&[Figure::Referred][..], grouped(counts.referred)),
+        (&[Figure::Closed], grouped(counts.closed)),
+        (&[Figure::NotInBreach], grouped(counts.not_in_breach)),
+        (&[Figure::Undecided], grouped(counts.undecided)),
+        (&[Figure::Other], grouped(counts.other)),
+        (&[Figure::Closed, Figure::Referred], share(counts.closed, counts.referred)),
+        (&[Figure::DecidedOnlyMedianDays], days(times.decided_only_median_days, "–")),
+        (&[Figure::CensoredMedianDays], days(times.censored_median_days, longer(&times))),
+    ] {
+        cells.push(unless_withheld(row, figures, text));
+    }
     cells
+}
+
+/// What stands for a figure that is withheld.
+const WITHHELD: &str = "×";
+
+fn withholds(row: &ReportRow, figure: Figure) -> bool {
+    row.withheld.as_ref().is_some_and(|withheld| withheld.figures().any(|one| one == figure))
+}
+
+/// The text, unless it would show one of the figures that are withheld.
+fn unless_withheld(row: &ReportRow, figures: &[Figure], text: String) -> String {
+    if figures.iter().any(|figure| withholds(row, *figure)) { WITHHELD.to_owned() } else { text }
 }
 
 /// How the undecided are spread over ages.
 pub(crate) fn ages(ages: &UndecidedAges) -> String {
+    ages_of(&ReportRow { undecided_ages: Some(ages.clone()), ..ReportRow::default() })
+}
+
+fn ages_of(row: &ReportRow) -> String {
+    let ages = row.undecided_ages.clone().unwrap_or_default();
+    let of = |figure, age| unless_withheld(row, &[figure], days(age, "–"));
     let mut table = Lines::new(["Age in days", "Undecided#", "Share#"]);
     let all: u64 = ages.buckets.iter().map(|bucket| bucket.count).sum();
     for bucket in &ages.buckets {
@@ -114,33 +148,38 @@ pub(crate) fn ages(ages: &UndecidedAges) -> String {
         };
         table.row([span, grouped(signed(bucket.count)), share(signed(bucket.count), signed(all))]);
     }
-    let none = "–";
     if ages.p50_days.is_none() {
         return table.to_string();
     }
     format!(
         "{table}\n  Half of them are at most {} days old, nine tenths at most {}; the oldest is {}.",
-        days(ages.p50_days, none),
-        days(ages.p90_days, none),
-        days(ages.max_days, none)
+        of(Figure::UndecidedAgeP50Days, ages.p50_days),
+        of(Figure::UndecidedAgeP90Days, ages.p90_days),
+        of(Figure::UndecidedAgeMaxDays, ages.max_days)
     )
 }
 
 /// How long decisions took, without and with the undecided.
 pub(crate) fn times(times: &DecisionTimes) -> String {
+    times_of(&ReportRow { decision_times: Some(*times), ..ReportRow::default() })
+}
+
+fn times_of(row: &ReportRow) -> String {
+    let times = row.decision_times.unwrap_or_default();
     let mut table = Lines::new(["Days", "Referrals#", "Median#", "90th percentile#"]);
     let none = "–";
+    let of = |figure, text| unless_withheld(row, &[figure], text);
     table.row([
         "Decided only".to_owned(),
-        grouped(signed(times.decided)),
-        days(times.decided_only_median_days, none),
-        days(times.decided_only_p90_days, none),
+        of(Figure::DecisionTimesDecided, grouped(signed(times.decided))),
+        of(Figure::DecidedOnlyMedianDays, days(times.decided_only_median_days, none)),
+        of(Figure::DecidedOnlyP90Days, days(times.decided_only_p90_days, none)),
     ]);
     table.row([
         "With the undecided (Kaplan-Meier)".to_owned(),
-        grouped(signed(times.n)),
-        days(times.censored_median_days, longer(times)),
-        days(times.censored_p90_days, longer(times)),
+        of(Figure::DecisionTimesN, grouped(signed(times.n))),
+        of(Figure::CensoredMedianDays, days(times.censored_median_days, longer(&times))),
+        of(Figure::CensoredP90Days, days(times.censored_p90_days, longer(&times))),
     ]);
     let mut text = table.to_string();
     if text.contains(NOT_REACHED) {
@@ -201,7 +240,7 @@ fn clause(value: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use portreeve_api::reporting::v1::{AgeBucket, DimensionValue, ReportDefinition};
+    use portreeve_api::reporting::v1::{AgeBucket, DimensionValue, GrantUse, ReportDefinition, Withheld};
 
     use super::*;
 
@@ -226,6 +265,7 @@ pub(crate) mod tests {
                 censored_median_days: censored,
                 ..DecisionTimes::default()
             }),
+            withheld: None,
         };
         let bucket = |from_days, to_days, count| AgeBucket { from_days, to_days, count };
         Report {
@@ -278,6 +318,26 @@ pub(crate) mod tests {
             "Not settled",
         ];
         for line in expected {
+            assert!(page.contains(line), "{line:?} is missing in\n{page}");
+        }
+    }
+
+    #[test]
+    fn what_is_withheld_is_no_nought() {
+        let mut report = report();
+        let figures = [Figure::Undecided, Figure::Other, Figure::DecidedOnlyMedianDays].map(Into::into).to_vec();
+        report.rows[1].withheld = Some(Withheld { figures });
+        let figures = [Figure::Undecided, Figure::UndecidedAges, Figure::DecisionTimesDecided].map(Into::into).to_vec();
+        report.total.as_mut().unwrap().withheld = Some(Withheld { figures });
+        report.grant_use = Some(GrantUse { grant: "grants/g".into(), small_cell_minimum: 10 });
+        let page = page(&report);
+        for line in [
+            "Under grants/g: × is withheld, so that no count below 10 is known.",
+            "1,218 referred  =  578 closed  +  485 not in breach  +  × undecided  +  0 other",
+            "lensgram           215       98              85           ×       ×     45.6 %              ×   not reached",
+            "The undecided, by age\n  ×\n",
+            "Decided only                                ×        9",
+        ] {
             assert!(page.contains(line), "{line:?} is missing in\n{page}");
         }
     }

@@ -1,5 +1,6 @@
 //! The service's statements, written once and compiled for each engine.
 
+mod grants;
 pub mod reads;
 pub mod tables;
 
@@ -9,7 +10,7 @@ use portreeve_core::token::Epoch;
 use portreeve_core::{Clock, Result};
 use portreeve_storage::Parts;
 
-use super::engine::sql::{self, Insert, Script, Store, followed};
+use super::engine::sql::{self, Insert, Lookup, Script, Store, followed};
 use super::engine::{Conn, Db, Engine, begin_read};
 use crate::domain::Ledger;
 use crate::store::{Opened, SERVICE};
@@ -25,5 +26,6 @@ pub async fn open(engine: Engine, clock: Arc<dyn Clock>, epoch: Epoch) -> Result
 pub fn statements() -> Vec<(&'static str, String)> {
     let mut all = tables::statements();
     all.extend(reads::statements());
+    all.extend(grants::statements());
     all
 }

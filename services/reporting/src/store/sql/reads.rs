@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 use portreeve_core::token::{Epoch, Revision};
-use portreeve_core::{Date, Result};
+use portreeve_core::{Date, Principal, Result};
 use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
 use super::tables::{Tables, heard};
-use super::{Conn, Db, SERVICE, Store, begin_read, followed, sql};
+use super::{Conn, Db, SERVICE, Store, begin_read, followed, grants, sql};
 use crate::domain::{
-    Citation, Clock, Definition, Dimension, Disposition, Filter, Ledger, Permitted, Slice, Standing, Subject,
+    Citation, Clock, Definition, Dimension, Disposition, Filter, Grant, GrantName, Ledger, Permitted, Slice, Standing,
+    Subject, grants_seen,
 };
 use crate::store::Selected;
 
@@ -196,6 +197,29 @@ impl Reads {
 
 #[async_trait]
 impl crate::store::Reads for Reads {
+    async fn grant(&self, principal: &Principal, name: GrantName) -> Result<Option<Grant>> {
+        let own = grants_seen(principal, None)?;
+        let id = name.0.as_bytes().to_vec();
+        let found: Option<grants::Row> =
+            sqlx::query_as(grants::ONE).bind(id).fetch_optional(self.0.readers()).await.map_err(|e| unavailable(&e))?;
+        let found = found.map(grants::grant).transpose().map_err(|e| unavailable(&e))?;
+        Ok(found.filter(|grant| own.is_none_or(|own| grant.terms.grantee.id() == own)))
+    }
+
+    async fn grants(
+        &self,
+        principal: &Principal,
+        grantee: Option<&str>,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Grant>> {
+        let grantee = grants_seen(principal, grantee)?.unwrap_or_default();
+        let page =
+            sqlx::query_as(grants::PAGE).bind(after).bind(grantee).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows: Vec<grants::Row> = page.fetch_all(self.0.readers()).await.map_err(|e| unavailable(&e))?;
+        rows.into_iter().map(grants::grant).collect::<sqlx::Result<_>>().map_err(|e| unavailable(&e))
+    }
+
     async fn select(&self, permitted: &Permitted) -> Result<Selected> {
         self.try_select(permitted.definition()).await.map_err(|e| unavailable(&e))
     }

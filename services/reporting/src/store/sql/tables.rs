@@ -1,11 +1,11 @@
 //! How the writer loads and persists the ledger's state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portreeve_core::Date;
 
-use super::{Conn, Insert, Script};
-use crate::domain::{Cell, Command, CubeChanged, Ledger, Source, State};
+use super::{Conn, Insert, Script, grants};
+use crate::domain::{Cell, Command, Event, GrantName, Ledger, Source, State};
 use crate::rpc::convert::Log;
 
 pub(super) const HEARD: &str = "SELECT source, day FROM heard";
@@ -59,20 +59,37 @@ pub(super) async fn heard(conn: &mut Conn) -> sqlx::Result<BTreeMap<Source, Date
 pub struct Tables;
 
 impl super::super::engine::sql::Tables<Ledger> for Tables {
-    // What there is to load does not depend on what is done.
-    type Keys = ();
+    // Of the cube, what there is to load does not depend on what is done.
+    type Keys = BTreeSet<GrantName>;
     type Codec = Log;
-    const STATE_TABLES: &'static [&'static str] = &["cell", "heard"];
+    const STATE_TABLES: &'static [&'static str] = &["cell", "heard", "research_grant"];
 
-    fn command_keys(_command: &Command, (): &mut ()) {}
+    fn command_keys(command: &Command, keys: &mut Self::Keys) {
+        match command {
+            Command::Learn(_) => {}
+            Command::Issue { name, .. } | Command::Revoke { name, .. } | Command::Count { grant: name, .. } => {
+                keys.insert(*name);
+            }
+        }
+    }
 
-    fn event_keys(_event: &CubeChanged, (): &mut ()) {}
+    fn event_keys(event: &Event, keys: &mut Self::Keys) {
+        match event {
+            Event::CubeChanged(_) => {}
+            Event::GrantChanged(grant) => _ = keys.insert(grant.name),
+            Event::QueryCounted { grant, .. } => _ = keys.insert(*grant),
+        }
+    }
 
-    async fn load(conn: &mut Conn, (): ()) -> sqlx::Result<State> {
-        Ok(State { heard: heard(conn).await?, added: BTreeMap::new() })
+    async fn load(conn: &mut Conn, keys: Self::Keys) -> sqlx::Result<State> {
+        let names = keys.into_iter().collect::<Vec<_>>();
+        let grants = grants::load(conn, &names).await?;
+        Ok(State { heard: heard(conn).await?, grants, ..State::default() })
     }
 
     async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
+        let changed = state.changed.iter().filter_map(|name| state.grants.get(name)).collect::<Vec<_>>();
+        grants::persist(script, &changed).await?;
         let heard = state.heard.into_iter().collect::<Vec<_>>();
         HEAR.run(script, &heard, |(source, day), binds| {
             binds.add(source.name()).add(i64::from(day.days()));
