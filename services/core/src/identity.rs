@@ -88,6 +88,11 @@ mod tests {
         assert_eq!(doe.roles(), [Role::Officer, Role::Approver]);
         let service = parse("portreeve://services/decision?roles=service").unwrap();
         assert_eq!((service.to_string().as_str(), service.roles()), ("services/decision", &[Role::Service][..]));
+        let researcher = parse("portreeve://researchers/lab/members/r?roles=researcher").unwrap();
+        assert_eq!(
+            (researcher.to_string().as_str(), researcher.roles()),
+            ("researchers/lab:r", &[Role::Researcher][..])
+        );
         let longest = "x".repeat(limits::MEMBER_CHARS_MAX);
         assert!(parse(&format!("portreeve://agencies/nca/members/{longest}?roles=officer")).is_ok());
     }
@@ -117,6 +122,9 @@ mod tests {
             "portreeve://agencies/nca?roles=operator",
             "portreeve://agencies/nca?roles=reviewer",
             "portreeve://agencies/nca?roles=service",
+            "portreeve://agencies/nca?roles=researcher",
+            "portreeve://researchers/lab?roles=analyst",
+            "portreeve://oversightBodies/hac?roles=researcher",
             "portreeve://agencies/nca?roles=officer\0",
             "portreeve://agencies/NCA?roles=officer",
             "portreeve://agencies/nca/?roles=officer",

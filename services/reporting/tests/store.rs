@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use portreeve_core::id::{CountingIds, IdSource as _};
 use portreeve_core::time::ManualClock;
-use portreeve_core::{Date, Principal, Reason, Timestamp};
+use portreeve_core::{Date, Principal, Reason, Timestamp, Uuid};
 use portreeve_reporting::domain::step::Place;
 use portreeve_reporting::domain::{
-    Cell, Citation, Command, Definition, Dimension, Disposition, Filter, Learnt, Permitted, Report, Source, Step,
-    Subject, report,
+    Cell, Citation, Command, Definition, Dimension, Disposition, Filter, GrantName, Learnt, Permitted, Report, Source,
+    Step, Subject, Terms, report,
 };
 use portreeve_reporting::store;
 use portreeve_storage::conformance::{Fixture, cases::portable_type};
@@ -148,6 +148,7 @@ on_both_engines!(
     a_stretch_counts_once,
     a_million_cost_as_one,
     what_is_read_is_of_one_moment,
+    what_was_spent_is_rebuilt_from_however_far_back,
 );
 
 async fn the_engine_adds_up_as_the_domain_does(database: &Database) {
@@ -232,6 +233,47 @@ async fn what_is_read_is_of_one_moment(database: &Database) {
         last = count;
     }
     writing.await.unwrap();
+}
+
+/// A rebuild reads the log some events at a time: what was spent long after a grant was issued is still its.
+async fn what_was_spent_is_rebuilt_from_however_far_back(database: &Database) {
+    let store = Store::open(database).await;
+    let writer = &store.opened.0.writer;
+    let (name, other) = (GrantName(Uuid::from_u128(1)), GrantName(Uuid::from_u128(2)));
+    let issuer = principal("oversightBodies/hac");
+    let envelope =
+        |principal: &Principal, command| Envelope { principal: principal.clone(), guard: Guard::None, command };
+    for name in [name, other] {
+        let terms = Terms {
+            grantee: "researchers/lab".parse().unwrap(),
+            purpose: "p".into(),
+            start: Timestamp::default(),
+            end: "2027-01-01".parse().unwrap(),
+            cohort_from: everything().cohort_from,
+            cohort_until: everything().cohort_until,
+            dimensions: vec![],
+            agencies: vec![],
+            platforms: vec![],
+            grounds: vec![],
+            small_cell_minimum: 5,
+            query_budget: 2_100,
+        };
+        let command = Command::Issue { name, terms: Box::new(terms), issuer: issuer.organisation().clone() };
+        writer.submit(envelope(&issuer, command)).await.unwrap();
+    }
+    let lab = principal("researchers/lab");
+    let count = |grant| Command::Count { grant, by: lab.organisation().clone(), definition: Box::new(everything()) };
+    let counts = std::iter::repeat_with(|| envelope(&lab, count(name))).take(2_200).collect();
+    let counted = writer.submit_all(counts).await.unwrap();
+    assert_eq!(counted.iter().filter(|result| result.is_ok()).count(), 2_100);
+    assert!(counted.iter().filter_map(|result| result.as_ref().err()).all(|e| e.reason() == Reason::QueryBudgetSpent));
+    writer.submit(envelope(&lab, count(other))).await.unwrap();
+    let before = store.opened.0.reads.dump().await.unwrap();
+    assert_eq!(store.opened.0.reads.rebuild().await, Ok(2_103));
+    assert_eq!(store.opened.0.reads.dump().await.unwrap(), before);
+    for (name, spent) in [(name, 2_100), (other, 1)] {
+        assert_eq!(store.opened.0.reads.grant(&lab, name).await.unwrap().unwrap().spent, spent);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -752,6 +752,55 @@ mod tests {
     }
 
     #[test]
+    fn what_is_withheld_is_gone() {
+        let full = wire::ReportRow {
+            key: vec![wire::DimensionValue { dimension: 1, value: "agencies/nca".into() }],
+            counts: Some(wire::Counts {
+                referred: 1,
+                closed: 2,
+                not_in_breach: 3,
+                undecided: 4,
+                other: 5,
+                detail: vec![wire::DispositionCount { disposition: 1, count: 6 }],
+            }),
+            undecided_ages: Some(wire::UndecidedAges {
+                buckets: vec![wire::AgeBucket { from_days: 0, to_days: Some(6), count: 7 }],
+                p50_days: Some(8),
+                p90_days: Some(9),
+                max_days: Some(10),
+            }),
+            decision_times: Some(wire::DecisionTimes {
+                n: 11,
+                decided: 12,
+                decided_only_median_days: Some(13),
+                decided_only_p90_days: Some(14),
+                censored_median_days: Some(15),
+                censored_p90_days: Some(16),
+            }),
+            withheld: None,
+        };
+        let mut gone = full.clone();
+        withhold(&mut gone, &Figure::ALL);
+        let nothing = wire::ReportRow {
+            key: full.key.clone(),
+            counts: Some(wire::Counts::default()),
+            undecided_ages: Some(wire::UndecidedAges::default()),
+            decision_times: Some(wire::DecisionTimes::default()),
+            withheld: Some(wire::Withheld { figures: (1..=16).collect() }),
+        };
+        assert_eq!(gone, nothing);
+        for figure in Figure::ALL {
+            let mut without = full.clone();
+            withhold(&mut without, &[figure]);
+            // One figure, and what says so.
+            let (before, after) =
+                (full.encoded_len(), wire::ReportRow { withheld: None, ..without.clone() }.encoded_len());
+            assert!(after < before, "{figure:?}");
+            assert_eq!(without.withheld, Some(wire::Withheld { figures: vec![write_figure(figure) as i32] }));
+        }
+    }
+
+    #[test]
     fn a_digest_is_of_the_figures_alone() {
         let digest = |computed: &Computed| write_report(computed).unwrap().digest;
         let one = computed(1);
