@@ -18,6 +18,18 @@ impl Location {
     /// The canonical form is the WHATWG serialisation (host in lower case and punycode, default port dropped, dot
     /// segments resolved) without fragment and without credentials, so that one place has one spelling.
     pub fn parse(raw: &str) -> Result<Self, &'static str> {
+        let read = Self::recorded(raw)?;
+        // Each character of another script becomes up to twelve.
+        if read.canonical.len() > limits::URL_CHARS_MAX {
+            return Err(
+                "must have at most 2048 characters, those that are percent-encoded counted as they are encoded",
+            );
+        }
+        Ok(read)
+    }
+
+    /// Reads an address that was taken before, when its canonical form might be longer than it may be now.
+    pub fn recorded(raw: &str) -> Result<Self, &'static str> {
         if raw.chars().count() > limits::URL_CHARS_MAX {
             return Err("must have at most 2048 characters");
         }
@@ -38,6 +50,10 @@ impl Location {
         };
         if host.is_empty() || url.set_host(Some(&host)).is_err() {
             return Err("must name a host");
+        }
+        // Without its dots at the end, what was a name may be an address: `0x7f.1..`.
+        if url.domain() != Some(&host) {
+            return Err("must name a host, not an address");
         }
         url.set_fragment(None);
         Ok(Self { raw: raw.to_owned(), canonical: url.into(), host })
@@ -113,6 +129,7 @@ mod tests {
             "https://./",
             "https://u:p@hb.example/",
             "https://127.0.0.1/",
+            "https://0x7f.1../",
             "https://[::1]/",
             "https://hb.example/a b",
             "https://hb.example/\n",
@@ -123,6 +140,10 @@ mod tests {
         }
         let fits = format!("https://hb.example/{}", "a".repeat(limits::URL_CHARS_MAX - 19));
         assert!(Location::parse(&fits).is_ok());
+        // A character of another script takes six of them or more, and what was recorded stays readable.
+        let encoded = |times: usize| format!("https://hb.example/{}", "\u{e9}".repeat(times));
+        assert!(Location::parse(&encoded(338)).is_ok() && Location::parse(&encoded(339)).is_err());
+        assert!(Location::recorded(&encoded(339)).is_ok());
     }
 
     #[test]

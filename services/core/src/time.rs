@@ -36,7 +36,13 @@ impl Timestamp {
 
     /// RFC 3339 in UTC with six digits of a second, always: the one spelling of an instant that is signed.
     pub fn to_rfc3339_micros(self) -> String {
-        jiff::Timestamp::from_microsecond(self.0).map(|instant| format!("{instant:.6}")).unwrap_or_default()
+        self.civil().map(|civil| format!("{civil:.6}Z")).unwrap_or_default()
+    }
+
+    /// In the calendar. A `jiff::Timestamp` would leave out the last day of the year 9999, which protobuf's has.
+    fn civil(self) -> Option<jiff::civil::DateTime> {
+        let within = jiff::SignedDuration::from_micros(self.0.rem_euclid(DAY_MICROS));
+        self.date().civil()?.at(0, 0, 0, 0).checked_add(within).ok()
     }
 
     /// The UTC day in which the instant lies.
@@ -53,9 +59,9 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(instant) => instant.fmt(f),
-            Err(_) => write!(f, "{}us", self.0),
+        match self.civil() {
+            Some(civil) => write!(f, "{civil}Z"),
+            None => write!(f, "{}us", self.0),
         }
     }
 }
@@ -65,12 +71,9 @@ impl FromStr for Timestamp {
 
     /// Reads RFC 3339, or a bare date as that day's start in UTC.
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(date) = text.parse::<Date>() {
-            return Ok(date.start());
-        }
-        text.parse::<jiff::Timestamp>()
-            .map(|instant| Self(instant.as_microsecond()))
-            .map_err(|_| format!("{text:?} is neither an RFC 3339 time nor a date"))
+        let date = text.parse::<Date>().map(|date| date.start().0);
+        let micros = date.ok().or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond));
+        micros.map(Self).ok_or_else(|| format!("{text:?} is neither an RFC 3339 time nor a date"))
     }
 }
 
@@ -201,6 +204,22 @@ mod tests {
         assert_eq!((early.days(), early.week().to_string()), (-1, "1969-12-29".into()));
         assert!("2020-9-3".parse::<Date>().is_err());
         assert!("2020-02-30".parse::<Date>().is_err());
+    }
+
+    #[test]
+    fn every_time_of_the_contract_can_be_written() {
+        for (seconds, text) in [
+            (-62_135_596_800, "0001-01-01T00:00:00Z"),
+            (1_580_000_000, "2020-01-26T00:53:20Z"),
+            (253_402_207_200, "9999-12-30T22:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            let time = Timestamp::from_parts(seconds, 0).unwrap();
+            assert_eq!(time.to_string(), text);
+            assert_eq!(time.to_rfc3339_micros(), text.replace('Z', ".000000Z"));
+        }
+        assert_eq!(Timestamp::from_parts(0, 1_500_000).unwrap().to_string(), "1970-01-01T00:00:00.0015Z");
+        assert_eq!("9999-12-31".parse(), Ok(Timestamp::from_parts(253_402_214_400, 0).unwrap()));
     }
 
     #[test]

@@ -75,8 +75,7 @@ fn encode(wire: &Wire) -> String {
 fn decode(text: &str, kind: Kind) -> Option<Wire> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let wire = Wire::decode(bytes.as_slice()).ok()?;
-    // Only what we would have written ourselves: unknown fields and other spellings are not ours.
-    (wire.kind == kind as i32 && wire.position >= 0 && encode(&wire) == text).then_some(wire)
+    (wire.kind == kind as i32 && wire.position >= 0).then_some(wire)
 }
 
 impl Revision {
@@ -87,7 +86,9 @@ impl Revision {
 
     /// Reads a token that a caller sent back.
     pub fn decode(text: &str) -> Result<Self> {
-        decode(text, Kind::RevisionV1).and_then(Self::from_wire).ok_or_else(|| {
+        let read = decode(text, Kind::RevisionV1).and_then(Self::from_wire);
+        // Only what we would have written ourselves: another kind's fields and other spellings are not ours.
+        read.filter(|read| read.encode() == text).ok_or_else(|| {
             Error::new(Reason::RevisionInvalid, "a revision in at_least is not one that this suite issued")
         })
     }
@@ -120,7 +121,7 @@ impl Resume {
             let (filter, snapshot_after) = (wire.hash, wire.after.take());
             Some(Self { revision: Revision::from_wire(wire)?, filter, snapshot_after })
         };
-        read().ok_or_else(|| {
+        read().filter(|read| read.encode() == text).ok_or_else(|| {
             Error::new(
                 Reason::ResumeTokenInvalid,
                 "the resume token cannot be read; send back a token exactly as it was received",
@@ -145,14 +146,13 @@ impl Page {
         if text.is_empty() {
             return Ok(None);
         }
-        decode(text, Kind::PageV1).filter(|wire| wire.hash == query).and_then(|wire| wire.after).map(Some).ok_or_else(
-            || {
-                Error::new(
-                    Reason::PageTokenInvalid,
-                    "the page token does not belong to this query; start again without one",
-                )
-            },
-        )
+        let read = decode(text, Kind::PageV1).and_then(|wire| Some(Self { query: wire.hash, after: wire.after? }));
+        read.filter(|read| read.query == query && read.encode() == text).map(|read| Some(read.after)).ok_or_else(|| {
+            Error::new(
+                Reason::PageTokenInvalid,
+                "the page token does not belong to this query; start again without one",
+            )
+        })
     }
 }
 

@@ -100,8 +100,6 @@ fn signing_input(header: &str, payload: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn jws(header: &str) -> String {
@@ -140,13 +138,5 @@ mod tests {
             |fill: usize| jws(&format!(r#"{{"alg":"EdDSA","kid":"nca-2026","iat":1,"x":"{}"}}"#, "x".repeat(fill)));
         let fill = (0..1_000).take_while(|fill| header(*fill).len() <= limits::SIGNATURE_CHARS_MAX).last().unwrap();
         assert!(Jws::parse(&header(fill)).is_ok() && Jws::parse(&header(fill + 1)).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_makes_it_panic(text in any::<String>(), header in any::<Vec<u8>>()) {
-            let _ = Jws::parse(&text);
-            let _ = Jws::parse(&format!("{}..{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode([7; 64])));
-        }
     }
 }

@@ -305,7 +305,7 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
         platform: parse_owner(&message.platform, OrganisationKind::Platform).ok()?.to_owned(),
         target: Target {
             kind: TargetKind::from_code(target.kind)?,
-            location: Location::parse(&target.url).ok()?,
+            location: Location::recorded(&target.url).ok()?,
             native_id: target.native_id.clone(),
         },
         nature: Nature::from_code(message.nature)?,

@@ -80,7 +80,7 @@ impl ReferralRow {
             platform: self.platform,
             target: Target {
                 kind: TargetKind::from_code(code(self.target_kind)?)?,
-                location: Location::parse(&self.url).ok()?,
+                location: Location::recorded(&self.url).ok()?,
                 native_id: self.native_id,
             },
             nature: Nature::from_code(code(self.nature)?)?,

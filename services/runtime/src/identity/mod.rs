@@ -7,6 +7,8 @@
 pub mod client;
 pub mod fetch;
 pub mod files;
+#[cfg(test)]
+mod fuzz;
 mod jwt;
 pub mod keys;
 pub mod revocation;
