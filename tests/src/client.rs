@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use portreeve_api::clients::{
-    self, Acting, AuditClient, ConsultationClient, DecisionClient, GrantClient, OrganisationClient, PolicyClient,
-    ReferralClient, ReportingClient, SigningClient,
+    self, Acting, AuditClient, ConsultationClient, DecisionClient, GrantClient, MeasureClient, OrganisationClient,
+    PolicyClient, ReferralClient, ReportingClient, ReviewFlagClient, SigningClient,
 };
 use portreeve_api::reporting::v1::{QueryReportRequest, Report, ReportDefinition};
 use tonic::transport::Channel;
@@ -63,6 +63,16 @@ impl Client {
     /// `OrganisationService`.
     pub fn organisations(&self) -> OrganisationClient {
         clients::organisation(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `MeasureService`.
+    pub fn measures(&self) -> MeasureClient {
+        clients::measure(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `ReviewFlagService`.
+    pub fn flags(&self) -> ReviewFlagClient {
+        clients::review_flag(self.channel.clone(), self.acting.clone())
     }
 
     /// `SigningService`.

@@ -102,6 +102,10 @@ fn referral_item(change: referral::ReferralChange) -> Item {
         Change::OrganisationSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::AgreementChanged(it) => ("agreement changed", false, it.name.clone(), format!("{it:?}")),
         Change::AgreementSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
+        Change::MeasureChanged(it) => ("measure changed", false, it.name.clone(), format!("{it:?}")),
+        Change::MeasureSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
+        Change::ReviewFlagChanged(it) => ("flag changed", false, it.name.clone(), format!("{it:?}")),
+        Change::ReviewFlagSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
     };
     let recorded = sample::micros(change.recorded_at.as_ref());
     Item { position: place(change.position), revision: change.revision, recorded, snapshot, name, state, what }

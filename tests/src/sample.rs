@@ -200,6 +200,46 @@ pub fn record(case: &str, draft: decision::DecisionDraft, id: &str) -> decision:
     }
 }
 
+/// A warning of an agency, or of one of its members, for misuse of the right to refer.
+pub fn warning(agency: &str, member: &str, id: &str) -> referral::ImposeMeasureRequest {
+    referral::ImposeMeasureRequest {
+        parent: format!("agencies/{agency}"),
+        measure: Some(referral::Measure {
+            kind: referral::MeasureKind::Warning.into(),
+            member: member.to_owned(),
+            statement_of_reasons: "News reports were referred as offers.".into(),
+            grounds: Some(referral::MisuseGrounds {
+                unfounded_count: 40,
+                referred_count: 120,
+                period_from: Some(time("2019-01-01")),
+                period_until: Some(time("2019-04-01")),
+                gravity: referral::MisuseGravity::Serious.into(),
+                intent: referral::MisuseIntent::Negligent.into(),
+            }),
+            ..referral::Measure::default()
+        }),
+        request_id: request_id(&format!("impose {id}")),
+    }
+}
+
+/// The same as a suspension from now until a time.
+pub fn suspension(agency: &str, member: &str, until: &str, id: &str) -> referral::ImposeMeasureRequest {
+    let mut request = warning(agency, member, id);
+    let measure = request.measure.as_mut().unwrap();
+    measure.kind = referral::MeasureKind::Suspension.into();
+    measure.end_time = Some(time(until));
+    request
+}
+
+/// A flag by which oversight asks for a review of a referral.
+pub fn flag(referral: &str, id: &str) -> referral::FlagReferralRequest {
+    referral::FlagReferralRequest {
+        referral: referral.to_owned(),
+        reasons: "A newspaper complains of it.".into(),
+        request_id: request_id(&format!("flag {id}")),
+    }
+}
+
 /// A start of a stream.
 pub fn start(start: watch_start::Start) -> WatchStart {
     WatchStart { start: Some(start) }

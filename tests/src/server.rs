@@ -261,7 +261,7 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
         let settings = portreeve_referral::Settings { backdating_days_max, watch: watch.clone(), justification };
         let service =
             portreeve_referral::Service::open(database, settings, Arc::clone(clock), Arc::clone(&ids)).await.unwrap();
-        server.add(service.referrals()).add(service.organisations()).add(service.signing()).add(service.agreements());
+        service.routes(&mut server);
         let upkeep = Arc::new(OfReferral(Arc::clone(service.reads())));
         stores.push((
             Part::Referral,

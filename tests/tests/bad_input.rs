@@ -257,8 +257,10 @@ fn who_may(path: &str) -> &'static str {
         "AcknowledgeCases" | "RecordDecision" | "BatchRecordDecisions" | "CreateClause" | "AddClauseVersion" => {
             "platforms/chirrup"
         }
-        "ListConsultations" | "GetGrant" | "ListGrants" => "oversightBodies/hac",
-        "IssueGrant" | "RevokeGrant" => "oversightBodies/hac supervisor",
+        "FlagReferral" | "ListConsultations" | "GetGrant" | "ListGrants" => "oversightBodies/hac",
+        "IssueGrant" | "RevokeGrant" | "ImposeMeasure" | "DecideAppeal" | "LiftMeasure" => {
+            "oversightBodies/hac supervisor"
+        }
         _ => "agencies/nca",
     }
 }

@@ -24,8 +24,10 @@ use crate::consultation::v1::consultation_service_client::ConsultationServiceCli
 use crate::decision::v1::decision_service_client::DecisionServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
 use crate::referral::v1::agreement_service_client::AgreementServiceClient;
+use crate::referral::v1::measure_service_client::MeasureServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
 use crate::referral::v1::referral_service_client::ReferralServiceClient;
+use crate::referral::v1::review_flag_service_client::ReviewFlagServiceClient;
 use crate::referral::v1::signing_service_client::SigningServiceClient;
 use crate::reporting::v1::grant_service_client::GrantServiceClient;
 use crate::reporting::v1::reporting_service_client::ReportingServiceClient;
@@ -153,10 +155,14 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 pub type Transport = InterceptedService<Channel, Acting>;
 /// A client of the agreement service.
 pub type AgreementClient = AgreementServiceClient<Transport>;
+/// A client of the service of measures against misuse.
+pub type MeasureClient = MeasureServiceClient<Transport>;
 /// A client of the organisation service.
 pub type OrganisationClient = OrganisationServiceClient<Transport>;
 /// A client of the referral service.
 pub type ReferralClient = ReferralServiceClient<Transport>;
+/// A client of the service of flags for review.
+pub type ReviewFlagClient = ReviewFlagServiceClient<Transport>;
 /// A client of the service of signing keys.
 pub type SigningClient = SigningServiceClient<Transport>;
 /// A client of the decision service.
@@ -200,10 +206,14 @@ macro_rules! constructors {
 constructors! {
     /// A client of the agreement service.
     agreement: AgreementServiceClient as AgreementClient;
+    /// A client of the service of measures against misuse.
+    measure: MeasureServiceClient as MeasureClient;
     /// A client of the organisation service.
     organisation: OrganisationServiceClient as OrganisationClient;
     /// A client of the referral service.
     referral: ReferralServiceClient as ReferralClient;
+    /// A client of the service of flags for review.
+    review_flag: ReviewFlagServiceClient as ReviewFlagClient;
     /// A client of the service of signing keys.
     signing: SigningServiceClient as SigningClient;
     /// A client of the decision service.

@@ -75,6 +75,14 @@ const PATTERNS: &[(&str, &str)] = &[
         "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
         "a referral's name: agencies/{agency}/referrals/{uuid}",
     ),
+    (
+        "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/measures/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        "a measure's name: agencies/{agency}/measures/{uuid}",
+    ),
+    (
+        "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/reviewFlags/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        "a flag's name: agencies/{agency}/referrals/{uuid}/reviewFlags/{uuid}",
+    ),
     ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/signingProfile$", "agencies/{agency}/signingProfile"),
     (
         "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/signingKeys/[a-z][a-z0-9-]{0,30}[a-z0-9]$",

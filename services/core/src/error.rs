@@ -167,6 +167,18 @@ reasons! {
     GrantExceeded = "GRANT_EXCEEDED" => PermissionDenied,
     /// Every query that the grant allows has been answered.
     QueryBudgetSpent = "QUERY_BUDGET_SPENT" => ResourceExhausted,
+    /// The agency, or the member who acts for it, is suspended from referring.
+    ReferringSuspended = "REFERRING_SUSPENDED" => PermissionDenied,
+    /// No such measure against misuse.
+    MeasureNotFound = "MEASURE_NOT_FOUND" => NotFound,
+    /// A suspension needs an earlier warning.
+    WarningRequired = "WARNING_REQUIRED" => FailedPrecondition,
+    /// Who imposed a measure decides on no appeal against it.
+    DeciderNotImpartial = "DECIDER_NOT_IMPARTIAL" => PermissionDenied,
+    /// No such flag for review.
+    ReviewFlagNotFound = "REVIEW_FLAG_NOT_FOUND" => NotFound,
+    /// Who acts must say which member of the organisation that is.
+    MemberUnnamed = "MEMBER_UNNAMED" => PermissionDenied,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }

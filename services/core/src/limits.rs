@@ -70,6 +70,18 @@ pub const GRANT_SMALL_CELL_MAX: u32 = 1_000;
 pub const GRANT_QUERIES_MAX: u32 = 10_000;
 /// Days for which a grant may be in force: three years and a day.
 pub const GRANT_DAYS_MAX: i64 = 1_096;
+/// Measures against misuse that one agency and its members have had, those that have ended included.
+pub const AGENCY_MEASURES_MAX: usize = 1_000;
+/// Days for which a suspension may last.
+pub const SUSPENSION_DAYS_MAX: i64 = 180;
+/// Days ahead at which a suspension may begin.
+pub const SUSPENSION_AHEAD_DAYS_MAX: i64 = 90;
+/// Days for which a warning counts as the one that a suspension needs.
+pub const WARNING_DAYS: i64 = 365;
+/// Days after which a measure can no longer be appealed against: six months and more (DSA art. 20(1)).
+pub const APPEAL_DAYS: i64 = 184;
+/// Flags for review that one agency has to answer.
+pub const AGENCY_OPEN_FLAGS_MAX: usize = 1_000;
 /// Dimensions of one report.
 pub const REPORT_DIMENSIONS_MAX: usize = 4;
 /// Rows of one report.

@@ -124,9 +124,13 @@ fn parse_child(text: &str, kind: OrganisationKind, child: &str) -> Option<(Strin
     let rest = text.strip_prefix(kind.collection())?.strip_prefix('/')?;
     let (owner, rest) = rest.split_once('/')?;
     let id = rest.strip_prefix(child)?.strip_prefix('/')?;
-    // Only the canonical form is a name: two spellings of one resource would be two keys.
-    let uuid = Uuid::try_parse(id).ok().filter(|_| id.len() == 36 && !id.bytes().any(|b| b.is_ascii_uppercase()))?;
+    let uuid = canonical(id)?;
     is_slug(owner).then(|| (owner.to_owned(), uuid))
+}
+
+/// An identifier in its canonical form, which alone is part of a name: two spellings of one resource would be two keys.
+fn canonical(id: &str) -> Option<Uuid> {
+    Uuid::try_parse(id).ok().filter(|_| id.len() == 36 && !id.bytes().any(|b| b.is_ascii_uppercase()))
 }
 
 /// `agencies/{agency}/referrals/{uuid}`.
@@ -151,6 +155,58 @@ impl FromStr for ReferralName {
         parse_child(text, OrganisationKind::Agency, "referrals")
             .map(|(agency, id)| Self { agency, id })
             .ok_or(NameError("agencies/{agency}/referrals/{uuid}"))
+    }
+}
+
+/// `agencies/{agency}/measures/{uuid}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MeasureName {
+    /// The agency against which, or against whose member, it is.
+    pub agency: String,
+    /// The measure's identifier.
+    pub id: Uuid,
+}
+
+impl fmt::Display for MeasureName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "agencies/{}/measures/{}", self.agency, self.id)
+    }
+}
+
+impl FromStr for MeasureName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        parse_child(text, OrganisationKind::Agency, "measures")
+            .map(|(agency, id)| Self { agency, id })
+            .ok_or(NameError("agencies/{agency}/measures/{uuid}"))
+    }
+}
+
+/// `agencies/{agency}/referrals/{uuid}/reviewFlags/{uuid}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReviewFlagName {
+    /// The referral that is flagged; whether there is one is another question.
+    pub referral: ReferralName,
+    /// The flag's identifier.
+    pub id: Uuid,
+}
+
+impl fmt::Display for ReviewFlagName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/reviewFlags/{}", self.referral, self.id)
+    }
+}
+
+impl FromStr for ReviewFlagName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let read = || {
+            let (referral, id) = text.split_once("/reviewFlags/")?;
+            Some(Self { referral: referral.parse().ok()?, id: canonical(id)? })
+        };
+        read().ok_or(NameError("agencies/{agency}/referrals/{uuid}/reviewFlags/{uuid}"))
     }
 }
 
@@ -257,6 +313,19 @@ mod tests {
         }
         let referral = "agencies/nca/referrals/0190b2f0-0000-7000-8000-000000000001";
         assert_eq!(referral.parse::<ReferralName>().unwrap().to_string(), referral);
+        let measure = "agencies/nca/measures/0190b2f0-0000-7000-8000-000000000001";
+        assert_eq!(measure.parse::<MeasureName>().unwrap().to_string(), measure);
+        assert!(measure.parse::<ReferralName>().is_err() && referral.parse::<MeasureName>().is_err());
+        let flag = format!("{referral}/reviewFlags/0190b2f0-0000-7000-8000-000000000002");
+        assert_eq!(flag.parse::<ReviewFlagName>().unwrap().to_string(), flag);
+        for wrong in [
+            flag.to_uppercase(),
+            flag.replace("referrals", "measures"),
+            format!("{flag}/x"),
+            flag.replace("7000", "700A"),
+        ] {
+            assert!(wrong.parse::<ReviewFlagName>().is_err(), "{wrong}");
+        }
         let decision = "platforms/harbourbook/cases/0190b2f0-0000-7000-8000-000000000001/decisions/12";
         assert_eq!(decision.parse::<DecisionName>().unwrap().to_string(), decision);
         let clause = "platforms/harbourbook/clauses/he-7";

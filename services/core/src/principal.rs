@@ -24,7 +24,8 @@ pub enum Role {
     PolicyEditor,
     /// Reads figures on behalf of an oversight body.
     Analyst,
-    /// Acts for an oversight body on what others may do. Never granted unasked.
+    /// Acts for an oversight body on what others may do: issues grants, imposes measures against misuse and decides appeals.
+    /// Never granted unasked.
     Supervisor,
     /// Reads the figures that a grant allows.
     Researcher,
@@ -137,6 +138,14 @@ impl Principal {
         if self.kind() == kind && self.id() == owner { Ok(()) } else { Err(self.denied()) }
     }
 
+    /// Refuses unless it is said which member acts.
+    pub fn require_named(&self) -> Result<()> {
+        if !self.member.is_empty() {
+            return Ok(());
+        }
+        Err(unnamed(&self.organisation, "nobody decides later on what he did himself"))
+    }
+
     /// What rows of an agency-and-platform ledger this principal may read.
     pub fn scope(&self) -> Scope {
         match self.kind() {
@@ -153,6 +162,12 @@ impl Principal {
         Error::new(Reason::PermissionDenied, format!("{} may not do this", self.organisation))
             .with("organisation", &self.organisation)
     }
+}
+
+/// The refusal of a call that does not say which member of the organisation acts, with why that matters.
+pub fn unnamed(organisation: &OrganisationName, why: &str) -> Error {
+    let message = format!("say which member of {organisation} acts: {why}");
+    Error::new(Reason::MemberUnnamed, message).with("organisation", organisation)
 }
 
 impl fmt::Display for Principal {

@@ -198,6 +198,66 @@ coded! {
 }
 
 coded! {
+    /// What a measure against misuse does.
+    MeasureKind {
+        /// It says that there was misuse.
+        Warning = 1,
+        /// It takes the right to refer away for a time.
+        Suspension = 2,
+    }
+}
+
+coded! {
+    /// How grave a misuse is, with its consequences (DSA art. 23(3)(c)).
+    MisuseGravity {
+        /// Hardly any consequence.
+        Minor = 1,
+        /// Somebody suffered from it.
+        Serious = 2,
+        /// So grave that no warning need come first.
+        Exceptional = 3,
+    }
+}
+
+coded! {
+    /// With what intention the right to refer was misused, where that can be told (DSA art. 23(3)(d)).
+    MisuseIntent {
+        /// By mistake.
+        Mistaken = 1,
+        /// Without the care that was due.
+        Negligent = 2,
+        /// On purpose.
+        Deliberate = 3,
+    }
+}
+
+coded! {
+    /// What became of an appeal against a measure.
+    AppealOutcome {
+        /// The measure stands.
+        Upheld = 1,
+        /// The suspension ends earlier.
+        Shortened = 2,
+        /// The measure is taken back.
+        Lifted = 3,
+    }
+}
+
+coded! {
+    /// What came of a review that oversight asked for.
+    ReviewOutcome {
+        /// The referral was kept.
+        Kept = 1,
+        /// It was withdrawn.
+        Withdrawn = 2,
+        /// It was withdrawn, and sent anew as it should have been.
+        Corrected = 3,
+        /// There is no such referral.
+        NoSuchReferral = 4,
+    }
+}
+
+coded! {
     /// What kind of thing is referred.
     TargetKind {
         /// A page.

@@ -74,7 +74,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
         let service = portreeve_referral::Service::open(&database, settings, Arc::clone(&clock), Arc::clone(&ids))
             .await
             .map_err(|error| SuiteError::Data("referral", error))?;
-        server.add(service.referrals()).add(service.organisations()).add(service.signing()).add(service.agreements());
+        service.routes(&mut server);
         keep(Subject::Dealings, service.log(), service.access(), &mut audit, &mut consultations);
         stop_when_quiet(life, "the referral writer", async move { service.stop().await });
     }

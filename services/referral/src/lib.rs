@@ -7,8 +7,10 @@ pub mod store;
 use std::sync::Arc;
 
 use portreeve_api::referral::v1::agreement_service_server::AgreementServiceServer;
+use portreeve_api::referral::v1::measure_service_server::MeasureServiceServer;
 use portreeve_api::referral::v1::organisation_service_server::OrganisationServiceServer;
 use portreeve_api::referral::v1::referral_service_server::ReferralServiceServer;
+use portreeve_api::referral::v1::review_flag_service_server::ReviewFlagServiceServer;
 use portreeve_api::referral::v1::signing_service_server::SigningServiceServer;
 use portreeve_consultation as consultation;
 use portreeve_core::consultation::Policy;
@@ -69,6 +71,8 @@ impl Service {
         server.add(self.organisations());
         server.add(self.signing());
         server.add(self.agreements());
+        server.add(self.measures());
+        server.add(self.review_flags());
     }
 
     /// The server of `ReferralService`.
@@ -95,6 +99,20 @@ impl Service {
     /// The server of `AgreementService`.
     pub fn agreements(&self) -> AgreementServiceServer<Rpc> {
         AgreementServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `MeasureService`.
+    pub fn measures(&self) -> MeasureServiceServer<Rpc> {
+        MeasureServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `ReviewFlagService`.
+    pub fn review_flags(&self) -> ReviewFlagServiceServer<Rpc> {
+        ReviewFlagServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

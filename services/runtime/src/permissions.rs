@@ -26,6 +26,7 @@ const OFFICER: &[Role] = &[Role::Officer];
 const REVIEWER: &[Role] = &[Role::Reviewer];
 const POLICY_EDITOR: &[Role] = &[Role::PolicyEditor];
 const SUPERVISOR: &[Role] = &[Role::Supervisor];
+const OVERSIGHT: &[Role] = &[Role::Analyst, Role::Supervisor];
 const OPERATOR: &[Role] = &[Role::Operator];
 const AUDITORS: &[Role] = &[Role::Auditor, Role::Analyst];
 
@@ -76,6 +77,26 @@ const TABLE: &[(&str, &[Permitted])] = &[
             ("AddSigningKey", APPROVER),
             ("RevokeSigningKey", APPROVER),
             ("SetSigningPolicy", APPROVER),
+        ],
+    ),
+    (
+        "portreeve.referral.v1.MeasureService",
+        &[
+            ("ImposeMeasure", SUPERVISOR),
+            ("AppealMeasure", APPROVER),
+            ("DecideAppeal", SUPERVISOR),
+            ("LiftMeasure", SUPERVISOR),
+            ("GetMeasure", EVERYBODY),
+            ("ListMeasures", EVERYBODY),
+        ],
+    ),
+    (
+        "portreeve.referral.v1.ReviewFlagService",
+        &[
+            ("FlagReferral", OVERSIGHT),
+            ("AnswerReviewFlag", APPROVER),
+            ("GetReviewFlag", EVERYBODY),
+            ("ListReviewFlags", EVERYBODY),
         ],
     ),
     (
@@ -178,12 +199,14 @@ mod tests {
     use crate::layers::methods::Methods;
 
     /// What each role may do beyond reading, said once more by hand.
-    const WRITES: [(Role, &[&str]); 7] = [
+    const WRITES: [(Role, &[&str]); 8] = [
         (
             Role::Approver,
             &[
                 "AcceptAgreement",
                 "AddSigningKey",
+                "AnswerReviewFlag",
+                "AppealMeasure",
                 "CreateAgreement",
                 "ExtendAgreement",
                 "GiveNotice",
@@ -197,7 +220,11 @@ mod tests {
         (Role::Import, &["ImportReferrals"]),
         (Role::Reviewer, &["AcknowledgeCases", "BatchRecordDecisions", "RecordDecision"]),
         (Role::PolicyEditor, &["AddClauseVersion", "CreateClause"]),
-        (Role::Supervisor, &["IssueGrant", "RevokeGrant"]),
+        (Role::Analyst, &["FlagReferral"]),
+        (
+            Role::Supervisor,
+            &["DecideAppeal", "FlagReferral", "ImposeMeasure", "IssueGrant", "LiftMeasure", "RevokeGrant"],
+        ),
         (Role::Operator, &["CreateOrganisation", "UpdateOrganisation"]),
     ];
 
@@ -227,7 +254,8 @@ mod tests {
         let mut written = BTreeSet::<&str>::new();
         for (role, names) in WRITES {
             let may = TABLE.iter().flat_map(|(_, methods)| *methods);
-            let may = may.filter(|(_, roles)| roles.contains(&role) && roles.len() < Role::ALL.len());
+            let read = |name: &str| AUDITED.iter().any(|(audited, _)| *audited == name);
+            let may = may.filter(|(name, roles)| roles.contains(&role) && roles.len() < Role::ALL.len() && !read(name));
             assert_eq!(
                 may.map(|(name, _)| *name).collect::<BTreeSet<_>>(),
                 names.iter().copied().collect(),

@@ -70,6 +70,32 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
             let request = referral::ListReferralChangesRequest { parent, start, ..Default::default() };
             client.referrals().list_referral_changes(request).await.map(drop)
         }
+        "GetMeasure" | "ListMeasures" => {
+            // So that there is something to find; the same each time.
+            let hac = client.acting("oversightBodies/hac").roles(&["supervisor"]).member("s.upervisor");
+            let imposed = hac.measures().impose_measure(sample::warning("nca", "", "read")).await.unwrap().into_inner();
+            if method.ends_with("GetMeasure") {
+                let name = imposed.measure.unwrap().name;
+                let request = referral::GetMeasureRequest { name, at_least: Vec::new() };
+                client.measures().get_measure(request).await.map(drop)
+            } else {
+                let request = referral::ListMeasuresRequest { parent, ..Default::default() };
+                client.measures().list_measures(request).await.map(drop)
+            }
+        }
+        "GetReviewFlag" | "ListReviewFlags" => {
+            // So that there is something to find; the same each time.
+            let flag = sample::flag(&world.decided.name, "read");
+            let flagged = client.acting("oversightBodies/hac").flags().flag_referral(flag).await.unwrap().into_inner();
+            if method.ends_with("GetReviewFlag") {
+                let name = flagged.flag.unwrap().name;
+                let request = referral::GetReviewFlagRequest { name, at_least: Vec::new() };
+                client.flags().get_review_flag(request).await.map(drop)
+            } else {
+                let request = referral::ListReviewFlagsRequest { parent, ..Default::default() };
+                client.flags().list_review_flags(request).await.map(drop)
+            }
+        }
         "GetCase" => {
             let request = decision::GetCaseRequest { name: sample::case_of(&world.decided), at_least };
             client.decisions().get_case(request).await.map(drop)
@@ -117,7 +143,8 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
             first(client.reports().export_report(request).await).await
         }
         "GetInclusionProof" => {
-            let position = world.server.head(portreeve_tests::Part::Referral).await - 1;
+            // That of the referral before the one that the revision is of.
+            let position = portreeve_core::token::Revision::decode(&referrals[0]).unwrap().position - 1;
             let request = audit::GetInclusionProofRequest {
                 log: "logs/referral".into(),
                 position,

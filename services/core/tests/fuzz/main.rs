@@ -18,7 +18,8 @@ use portreeve_core::agreement::AgreementName;
 use portreeve_core::audit::{Checkpoint, SigningKey, checkpoint};
 use portreeve_core::location::{Location, parse_host};
 use portreeve_core::name::{
-    CaseName, ClauseName, DecisionName, OrganisationKind, OrganisationName, ReferralName, parse_parent, parse_version,
+    CaseName, ClauseName, DecisionName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName,
+    parse_parent, parse_version,
 };
 use portreeve_core::signature::{Content, Jwk, Jws, PrivateKey, PublicKey, verify};
 use portreeve_core::token::{Page, Resume, Revision};
@@ -158,6 +159,8 @@ fn names() {
         "services/",
         "agreements/",
         "/referrals/",
+        "/measures/",
+        "/reviewFlags/",
         "/cases/",
         "/clauses/",
         "/decisions/",
@@ -176,6 +179,8 @@ fn names() {
     check!().with_iterations(4 * INPUTS).with_generator(texts(PIECES)).for_each(|text| {
         one_spelling::<OrganisationName>(text);
         one_spelling::<ReferralName>(text);
+        one_spelling::<MeasureName>(text);
+        one_spelling::<ReviewFlagName>(text);
         one_spelling::<CaseName>(text);
         one_spelling::<DecisionName>(text);
         one_spelling::<ClauseName>(text);

@@ -335,7 +335,11 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
             | Change::SigningProfileChanged(_)
             | Change::SigningProfileSnapshot(_)
             | Change::AgreementChanged(_)
-            | Change::AgreementSnapshot(_),
+            | Change::AgreementSnapshot(_)
+            | Change::MeasureChanged(_)
+            | Change::MeasureSnapshot(_)
+            | Change::ReviewFlagChanged(_)
+            | Change::ReviewFlagSnapshot(_),
         )
         | None => {
             return Ok(None);

@@ -308,6 +308,10 @@ impl Session {
     clients! {
         /// The referral service.
         referrals: referral(referral) -> ReferralClient,
+        /// The measures against misuse.
+        measures: measure(referral) -> MeasureClient,
+        /// The flags for review.
+        flags: review_flag(referral) -> ReviewFlagClient,
         /// The signing keys of agencies.
         signing: signing(referral) -> SigningClient,
         /// The organisations.

@@ -183,7 +183,7 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::PositionOutOfRange => "ask for a position or size within the log",
         R::AuditKeyMissing => "name a key file for the server with audit_key, where its database is not a folder",
         R::JustificationRequired => "say why you read, with --justification",
-        R::AuditorUnnamed => "say who you are, with --member or a certificate that names you",
+        R::AuditorUnnamed | R::MemberUnnamed => "say who you are, with --member or a certificate that names you",
         R::SignatureInvalid => "sign what is sent, unchanged, with --sign-key",
         R::SignatureKeyUnknown => "register the key with `portreeve sign register`, as an approver of the agency",
         R::SignatureKeyExpired => {
@@ -198,6 +198,13 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::AgreementLapsed => "go on with what is your own, or agree anew with the partner",
         R::AgreementNotFound => "correct the agreement's name; `portreeve agreement list` shows yours",
         R::PurposeRequired => "name the purpose with --purpose, or ask for your own agency alone",
+        R::ReferringSuspended => {
+            "read why with `portreeve measure list`; appeal with `portreeve measure appeal`, or refer again once it has ended"
+        }
+        R::MeasureNotFound => "check the name with `portreeve measure list`",
+        R::ReviewFlagNotFound => "check the name with `portreeve flag list`",
+        R::WarningRequired => "give a warning first: `portreeve measure impose warning`",
+        R::DeciderNotImpartial => "let another supervisor decide",
         R::MarkingRefused => "send nothing that is classified above OFFICIAL-SENSITIVE here",
         R::GrantNotFound => "correct the grant's name; `portreeve grant list` shows yours",
         R::GrantLapsed => "wait for the grant's begin, or ask the oversight body for a new one",

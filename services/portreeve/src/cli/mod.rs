@@ -16,11 +16,13 @@ pub(crate) mod connection;
 mod consultations;
 mod decide;
 pub(crate) mod failure;
+mod flag;
 mod grant;
 mod health;
 pub(crate) mod import;
 mod inbox;
 mod json;
+mod measure;
 mod organisation;
 mod pki;
 mod refer;
@@ -71,6 +73,8 @@ enum Command {
     Verify(verify::Verify),
     Sign(sign::Sign),
     Grant(grant::Grant),
+    Measure(Box<measure::Measure>),
+    Flag(flag::Flag),
     Health(health::Health),
     Pki(pki::Pki),
     Rebuild(upkeep::Rebuild),
@@ -117,6 +121,8 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Verify(command) => command.run().await?,
         Command::Sign(command) => command.run().await?,
         Command::Grant(command) => command.run().await?,
+        Command::Measure(command) => command.run().await?,
+        Command::Flag(command) => command.run().await?,
         Command::Health(command) => command.run().await?,
         Command::Pki(command) => command.run()?,
         Command::Rebuild(command) => command.run().await?,

@@ -6,7 +6,10 @@ use portreeve_api::consultation::v1::ConsultationKind;
 use portreeve_api::decision::v1::{
     AccessObstacle, CaseStatus, CauseKind, DecisionKind, DecisionSource, GoneBy, Outcome, ProtectedContext, Restriction,
 };
-use portreeve_api::referral::v1::{OrganisationKind, ReferralState};
+use portreeve_api::referral::v1::{
+    MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent, OrganisationKind, ReferralState,
+    ReviewFlagState, ReviewOutcome,
+};
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
 use portreeve_core::time::Timestamp;
 
@@ -80,12 +83,19 @@ words! {
     GoneBy = "GONE_BY_",
     GrantState = "GRANT_STATE_",
     Ground = "GROUND_",
+    MeasureAppealOutcome = "MEASURE_APPEAL_OUTCOME_",
+    MeasureKind = "MEASURE_KIND_",
+    MeasureState = "MEASURE_STATE_",
+    MisuseGravity = "MISUSE_GRAVITY_",
+    MisuseIntent = "MISUSE_INTENT_",
     OrganisationKind = "ORGANISATION_KIND_",
     Outcome = "OUTCOME_",
     ProtectedContext = "PROTECTED_CONTEXT_",
     ReferralNature = "REFERRAL_NATURE_",
     ReferralState = "REFERRAL_STATE_",
     Restriction = "RESTRICTION_",
+    ReviewFlagState = "REVIEW_FLAG_STATE_",
+    ReviewOutcome = "REVIEW_OUTCOME_",
     TargetKind = "TARGET_KIND_",
 }
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use portreeve_core::agreement::{Agreement, AgreementName, Terms};
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
+use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
 use portreeve_core::signature::{PublicKey, Revocation};
 use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, limits};
 
 use super::agreement::{self, Act};
+use super::measure::{self, Measure, NewMeasure, Reach, no_measure};
 use super::organisation::Organisation;
 use super::referral::{NewReferral, Referral, Standing, target_key};
+use super::review_flag::{Answer, ReviewFlag};
 use super::signing::SigningProfile;
 
 /// Where in its request a draft stood, for naming its fields in an error.
@@ -44,6 +46,8 @@ pub enum Command {
         drafts: Vec<NewReferral>,
         /// Where the drafts stood in the request.
         field: DraftField,
+        /// The member who refers; empty if not told.
+        member: String,
     },
     /// Take a referral back.
     Withdraw {
@@ -121,6 +125,38 @@ pub enum Command {
         /// The version that the caller knew, if it cares.
         etag: Option<i64>,
     },
+    /// Impose a measure against misuse.
+    Impose {
+        /// What is imposed.
+        measure: NewMeasure,
+        /// Who imposes it, as a principal writes itself.
+        by: String,
+    },
+    /// Do something about a measure.
+    ActOnMeasure {
+        /// Which.
+        name: MeasureName,
+        /// What is done.
+        act: measure::Act,
+        /// Who does it, as a principal writes itself.
+        by: String,
+    },
+    /// Flag a referral for review.
+    Flag {
+        /// The flag's name, minted for it.
+        name: ReviewFlagName,
+        /// Why.
+        reasons: String,
+        /// The oversight body.
+        by: String,
+    },
+    /// Answer a flag.
+    AnswerFlag {
+        /// Which.
+        name: ReviewFlagName,
+        /// What.
+        answer: Answer,
+    },
 }
 
 /// What happened. Each carries the resource as it is afterwards; positions and recording times are the log's.
@@ -138,6 +174,10 @@ pub enum Event {
     SigningChanged(SigningProfile),
     /// An agreement was proposed or changed.
     AgreementChanged(Box<Agreement>),
+    /// A measure against misuse was imposed or changed.
+    MeasureChanged(Box<Measure>),
+    /// A referral was flagged for review, or a flag answered.
+    FlagChanged(Box<ReviewFlag>),
 }
 
 /// The part of the state that a batch touches, and what has changed in it.
@@ -155,6 +195,14 @@ pub struct State {
     pub agreements: HashMap<AgreementName, Agreement>,
     /// How many agreements name an agency.
     pub agreements_of: HashMap<String, usize>,
+    /// Measures by identifier.
+    pub measures: HashMap<Uuid, Measure>,
+    /// What each of an agency's measures reaches.
+    pub reaches: HashMap<String, Vec<Reach>>,
+    /// Flags for review by identifier.
+    pub flags: HashMap<Uuid, ReviewFlag>,
+    /// How many flags an agency has to answer.
+    pub open_flags: HashMap<String, usize>,
     /// What is to be persisted.
     pub changes: Changes,
 }
@@ -174,6 +222,10 @@ pub struct Changes {
     pub signing: HashSet<String>,
     /// Agreements that are new or have changed.
     pub agreements: HashSet<AgreementName>,
+    /// Measures that are new or have changed.
+    pub measures: HashSet<Uuid>,
+    /// Flags that are new or have changed.
+    pub flags: HashSet<Uuid>,
 }
 
 /// The ledger of referrals and organisations.
@@ -186,8 +238,8 @@ impl portreeve_core::Ledger for Ledger {
 
     fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
         match command {
-            Command::Create { drafts, field } => {
-                let create = |(index, draft)| state.create(draft, || field.path(index), now);
+            Command::Create { drafts, field, member } => {
+                let create = |(index, draft)| state.create(draft, member, || field.path(index), now);
                 drafts.iter().enumerate().map(create).collect()
             }
             Command::Withdraw { name, reason, occurred_at } => state.withdraw(name, reason, *occurred_at, now),
@@ -211,6 +263,14 @@ impl portreeve_core::Ledger for Ledger {
                 let changed = agreement::act(known, party, act, *etag, now)?;
                 Ok(changed.map(|changed| Event::AgreementChanged(Box::new(changed))).into_iter().collect())
             }
+            Command::Impose { measure, by } => state.impose(measure, by, now),
+            Command::ActOnMeasure { name, act, by } => {
+                let known = state.measures.get(&name.id).filter(|known| known.name == *name);
+                let changed = measure::act(known.ok_or_else(|| no_measure(name))?, act, by, now)?;
+                Ok(changed.map(|changed| Event::MeasureChanged(Box::new(changed))).into_iter().collect())
+            }
+            Command::Flag { name, reasons, by } => state.flag(name, reasons, by, now),
+            Command::AnswerFlag { name, answer } => state.answer_flag(name, answer, now),
         }
     }
 
@@ -271,14 +331,36 @@ impl portreeve_core::Ledger for Ledger {
                 state.changes.agreements.insert(changed.name);
                 state.agreements.insert(changed.name, changed);
             }
+            Event::MeasureChanged(changed) => {
+                let id = changed.name.id;
+                let (created, imposer) = match state.measures.get(&id) {
+                    Some(known) => (known.created, known.imposer.clone()),
+                    None => (position, recorded.actor.clone()),
+                };
+                let changed = Measure { created, imposer, updated: position, ..(**changed).clone() };
+                let reaches = state.reaches.entry(changed.name.agency.clone()).or_default();
+                reaches.retain(|reach| reach.id != id);
+                reaches.push(changed.reach());
+                state.changes.measures.insert(id);
+                state.measures.insert(id, changed);
+            }
+            Event::FlagChanged(changed) => {
+                let id = changed.name.id;
+                let created = state.flags.get(&id).map_or(position, |known| known.created);
+                let open = state.open_flags.entry(changed.name.referral.agency.clone()).or_default();
+                *open = if changed.answer.is_none() { *open + 1 } else { open.saturating_sub(1) };
+                state.changes.flags.insert(id);
+                state.flags.insert(id, ReviewFlag { created, updated: position, ..(**changed).clone() });
+            }
         }
     }
 }
 
 impl State {
-    fn create(&self, draft: &NewReferral, field: impl Fn() -> String, now: Timestamp) -> Result<Event> {
+    fn create(&self, draft: &NewReferral, member: &str, field: impl Fn() -> String, now: Timestamp) -> Result<Event> {
         let said = &draft.said;
         self.organisation(OrganisationKind::Agency, &said.name.agency)?;
+        self.check_may_refer(&said.name.agency, member, now)?;
         self.organisation(OrganisationKind::Platform, &said.platform)?;
         let host = said.target.location.host();
         if said.target.location.domains().find_map(|domain| self.hosts.get(domain)) != Some(&said.platform) {
@@ -401,7 +483,7 @@ impl State {
         self.organisations.get(&name).ok_or_else(|| not_registered(&name))
     }
 
-    fn referral(&self, name: &ReferralName) -> Option<&Referral> {
+    pub(super) fn referral(&self, name: &ReferralName) -> Option<&Referral> {
         let fresh = self.changes.created.iter().rfind(|referral| referral.name == *name);
         fresh.or_else(|| self.referrals.get(&name.id).filter(|referral| referral.name == *name))
     }

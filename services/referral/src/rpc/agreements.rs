@@ -14,7 +14,7 @@ use portreeve_storage::{Guard, Outcome};
 use tonic::{Request, Response, Status};
 use wire::agreement_service_server::AgreementService;
 
-use super::{Rpc, next_page};
+use super::{Rpc, next_page, of_agency_or_all};
 use crate::domain::agreement::Act;
 use crate::domain::ledger::no_agreement;
 use crate::domain::{Command, Event};
@@ -158,7 +158,7 @@ impl Rpc {
         let mut violations = violations(&message);
         let name = violations.check("name", message.name.parse::<AgreementName>());
         let name = violations.finish(name)?;
-        let own = asked(&caller, None)?;
+        let own = of_agency_or_all(&caller, None)?;
         let revisions = self.caught_up(&message.at_least).await?;
         let found = self.parts.reads.agreement(&caller, name).await?;
         let found = found.filter(|agreement| own.as_ref().is_none_or(|own| agreement.has_party(own)));
@@ -171,7 +171,7 @@ impl Rpc {
         let message = request.into_inner();
         let mut violations = violations(&message);
         let agency = violations.check("parent", parse_parent(&message.parent, OrganisationKind::Agency));
-        let agency = asked(&caller, violations.finish(agency)?)?;
+        let agency = of_agency_or_all(&caller, violations.finish(agency)?)?;
         let content = wire::ListAgreementsRequest { parent: message.parent.clone(), ..Default::default() };
         let query = filter_hash("ListAgreements", &caller.organisation().to_string(), &content);
         let after = read_position(Page::decode(&message.page_token, query)?)?;
@@ -184,18 +184,6 @@ impl Rpc {
             agreements: found.iter().map(|agreement| write_agreement(agreement, now)).collect(),
             revisions,
         })
-    }
-}
-
-/// Whose agreements the caller gets who asks for those of an agency, or of every one that it may see: of one, or of all
-/// (`None`). Refuses who is neither a party nor oversight.
-fn asked(caller: &Principal, agency: Option<&str>) -> Result<Option<String>> {
-    match caller.kind() {
-        OrganisationKind::Agency if agency.is_none_or(|agency| agency == caller.id()) => {
-            Ok(Some(caller.id().to_owned()))
-        }
-        OrganisationKind::Oversight | OrganisationKind::Service => Ok(agency.map(str::to_owned)),
-        _ => Err(caller.denied()),
     }
 }
 

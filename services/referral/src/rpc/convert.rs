@@ -22,6 +22,8 @@ use portreeve_storage::{Codec, Encoded, StoredEvent};
 use prost::Message;
 use wire::referral_change::Change;
 
+use super::measures::convert::{read_measure, write_measure};
+use super::review_flags::convert::{read_flag, write_flag};
 use crate::domain::{
     Event, Handling, LegalBasis, NewReferral, Organisation, Referral, Said, Signature, Signed, SigningProfile,
     Standing, Target,
@@ -445,6 +447,18 @@ impl Codec<Event> for Log {
                 agreement.updated_at,
                 Change::AgreementChanged(write_agreement(agreement, agreement.updated_at)),
             ),
+            Event::MeasureChanged(measure) => (
+                measure.name.agency.as_str(),
+                "",
+                measure.updated_at,
+                Change::MeasureChanged(write_measure(measure, measure.updated_at)),
+            ),
+            Event::FlagChanged(flag) => (
+                flag.name.referral.agency.as_str(),
+                "",
+                flag.answer.as_ref().map_or(flag.created_at, |(_, at)| *at),
+                Change::ReviewFlagChanged(write_flag(flag)),
+            ),
         };
         let body = wire::ReferralChange {
             occurred_at: Some(write_time(at)),
@@ -472,10 +486,16 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
         Change::AgreementChanged(agreement) => {
             read_agreement(agreement).map(|agreement| Event::AgreementChanged(Box::new(agreement)))
         }
+        Change::MeasureChanged(measure) => {
+            read_measure(measure).map(|measure| Event::MeasureChanged(Box::new(measure)))
+        }
+        Change::ReviewFlagChanged(flag) => read_flag(flag).map(|flag| Event::FlagChanged(Box::new(flag))),
         Change::Snapshot(_)
         | Change::OrganisationSnapshot(_)
         | Change::SigningProfileSnapshot(_)
-        | Change::AgreementSnapshot(_) => None,
+        | Change::AgreementSnapshot(_)
+        | Change::MeasureSnapshot(_)
+        | Change::ReviewFlagSnapshot(_) => None,
     };
     event.ok_or_else(unreadable)
 }

@@ -15,6 +15,8 @@ use portreeve_storage::{LogState, StoredEvent};
 use wire::referral_change::Change;
 
 use super::convert::{conceal, show_referral, write_change, write_organisation, write_signing_profile};
+use super::measures::convert::write_measure;
+use super::review_flags::convert::write_flag;
 use crate::domain::Event;
 use crate::store::{Filter, Query, Reads};
 
@@ -25,13 +27,26 @@ pub(super) struct ReferralFeed {
     filter: Filter,
     /// Whether changes of organisations and of the reader's agreements are shown: to who asks for everything there is.
     others: bool,
+    /// Whether measures against the reader's agency, and flags of its referrals, are shown: to who asks for all of an agency, or for everything.
+    measures: bool,
 }
 
 impl ReferralFeed {
     /// What the reader may see of what the filter selects.
     pub(super) fn new(reads: Arc<dyn Reads>, asker: Asker, filter: Filter) -> Self {
         let others = filter == Filter::default();
-        Self { reads, asker, filter, others }
+        let measures = Filter { agency: None, ..filter.clone() } == Filter::default();
+        Self { reads, asker, filter, others, measures }
+    }
+
+    /// Whether what concerns one agency alone is the reader's to know, and asked for.
+    fn concerns(&self, scope: &Scope, agency: &str) -> bool {
+        let theirs = match scope {
+            Scope::All => true,
+            Scope::Agency(own) => own == agency,
+            Scope::Platform(_) | Scope::Nothing => false,
+        };
+        self.measures && theirs && self.filter.agency.as_ref().is_none_or(|asked| asked == agency)
     }
 }
 
@@ -41,6 +56,8 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         Change::Created(referral) | Change::Withdrawn(referral) | Change::Snapshot(referral) => {
             Some(referral.name.as_str())
         }
+        Change::MeasureChanged(measure) | Change::MeasureSnapshot(measure) => Some(measure.name.as_str()),
+        Change::ReviewFlagChanged(flag) | Change::ReviewFlagSnapshot(flag) => Some(flag.name.as_str()),
         Change::OrganisationCreated(_)
         | Change::OrganisationUpdated(_)
         | Change::OrganisationSnapshot(_)
@@ -51,12 +68,14 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
     }
 }
 
-/// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency, then agreements by
-/// position. The first byte tells which.
+/// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency, then agreements,
+/// measures and flags by position. The first byte tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;
 const SIGNING: u8 = 3;
 const AGREEMENT: u8 = 4;
+const MEASURE: u8 = 5;
+const FLAG: u8 = 6;
 
 #[async_trait]
 impl Feed for ReferralFeed {
@@ -88,6 +107,8 @@ impl Feed for ReferralFeed {
             // Who takes part is everybody's to know; on what they agree, theirs.
             Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) | Event::SigningChanged(_) => self.others,
             Event::AgreementChanged(agreement) => self.others && may_see(reader.scope(), agreement),
+            Event::MeasureChanged(measure) => self.concerns(reader.scope(), &measure.name.agency),
+            Event::FlagChanged(flag) => self.concerns(reader.scope(), &flag.name.referral.agency),
         };
         Ok(shown.then_some(message))
     }
@@ -136,7 +157,7 @@ impl Feed for ReferralFeed {
                 rows.push((key, change));
             }
         }
-        if self.others && rows.len() < limit && after.first() != Some(&AGREEMENT) {
+        if self.others && rows.len() < limit && after.first().is_none_or(|kind| *kind <= SIGNING) {
             let agency = match after.split_first() {
                 Some((&SIGNING, agency)) => std::str::from_utf8(agency).map_err(|_| foreign())?,
                 _ => "",
@@ -151,12 +172,32 @@ impl Feed for ReferralFeed {
             Scope::All => Some(None),
             Scope::Platform(_) | Scope::Nothing => None,
         };
-        if let Some(agency) = agency.filter(|_| self.others && rows.len() < limit) {
+        let agreements = self.others && after.first().is_none_or(|kind| *kind <= AGREEMENT);
+        if let Some(agency) = agency.filter(|_| agreements && rows.len() < limit) {
             let (from, left) = (place(AGREEMENT)?, limit - rows.len());
             for agreement in self.reads.agreements(principal, agency, from, Some(at), left).await? {
                 let key = [&[AGREEMENT], agreement.created.to_be_bytes().as_slice()].concat();
                 let shown = write_agreement(&agreement, agreement.updated_at);
                 rows.push(row(key, agreement.updated, Change::AgreementSnapshot(shown)));
+            }
+        }
+        // Those of a partner are the partner's to know.
+        let agency = agency.map(|own| self.filter.agency.as_deref().or(own));
+        let agency = agency.filter(|of| of.is_none_or(|of| self.concerns(reader.scope(), of)) && self.measures);
+        let measures = after.first().is_none_or(|kind| *kind <= MEASURE);
+        if let Some(agency) = agency.filter(|_| measures && rows.len() < limit) {
+            let (from, left) = (place(MEASURE)?, limit - rows.len());
+            for measure in self.reads.measures(principal, agency, from, Some(at), left).await? {
+                let key = [&[MEASURE], measure.created.to_be_bytes().as_slice()].concat();
+                let shown = write_measure(&measure, measure.updated_at);
+                rows.push(row(key, measure.updated, Change::MeasureSnapshot(shown)));
+            }
+        }
+        if let Some(agency) = agency.filter(|_| rows.len() < limit) {
+            let (from, left) = (place(FLAG)?, limit - rows.len());
+            for flag in self.reads.review_flags(principal, agency, 0, from, Some(at), left).await? {
+                let key = [&[FLAG], flag.created.to_be_bytes().as_slice()].concat();
+                rows.push(row(key, flag.updated, Change::ReviewFlagSnapshot(write_flag(&flag))));
             }
         }
         Ok(rows)

@@ -182,7 +182,8 @@ impl Import {
         let read = violations.finish(read)?;
         check_backdating(&self.caller, read.occurred_at, now, self.backdating_days_max)?;
         let guard = guard.ok_or_else(|| Error::internal("a request id passed its check but cannot be read"))?;
-        let command = Command::Create { drafts: vec![read], field: DraftField::Draft };
+        let member = self.caller.member().to_owned();
+        let command = Command::Create { drafts: vec![read], field: DraftField::Draft, member };
         Ok(Envelope { principal: self.caller.clone(), guard, command })
     }
 }

@@ -4,14 +4,17 @@ mod agreements;
 pub mod convert;
 mod feed;
 mod import;
+pub mod measures;
 mod organisations;
 mod referrals;
+pub mod review_flags;
 mod signing;
 
 use std::sync::Arc;
 
 use portreeve_consultation::Access;
 use portreeve_core::access::Reader;
+use portreeve_core::name::OrganisationKind;
 use portreeve_core::{Clock, IdSource, Principal, Result};
 use portreeve_core::{Error, token};
 use portreeve_runtime::agreements::Asker;
@@ -22,7 +25,8 @@ use crate::Settings;
 use crate::domain::{Command, Event, Ledger};
 use crate::store::{Reads, SERVICE};
 
-/// The servers of `ReferralService`, `OrganisationService`, `AgreementService` and `SigningService`.
+/// The servers of `ReferralService`, `OrganisationService`, `AgreementService`, `SigningService`, `MeasureService` and
+/// `ReviewFlagService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
     pub(crate) access: Arc<Access>,
@@ -63,6 +67,18 @@ impl Rpc {
 
     fn revision(outcome: &Outcome<Event>) -> String {
         portreeve_runtime::wire::revision(SERVICE, outcome)
+    }
+}
+
+/// Whose rows the caller gets who asks for those about an agency, or for every one that it may see: of one agency, or of
+/// all (`None`). Refuses who is neither that agency nor oversight, before anything is looked for.
+fn of_agency_or_all(caller: &Principal, agency: Option<&str>) -> Result<Option<String>> {
+    match caller.kind() {
+        OrganisationKind::Agency if agency.is_none_or(|agency| agency == caller.id()) => {
+            Ok(Some(caller.id().to_owned()))
+        }
+        OrganisationKind::Oversight | OrganisationKind::Service => Ok(agency.map(str::to_owned)),
+        _ => Err(caller.denied()),
     }
 }
 

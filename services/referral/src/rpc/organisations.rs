@@ -179,8 +179,11 @@ fn changed(outcome: &Outcome<Event>) -> Result<Organisation> {
         Event::OrganisationCreated(organisation) | Event::OrganisationUpdated(organisation) => {
             Ok(Organisation { updated: recorded.position, ..organisation.clone() })
         }
-        Event::Created(_) | Event::Withdrawn(_) | Event::SigningChanged(_) | Event::AgreementChanged(_) => {
-            Err(Error::internal("a command caused another's event"))
-        }
+        Event::Created(_)
+        | Event::Withdrawn(_)
+        | Event::SigningChanged(_)
+        | Event::AgreementChanged(_)
+        | Event::MeasureChanged(_)
+        | Event::FlagChanged(_) => Err(Error::internal("a command caused another's event")),
     }
 }

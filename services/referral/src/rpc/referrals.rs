@@ -115,7 +115,8 @@ impl Rpc {
             now,
             self.settings.backdating_days_max,
         )?;
-        let command = draft.map(|draft| Command::Create { drafts: vec![draft], field: DraftField::Referral });
+        let member = caller.member().to_owned();
+        let command = draft.map(|draft| Command::Create { drafts: vec![draft], field: DraftField::Referral, member });
         let outcome = self.submit(&caller, guard, command).await?;
         Ok(wire::CreateReferralResponse {
             referral: written(&outcome).next(),
@@ -148,7 +149,8 @@ impl Rpc {
         for draft in &drafts {
             check_backdating(&caller, draft.occurred_at, now, self.settings.backdating_days_max)?;
         }
-        let outcome = self.submit(&caller, guard, Some(Command::Create { drafts, field: DraftField::Drafts })).await?;
+        let command = Command::Create { drafts, field: DraftField::Drafts, member: caller.member().to_owned() };
+        let outcome = self.submit(&caller, guard, Some(command)).await?;
         Ok(wire::BatchCreateReferralsResponse {
             referrals: written(&outcome).collect(),
             revision: Self::revision(&outcome),
@@ -323,6 +325,8 @@ pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Re
         Event::OrganisationCreated(_)
         | Event::OrganisationUpdated(_)
         | Event::SigningChanged(_)
-        | Event::AgreementChanged(_) => None,
+        | Event::AgreementChanged(_)
+        | Event::MeasureChanged(_)
+        | Event::FlagChanged(_) => None,
     })
 }

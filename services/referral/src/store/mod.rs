@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
+use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
 use portreeve_core::token::Epoch;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Clock, Principal, Result, Timestamp};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Ledger, Organisation, Referral, SigningProfile};
+use crate::domain::{Ledger, Measure, Organisation, Referral, ReviewFlag, SigningProfile};
 
 pub mod postgres;
 pub(crate) mod sql_row;
@@ -132,6 +132,34 @@ pub trait Reads: Send + Sync + 'static {
         unchanged_since: i64,
         limit: usize,
     ) -> Result<Vec<SigningProfile>>;
+
+    /// A measure against misuse. Whether the principal may see it is the caller's to ask.
+    async fn measure(&self, principal: &Principal, name: &MeasureName) -> Result<Option<Measure>>;
+
+    /// Measures against an agency (against all, if none is named) after a position, in the order in which they were imposed.
+    async fn measures(
+        &self,
+        principal: &Principal,
+        agency: Option<&str>,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Measure>>;
+
+    /// A flag for review. Whether the principal may see it is the caller's to ask.
+    async fn review_flag(&self, principal: &Principal, name: &ReviewFlagName) -> Result<Option<ReviewFlag>>;
+
+    /// Flags of an agency's referrals (of all, if none is named) in a state by its number in the contract (in any, for 0) after
+    /// a position, in the order in which they were recorded.
+    async fn review_flags(
+        &self,
+        principal: &Principal,
+        agency: Option<&str>,
+        state: i32,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<ReviewFlag>>;
 
     /// Empties the state tables and fills them again from the log. Gives the number of events read.
     async fn rebuild(&self) -> Result<i64>;

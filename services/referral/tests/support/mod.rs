@@ -55,9 +55,13 @@ impl Store {
     }
 
     pub(crate) async fn submit(&self, command: Command) -> Result<Outcome<Event>, Error> {
+        self.opened.0.writer.submit(self.envelope(principal("operators/op"), command)).await
+    }
+
+    /// A command by somebody, under a request id of its own.
+    pub(crate) fn envelope(&self, principal: Principal, command: Command) -> Envelope<Command> {
         let request_id = self.ids.uuid(Timestamp::default());
-        let guard = Guard::Request { request_id, hash: [0; 32] };
-        self.opened.0.writer.submit(Envelope { principal: principal("operators/op"), guard, command }).await
+        Envelope { principal, guard: Guard::Request { request_id, hash: [0; 32] }, command }
     }
 
     pub(crate) fn draft(&self, agency: &str, platform: &str, url: &str) -> NewReferral {
@@ -97,7 +101,7 @@ impl Store {
     }
 
     pub(crate) async fn refer(&self, draft: NewReferral) -> Result<Outcome<Event>, Error> {
-        self.submit(Command::Create { drafts: vec![draft], field: DraftField::Referral }).await
+        self.submit(Command::Create { drafts: vec![draft], field: DraftField::Referral, member: String::new() }).await
     }
 }
 

@@ -73,13 +73,17 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::OrganisationCreated(_)
                 | Change::OrganisationUpdated(_)
                 | Change::SigningProfileChanged(_)
-                | Change::AgreementChanged(_),
+                | Change::AgreementChanged(_)
+                | Change::MeasureChanged(_)
+                | Change::ReviewFlagChanged(_),
             ) => {}
             Some(
                 Change::Snapshot(_)
                 | Change::OrganisationSnapshot(_)
                 | Change::SigningProfileSnapshot(_)
-                | Change::AgreementSnapshot(_),
+                | Change::AgreementSnapshot(_)
+                | Change::MeasureSnapshot(_)
+                | Change::ReviewFlagSnapshot(_),
             )
             | None => {
                 return Err(unreadable(Source::Referral, change.position));

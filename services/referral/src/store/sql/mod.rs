@@ -1,6 +1,8 @@
 //! The service's statements, written once and compiled for each engine.
 
+mod measures;
 pub mod reads;
+mod review_flags;
 mod signing;
 pub mod tables;
 
@@ -26,6 +28,8 @@ pub async fn open(engine: Engine, clock: Arc<dyn Clock>, epoch: Epoch) -> Result
 pub fn statements() -> Vec<(&'static str, String)> {
     let mut all = tables::statements();
     all.extend(signing::statements());
+    all.extend(measures::statements());
+    all.extend(review_flags::statements());
     all.extend(reads::STATEMENTS.iter().map(|(name, text)| (*name, (*text).to_owned())));
     all
 }

@@ -3,16 +3,18 @@
 use async_trait::async_trait;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::{Agreement, AgreementName};
-use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
+use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
 use portreeve_core::principal::Scope;
 use portreeve_core::{Principal, Result};
 use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
+use super::measures;
+use super::review_flags;
 use super::signing::{self, ProfileRow};
 use super::tables::{OrganisationRow, Tables, kept_agreement, organisation};
 use super::{Db, Store, agreements};
-use crate::domain::{Ledger, Organisation, Referral, SigningProfile};
+use crate::domain::{Ledger, Measure, Organisation, Referral, ReviewFlag, SigningProfile};
 use crate::rpc::convert::state_code;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 use crate::store::{Filter, Query};
@@ -313,6 +315,42 @@ impl crate::store::Reads for Reads {
         limit: usize,
     ) -> Result<Vec<SigningProfile>> {
         self.try_signing_profiles(after, unchanged_since, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn measure(&self, _principal: &Principal, name: &MeasureName) -> Result<Option<Measure>> {
+        let found = measures::one(self.0.readers(), name.id).await.map_err(|e| unavailable(&e))?;
+        Ok(found.filter(|measure| measure.name == *name))
+    }
+
+    async fn measures(
+        &self,
+        _principal: &Principal,
+        agency: Option<&str>,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Measure>> {
+        let (since, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+        measures::page(self.0.readers(), agency, after, since, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn review_flag(&self, _principal: &Principal, name: &ReviewFlagName) -> Result<Option<ReviewFlag>> {
+        let found = review_flags::one(self.0.readers(), name.id).await.map_err(|e| unavailable(&e))?;
+        Ok(found.filter(|flag| flag.name == *name))
+    }
+
+    async fn review_flags(
+        &self,
+        _principal: &Principal,
+        agency: Option<&str>,
+        state: i32,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<ReviewFlag>> {
+        let (since, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+        let found = review_flags::page(self.0.readers(), agency, state, after, since, limit).await;
+        found.map_err(|e| unavailable(&e))
     }
 
     async fn rebuild(&self) -> Result<i64> {

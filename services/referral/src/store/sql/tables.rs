@@ -9,6 +9,8 @@ use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_runtime::agreements::{decode, encode};
 
 use super::agreements::{self, Kept};
+use super::measures;
+use super::review_flags;
 use super::signing::{self, Agencies};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script};
 use crate::domain::{Command, Event, Ledger, Organisation, Referral, Standing, State};
@@ -127,6 +129,12 @@ pub struct Keys {
     agreements: BTreeSet<AgreementName>,
     /// Agencies whose agreements are counted.
     parties: BTreeSet<String>,
+    measures: BTreeSet<Uuid>,
+    /// Agencies whose measures decide something.
+    measured: BTreeSet<String>,
+    flags: BTreeSet<Uuid>,
+    /// Agencies whose open flags are counted.
+    flagged: BTreeSet<String>,
 }
 
 impl Keys {
@@ -154,6 +162,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         "signing_profile",
         "agreement_party",
         "agreement",
+        "measure",
+        "review_flag",
     ];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
@@ -164,6 +174,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                         keys.organisations.insert(format!("{kind}/{id}"));
                     }
                     keys.signing.insert(draft.said.name.agency.clone());
+                    keys.measured.insert(draft.said.name.agency.clone());
                     keys.hosts.extend(draft.said.target.location.domains().map(str::to_owned));
                 }
             }
@@ -187,6 +198,24 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Command::Act { name, .. } => {
                 keys.agreements.insert(*name);
             }
+            Command::Impose { measure, .. } => {
+                keys.organisations.insert(format!("agencies/{}", measure.name.agency));
+                keys.measured.insert(measure.name.agency.clone());
+            }
+            Command::ActOnMeasure { name, .. } => {
+                keys.measures.insert(name.id);
+                keys.measured.insert(name.agency.clone());
+            }
+            Command::Flag { name, .. } => {
+                keys.organisations.insert(format!("agencies/{}", name.referral.agency));
+                keys.flagged.insert(name.referral.agency.clone());
+            }
+            Command::AnswerFlag { name, answer } => {
+                keys.flags.insert(name.id);
+                keys.flagged.insert(name.referral.agency.clone());
+                keys.referrals.insert(name.referral.id);
+                keys.referrals.extend(answer.replacement.as_ref().map(|replacement| replacement.id));
+            }
         }
     }
 
@@ -204,6 +233,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             }
             Event::AgreementChanged(agreement) => {
                 keys.agreements.insert(agreement.name);
+            }
+            Event::MeasureChanged(measure) => {
+                keys.measures.insert(measure.name.id);
+            }
+            Event::FlagChanged(flag) => {
+                keys.flags.insert(flag.name.id);
             }
         }
     }
@@ -224,7 +259,26 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let known = keys.agreements.iter().map(|name| name.0.as_bytes().to_vec()).collect::<Vec<_>>();
         let known = agreements::find(&mut reads, &known);
         let parties = agreements::count(&mut reads, &keys.parties.into_iter().collect::<Vec<_>>());
+        let of_agencies = reads.find(&measures::REACHES, &keys.measured.into_iter().collect::<Vec<_>>());
+        let ids = keys.measures.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
+        let by_id = reads.find(&measures::BY_ID, &ids);
+        let flagged = reads.find(&review_flags::OPEN, &keys.flagged.into_iter().collect::<Vec<_>>());
+        let ids = keys.flags.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
+        let flags = reads.find(&review_flags::BY_ID, &ids);
         let mut rows = reads.run(conn).await?;
+        let open: Vec<(String,)> = rows.take(flagged)?;
+        for (agency,) in open {
+            *state.open_flags.entry(agency).or_default() += 1;
+        }
+        for flag in review_flags::flags(rows.take(flags)?)? {
+            state.flags.insert(flag.name.id, flag);
+        }
+        for (agency, reach) in measures::reaches(rows.take(of_agencies)?)? {
+            state.reaches.entry(agency).or_default().push(reach);
+        }
+        for measure in measures::measures(rows.take(by_id)?)? {
+            state.measures.insert(measure.name.id, measure);
+        }
         for profile in signing::profiles(rows.take(profiles)?, rows.take(signing_keys)?)? {
             state.signing.insert(profile.agency.clone(), profile);
         }
@@ -259,11 +313,24 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     }
 
     async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
-        let State { organisations, referrals, signing: profiles, agreements: known, changes, .. } = state;
+        let State {
+            organisations,
+            referrals,
+            signing: profiles,
+            agreements: known,
+            measures: imposed,
+            flags,
+            changes,
+            ..
+        } = state;
         let changed = changes.signing.iter().filter_map(|agency| profiles.get(agency)).collect::<Vec<_>>();
         signing::persist(script, &changed).await?;
         let kept = changes.agreements.iter().filter_map(|name| known.get(name)).map(keep_agreement).collect::<Vec<_>>();
         agreements::keep(script, &kept).await?;
+        let changed = changes.measures.iter().filter_map(|id| imposed.get(id)).collect::<Vec<_>>();
+        measures::persist(script, &changed).await?;
+        let changed = changes.flags.iter().filter_map(|id| flags.get(id)).collect::<Vec<_>>();
+        review_flags::persist(script, &changed).await?;
         let targets = changes.targets.into_iter().collect::<Vec<_>>();
         INSERT_TARGET
             .run(script, &targets, |(key, (platform, canonical, first)), binds| {
