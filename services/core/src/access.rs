@@ -279,7 +279,10 @@ fn shares(own: &str, purpose: Option<Purpose>, agreements: &[Agreement], now: Ti
                     for owner in other.terms.parties.iter().filter(|owner| *owner != partner && *owner != own) {
                         let first = self::share(other, owner, partner, purpose, agreements, now);
                         let first = first.filter(|first| first.before.is_none());
-                        shares.extend(first.and_then(|first| first.onward(&share)));
+                        let onward = first.and_then(|first| first.onward(&share));
+                        // Others' agreements never bring back what the owner's own put out of this reader's reach.
+                        let deleted = deleted(owner, own, agreements, now);
+                        shares.extend(onward.map(|onward| Share { since: onward.since.max(deleted), ..onward }));
                     }
                 }
             }
@@ -310,14 +313,6 @@ fn share(
     } else {
         return None;
     };
-    // What was put out of reach comes back only where an agreement says so.
-    let deleted = agreements.iter().filter(|other| {
-        other.terms.after_end == AfterEnd::Delete
-            && other.has_party(owner)
-            && other.has_party(reader)
-            && other.state(now).is_final()
-    });
-    let deleted = deleted.filter_map(|other| other.stopped_at(now)).max();
     Some(Share {
         owner: owner.to_owned(),
         under: vec![agreement.name],
@@ -325,9 +320,21 @@ fn share(
         tlp_ceiling: terms.tlp_ceiling,
         accepts_conditions: terms.accepts_conditions,
         groups: terms.field_groups.iter().copied().collect(),
-        since: terms.shared_since.or(deleted),
+        // What was put out of reach comes back only where an agreement of the two says so.
+        since: terms.shared_since.or_else(|| deleted(owner, reader, agreements, now)),
         before,
     })
+}
+
+/// Before when an owner's rows are out of a reader's reach, since an agreement of theirs ended that says so.
+fn deleted(owner: &str, reader: &str, agreements: &[Agreement], now: Timestamp) -> Option<Timestamp> {
+    let ended = agreements.iter().filter(|agreement| {
+        agreement.terms.after_end == AfterEnd::Delete
+            && agreement.has_party(owner)
+            && agreement.has_party(reader)
+            && agreement.state(now).is_final()
+    });
+    ended.filter_map(|agreement| agreement.stopped_at(now)).max()
 }
 
 fn purpose_required(own: &str, agreements: &[Agreement], shares: &[Share]) -> Error {
@@ -476,6 +483,32 @@ mod tests {
         // Either end ends it.
         first.notice = Some(Notice { party: "bka".into(), reason: "r".into(), given_at: at(40), ends_at: at(40) });
         assert!(reads("fra", &all(&first, &second), 50, &row("bka", 20)).is_none());
+    }
+
+    #[test]
+    fn what_was_put_out_of_reach_does_not_come_back_by_way_of_a_third() {
+        let mut deleted = agreement(1, &["bka", "nca"]);
+        deleted.terms.after_end = AfterEnd::Delete;
+        let mut first = agreement(2, &["bka", "fra"]);
+        first.terms.onward_permitted = true;
+        first.terms.shared_since = Some(at(0));
+        let second = agreement(3, &["fra", "nca"]);
+        let mut all = [deleted, first, second];
+        for of in &mut all[1..] {
+            of.terms.end = at(900);
+        }
+        // While all are in force both ways show it; afterwards only what came later comes onward.
+        assert!(reads("nca", &all, 50, &row("bka", 20)).is_some());
+        assert!(reads("nca", &all, 150, &row("bka", 20)).is_none());
+        assert!(reads("nca", &all, 150, &row("bka", 99)).is_none());
+        assert!(reads("nca", &all, 150, &row("bka", 100)).is_some());
+        // The third still sees what is shared with it.
+        assert!(reads("fra", &all, 150, &row("bka", 20)).is_some());
+        // An agreement of the two that says so brings it back.
+        let mut again = agreement(4, &["bka", "nca"]);
+        (again.terms.start, again.terms.end, again.terms.shared_since) = (at(100), at(900), Some(at(10)));
+        let all = [all.to_vec(), vec![again]].concat();
+        assert!(reads("nca", &all, 150, &row("bka", 20)).is_some());
     }
 
     #[test]
