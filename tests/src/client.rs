@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use portreeve_api::clients::{
     self, Acting, AuditClient, ConsultationClient, DecisionClient, GrantClient, MeasureClient, OrganisationClient,
-    PolicyClient, ReferralClient, ReportingClient, ReviewFlagClient, SigningClient,
+    PolicyClient, ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient, SigningClient,
 };
 use portreeve_api::reporting::v1::{QueryReportRequest, Report, ReportDefinition};
 use tonic::transport::Channel;
@@ -78,6 +78,11 @@ impl Client {
     /// `SigningService`.
     pub fn signing(&self) -> SigningClient {
         clients::signing(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `RetentionService`.
+    pub fn retention(&self) -> RetentionClient {
+        clients::retention(self.channel.clone(), self.acting.clone())
     }
 
     /// `DecisionService`.

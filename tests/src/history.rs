@@ -94,7 +94,9 @@ fn referral_item(change: referral::ReferralChange) -> Item {
     let (what, snapshot, name, state) = match change.change.expect("a change says what changed") {
         Change::Created(it) => ("created", false, it.name.clone(), format!("{it:?}")),
         Change::Withdrawn(it) => ("withdrawn", false, it.name.clone(), format!("{it:?}")),
+        Change::Erased(it) => ("erased", false, it.name.clone(), format!("{it:?}")),
         Change::Snapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
+        Change::RetentionPolicyChanged(it) => ("retention changed", false, it.name.clone(), format!("{it:?}")),
         Change::OrganisationCreated(it) => ("organisation created", false, it.name.clone(), format!("{it:?}")),
         Change::OrganisationUpdated(it) => ("organisation updated", false, it.name.clone(), format!("{it:?}")),
         Change::SigningProfileChanged(it) => ("signing profile changed", false, it.name.clone(), format!("{it:?}")),
@@ -119,6 +121,7 @@ fn case_item(change: decision::CaseChange) -> Item {
         Change::Acknowledged(it) => ("acknowledged", false, it.name.clone(), format!("{it:?}")),
         Change::Decided(it) => ("decided", false, it.name.clone(), format!("{it:?}")),
         Change::Withdrawn(it) => ("withdrawn", false, it.name.clone(), format!("{it:?}")),
+        Change::Erased(it) => ("erased", false, it.name.clone(), format!("{it:?}")),
         Change::Snapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::ClauseCreated(it) => ("clause created", false, it.name.clone(), format!("{it:?}")),
         Change::ClauseVersionAdded(it) => ("clause version added", false, it.name.clone(), format!("{it:?}")),

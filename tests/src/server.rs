@@ -258,7 +258,9 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     let mut stores = Vec::new();
     let mut audit = Audit::new(options.audit_seed.map(SigningKey::from_seed));
     if offers(Part::Referral) {
-        let settings = portreeve_referral::Settings { backdating_days_max, watch: watch.clone(), justification };
+        let sweep_every = Duration::from_millis(100);
+        let settings =
+            portreeve_referral::Settings { backdating_days_max, watch: watch.clone(), justification, sweep_every };
         let service =
             portreeve_referral::Service::open(database, settings, Arc::clone(clock), Arc::clone(&ids)).await.unwrap();
         service.routes(&mut server);

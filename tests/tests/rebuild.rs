@@ -22,16 +22,29 @@ async fn rebuilding_changes_no_row(database: &Database) {
     }
     let mut organisations = client.organisations();
     let mut open = Vec::<(referral::Referral, u32)>::new();
+    let mut all = Vec::<String>::new();
+    // Some is erased as time goes by, some by request.
+    let policy = referral::SetRetentionPolicyRequest {
+        name: "agencies/bka/retentionPolicy".into(),
+        rules: vec![referral::RetentionRule {
+            field_group: referral::FieldGroup::Reasons.into(),
+            retention_class: referral::RetentionClass::SevenDays.into(),
+        }],
+        etag: String::new(),
+        request_id: sample::request_id("policy"),
+    };
+    client.acting("agencies/bka").retention().set_retention_policy(policy).await.unwrap();
     let mut at_least = Vec::new();
     for step in 0..240_i64 {
         // Two steps in a batch of time, so that some events share their day and some their instant.
         clock.set(portreeve_tests::Timestamp::from_micros(1_577_836_800_000_000 + step / 2 * 50_000_000_000));
         let id = format!("step {step}");
-        match random.random_range(0..10) {
+        match random.random_range(0..12) {
             0..=3 => {
                 let platform = random.random_range(0..3);
                 let agency = sample::AGENCIES[random.random_range(0..2)];
                 let (sent, revision) = sample::refer(&client, agency, sample::PLATFORMS[platform].0, &id).await;
+                all.push(sent.name.clone());
                 open.push((sent, 0));
                 at_least = vec![revision];
             }
@@ -65,6 +78,20 @@ async fn rebuilding_changes_no_row(database: &Database) {
                 let mut agency = client.acting(&sent.agency).referrals();
                 let reply = agency.withdraw_referral(sample::withdraw(&sent.name, &id)).await.unwrap().into_inner();
                 at_least = vec![reply.revision];
+            }
+            7 | 8 if !all.is_empty() => {
+                let name = all[random.random_range(0..all.len())].clone();
+                let groups = [referral::FieldGroup::Target, referral::FieldGroup::Reasons, referral::FieldGroup::Grade];
+                let chosen = random.random_range(1..8_u8);
+                let groups = (0..3).filter(|group| chosen & 1 << group != 0).map(|group| groups[group].into());
+                let (agency, _) = name.split_once("/referrals").unwrap();
+                let request = referral::EraseReferralRequest {
+                    name: name.clone(),
+                    field_groups: groups.collect(),
+                    reason: "No longer needed.".into(),
+                    request_id: sample::request_id(&id),
+                };
+                client.acting(agency).retention().erase_referral(request).await.unwrap();
             }
             _ if open.is_empty() => {}
             _ => {

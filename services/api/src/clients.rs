@@ -27,6 +27,7 @@ use crate::referral::v1::agreement_service_client::AgreementServiceClient;
 use crate::referral::v1::measure_service_client::MeasureServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
 use crate::referral::v1::referral_service_client::ReferralServiceClient;
+use crate::referral::v1::retention_service_client::RetentionServiceClient;
 use crate::referral::v1::review_flag_service_client::ReviewFlagServiceClient;
 use crate::referral::v1::signing_service_client::SigningServiceClient;
 use crate::reporting::v1::grant_service_client::GrantServiceClient;
@@ -165,6 +166,8 @@ pub type ReferralClient = ReferralServiceClient<Transport>;
 pub type ReviewFlagClient = ReviewFlagServiceClient<Transport>;
 /// A client of the service of signing keys.
 pub type SigningClient = SigningServiceClient<Transport>;
+/// A client of the service of retention and erasure.
+pub type RetentionClient = RetentionServiceClient<Transport>;
 /// A client of the decision service.
 pub type DecisionClient = DecisionServiceClient<Transport>;
 /// A client of the policy service.
@@ -216,6 +219,8 @@ constructors! {
     review_flag: ReviewFlagServiceClient as ReviewFlagClient;
     /// A client of the service of signing keys.
     signing: SigningServiceClient as SigningClient;
+    /// A client of the service of retention and erasure.
+    retention: RetentionServiceClient as RetentionClient;
     /// A client of the decision service.
     decision: DecisionServiceClient as DecisionClient;
     /// A client of the policy service.

@@ -84,6 +84,7 @@ const PATTERNS: &[(&str, &str)] = &[
         "a flag's name: agencies/{agency}/referrals/{uuid}/reviewFlags/{uuid}",
     ),
     ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/signingProfile$", "agencies/{agency}/signingProfile"),
+    ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/retentionPolicy$", "agencies/{agency}/retentionPolicy"),
     (
         "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/signingKeys/[a-z][a-z0-9-]{0,30}[a-z0-9]$",
         "a signing key's name: agencies/{agency}/signingKeys/{kid}",

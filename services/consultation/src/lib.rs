@@ -37,10 +37,9 @@ impl Service {
         name: &'static str,
         policy: Policy,
         clock: Arc<dyn Clock>,
-        ids: &dyn IdSource,
+        ids: Arc<dyn IdSource>,
     ) -> Result<Self> {
-        let new_log = ids.uuid(clock.now());
-        let (parts, writer_task) = store::open(database, name, clock, new_log).await?;
+        let (parts, writer_task) = store::open(database, name, clock, ids).await?;
         Ok(Self { access: Arc::new(Access::new(parts, policy)), writer_task })
     }
 

@@ -37,8 +37,12 @@ on_both_engines!(what_is_asked_is_found_and_what_is_ones_own_is_withheld, rebuil
 
 async fn open(database: &Database) -> (Service, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at("2026-01-02".parse().unwrap()));
-    let ids = CountingIds::default();
-    (Service::open(database, NAME, Policy::Optional, Arc::clone(&clock) as _, &ids).await.unwrap(), clock)
+    (
+        Service::open(database, NAME, Policy::Optional, Arc::clone(&clock) as _, Arc::new(CountingIds::default()))
+            .await
+            .unwrap(),
+        clock,
+    )
 }
 
 const READERS: [(&str, &str); 6] = [

@@ -179,6 +179,8 @@ reasons! {
     ReviewFlagNotFound = "REVIEW_FLAG_NOT_FOUND" => NotFound,
     /// Who acts must say which member of the organisation that is.
     MemberUnnamed = "MEMBER_UNNAMED" => PermissionDenied,
+    /// What can be erased of the referral lies unencrypted in the log.
+    NotSealed = "NOT_SEALED" => FailedPrecondition,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Mutex;
 
-use crate::Timestamp;
+use crate::{Error, Result, Timestamp};
 pub use uuid::Uuid;
 
 /// Where identifiers come from. Passed in, so that tests are repeatable.
 pub trait IdSource: Send + Sync + 'static {
     /// A UUIDv7 (RFC 9562) that carries the given instant, so that keys grow with time.
     fn uuid(&self, now: Timestamp) -> Uuid;
+
+    /// Bytes that nobody can guess, for a key. Fails if the system has none.
+    fn secret(&self) -> Result<[u8; 32]>;
 }
 
 /// Identifiers from the operating system's random source.
@@ -23,6 +26,13 @@ impl IdSource for RandomIds {
         tail.copy_from_slice(&random[..10]);
         v7(now, tail)
     }
+
+    fn secret(&self) -> Result<[u8; 32]> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| Error::internal(format!("the system gave no randomness: {error}")))?;
+        Ok(bytes)
+    }
 }
 
 /// Identifiers that count, for tests.
@@ -36,6 +46,12 @@ impl IdSource for CountingIds {
         let mut tail = [0; 10];
         tail[2..].copy_from_slice(&count.to_be_bytes());
         v7(now, tail)
+    }
+
+    fn secret(&self) -> Result<[u8; 32]> {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(self.uuid(Timestamp::default()).as_bytes());
+        Ok(bytes)
     }
 }
 
@@ -56,5 +72,8 @@ mod tests {
         assert!(early < late);
         let counting = CountingIds::default();
         assert!(counting.uuid(Timestamp::default()) < counting.uuid(Timestamp::default()));
+        for ids in [&RandomIds as &dyn IdSource, &counting] {
+            assert_ne!(ids.secret().unwrap(), ids.secret().unwrap());
+        }
     }
 }

@@ -50,6 +50,8 @@ pub const SIGNATURE_CHARS_MAX: usize = 1_024;
 pub const SIGNING_KEYS_MAX: usize = 64;
 /// Days for which a signing key may be valid: three years and a day.
 pub const SIGNING_KEY_DAYS_MAX: i64 = 1_096;
+/// Referrals that are looked at for erasure in one commit.
+pub const SWEEP_REFERRALS_MAX: usize = 200;
 /// Rows of a page when the caller names no size.
 pub const PAGE_ROWS_DEFAULT: usize = 50;
 /// Rows of a page at most; a larger size is taken as this one (AIP-158).

@@ -18,7 +18,7 @@ impl Location {
     /// The canonical form is the WHATWG serialisation (host in lower case and punycode, default port dropped, dot
     /// segments resolved) without fragment and without credentials, so that one place has one spelling.
     pub fn parse(raw: &str) -> Result<Self, &'static str> {
-        let read = Self::recorded(raw)?;
+        let read = Self::read(raw)?;
         // Each character of another script becomes up to twelve.
         if read.canonical.len() > limits::URL_CHARS_MAX {
             return Err(
@@ -28,8 +28,7 @@ impl Location {
         Ok(read)
     }
 
-    /// Reads an address that was taken before, when its canonical form might be longer than it may be now.
-    pub fn recorded(raw: &str) -> Result<Self, &'static str> {
+    fn read(raw: &str) -> Result<Self, &'static str> {
         if raw.chars().count() > limits::URL_CHARS_MAX {
             return Err("must have at most 2048 characters");
         }
@@ -57,6 +56,17 @@ impl Location {
         }
         url.set_fragment(None);
         Ok(Self { raw: raw.to_owned(), canonical: url.into(), host })
+    }
+
+    /// What is left of an address that was erased.
+    pub const fn erased() -> Self {
+        Self { raw: String::new(), canonical: String::new(), host: String::new() }
+    }
+
+    /// Reads an address that was taken before, when its canonical form might be longer than it may be now. An empty one was
+    /// erased since.
+    pub fn recorded(raw: &str) -> Result<Self, &'static str> {
+        if raw.is_empty() { Ok(Self::erased()) } else { Self::read(raw) }
     }
 
     /// The address as the agency gave it.

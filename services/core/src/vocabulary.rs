@@ -186,6 +186,60 @@ coded! {
 }
 
 coded! {
+    /// For how long a group of fields is kept, after MISP's retention taxonomy.
+    RetentionClass {
+        /// A day.
+        OneDay = 1,
+        /// Two days.
+        TwoDays = 2,
+        /// Seven days.
+        SevenDays = 3,
+        /// Two weeks.
+        TwoWeeks = 4,
+        /// One month, of 30 days.
+        OneMonth = 5,
+        /// Two months, of 60 days.
+        TwoMonths = 6,
+        /// Three months, of 90 days.
+        ThreeMonths = 7,
+        /// Six months, of 180 days.
+        SixMonths = 8,
+        /// A year, of 365 days.
+        OneYear = 9,
+        /// Ten years, of 3,650 days.
+        TenYears = 10,
+    }
+}
+
+impl RetentionClass {
+    /// For how many days.
+    pub const fn days(self) -> i64 {
+        match self {
+            Self::OneDay => 1,
+            Self::TwoDays => 2,
+            Self::SevenDays => 7,
+            Self::TwoWeeks => 14,
+            Self::OneMonth => 30,
+            Self::TwoMonths => 60,
+            Self::ThreeMonths => 90,
+            Self::SixMonths => 180,
+            Self::OneYear => 365,
+            Self::TenYears => 3_650,
+        }
+    }
+}
+
+coded! {
+    /// Why a group of fields was erased.
+    EraseCause {
+        /// The agency asked for it.
+        Request = 1,
+        /// Its time was over.
+        Retention = 2,
+    }
+}
+
+coded! {
     /// What becomes of shared data once its agreement has ended.
     AfterEnd {
         /// It stays readable, as it stood at the end.

@@ -63,11 +63,10 @@ impl Service {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Result<Self> {
-        let new_log = ids.uuid(clock.now());
-        let (parts, writer_task) = store::open(database, Arc::clone(&clock), new_log).await?;
+        let (parts, writer_task) = store::open(database, Arc::clone(&clock), Arc::clone(&ids)).await?;
         let policy = settings.justification;
         let access =
-            consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), ids.as_ref()).await?;
+            consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), Arc::clone(&ids)).await?;
         let (state, _) = parts.log.standing().await?;
         let rpc = Arc::new(Rpc {
             parts: parts.clone(),

@@ -70,7 +70,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
     };
     if matches!(part, Part::Suite | Part::Referral) {
         let (backdating_days_max, watch) = (config.max_backdating_days, streams.clone());
-        let settings = portreeve_referral::Settings { backdating_days_max, watch, justification };
+        let settings = portreeve_referral::Settings { backdating_days_max, watch, justification, ..Default::default() };
         let service = portreeve_referral::Service::open(&database, settings, Arc::clone(&clock), Arc::clone(&ids))
             .await
             .map_err(|error| SuiteError::Data("referral", error))?;

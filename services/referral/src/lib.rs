@@ -1,15 +1,18 @@
 //! The referral service: organisations, and what agencies refer to platforms.
 
 pub mod domain;
+pub mod retention;
 pub mod rpc;
 pub mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portreeve_api::referral::v1::agreement_service_server::AgreementServiceServer;
 use portreeve_api::referral::v1::measure_service_server::MeasureServiceServer;
 use portreeve_api::referral::v1::organisation_service_server::OrganisationServiceServer;
 use portreeve_api::referral::v1::referral_service_server::ReferralServiceServer;
+use portreeve_api::referral::v1::retention_service_server::RetentionServiceServer;
 use portreeve_api::referral::v1::review_flag_service_server::ReviewFlagServiceServer;
 use portreeve_api::referral::v1::signing_service_server::SigningServiceServer;
 use portreeve_consultation as consultation;
@@ -18,6 +21,7 @@ use portreeve_core::{Clock, IdSource, Result, limits};
 use portreeve_runtime::watch;
 use portreeve_storage::{Database, EventLog, Parts, Writer};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use domain::Ledger;
 use rpc::Rpc;
@@ -32,11 +36,18 @@ pub struct Settings {
     pub watch: watch::Settings,
     /// Whether callers must say why they read.
     pub justification: Policy,
+    /// How often what is past its time is erased.
+    pub sweep_every: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { backdating_days_max: 30, watch: watch::Settings::default(), justification: Policy::default() }
+        Self {
+            backdating_days_max: 30,
+            watch: watch::Settings::default(),
+            justification: Policy::default(),
+            sweep_every: Duration::from_mins(1),
+        }
     }
 }
 
@@ -46,6 +57,7 @@ pub struct Service {
     rpc: Arc<Rpc>,
     access: consultation::Service,
     writer_task: JoinHandle<()>,
+    sweeping: CancellationToken,
 }
 
 impl Service {
@@ -56,13 +68,15 @@ impl Service {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Result<Self> {
-        let new_log = ids.uuid(clock.now());
-        let (parts, writer_task) = store::open(database, Arc::clone(&clock), new_log).await?;
+        let (parts, writer_task) = store::open(database, Arc::clone(&clock), Arc::clone(&ids)).await?;
         let policy = settings.justification;
         let access =
-            consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), ids.as_ref()).await?;
+            consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), Arc::clone(&ids)).await?;
+        let sweeping = CancellationToken::new();
+        let every = settings.sweep_every;
+        tokio::spawn(retention::run(parts.clone(), Arc::clone(&clock), every, sweeping.clone()));
         let rpc = Arc::new(Rpc { parts: parts.clone(), access: Arc::clone(access.access()), settings, clock, ids });
-        Ok(Self { parts, rpc, access, writer_task })
+        Ok(Self { parts, rpc, access, writer_task, sweeping })
     }
 
     /// Adds the service's servers to one that is being built.
@@ -73,6 +87,7 @@ impl Service {
         server.add(self.agreements());
         server.add(self.measures());
         server.add(self.review_flags());
+        server.add(self.retention());
     }
 
     /// The server of `ReferralService`.
@@ -99,6 +114,13 @@ impl Service {
     /// The server of `AgreementService`.
     pub fn agreements(&self) -> AgreementServiceServer<Rpc> {
         AgreementServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `RetentionService`.
+    pub fn retention(&self) -> RetentionServiceServer<Rpc> {
+        RetentionServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }
@@ -139,6 +161,7 @@ impl Service {
 
     /// Takes no more writes, and returns when all that had queued is committed and answered.
     pub async fn stop(self) {
+        self.sweeping.cancel();
         self.parts.writer.stop();
         if self.writer_task.await.is_err() {
             tracing::error!("the referral writer ended abnormally");

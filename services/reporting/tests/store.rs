@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portreeve_core::id::{CountingIds, IdSource as _};
+use portreeve_core::id::RandomIds;
 use portreeve_core::time::ManualClock;
 use portreeve_core::{Date, Principal, Reason, Timestamp, Uuid};
 use portreeve_reporting::domain::step::Place;
@@ -32,8 +32,7 @@ fn principal(name: &str) -> Principal {
 impl Store {
     async fn open(database: &Database) -> Self {
         let clock = Arc::new(ManualClock::at("2026-01-02".parse().unwrap()));
-        let new_log = CountingIds::default().uuid(Timestamp::default());
-        Self { opened: store::open(database, clock, new_log).await.unwrap() }
+        Self { opened: store::open(database, clock, Arc::new(RandomIds)).await.unwrap() }
     }
 
     async fn follow(&self, after: i64, steps: &[Step]) -> portreeve_core::Result<usize> {

@@ -100,6 +100,10 @@ const TABLE: &[(&str, &[Permitted])] = &[
         ],
     ),
     (
+        "portreeve.referral.v1.RetentionService",
+        &[("GetRetentionPolicy", EVERYBODY), ("SetRetentionPolicy", APPROVER), ("EraseReferral", APPROVER)],
+    ),
+    (
         "portreeve.decision.v1.DecisionService",
         &[
             ("ListCases", EVERYBODY),
@@ -157,6 +161,8 @@ pub const PUBLIC_READS: &[&str] = &[
     "portreeve.referral.v1.AgreementService/GetAgreement",
     "portreeve.referral.v1.AgreementService/ListAgreements",
     "portreeve.referral.v1.SigningService/GetSigningProfile",
+    // For how long an agency keeps its referrals tells of no person.
+    "portreeve.referral.v1.RetentionService/GetRetentionPolicy",
     "portreeve.decision.v1.PolicyService/GetClause",
     "portreeve.decision.v1.PolicyService/ListClauses",
     "portreeve.decision.v1.PolicyService/ListClauseVersions",
@@ -208,10 +214,12 @@ mod tests {
                 "AnswerReviewFlag",
                 "AppealMeasure",
                 "CreateAgreement",
+                "EraseReferral",
                 "ExtendAgreement",
                 "GiveNotice",
                 "ResumeAgreement",
                 "RevokeSigningKey",
+                "SetRetentionPolicy",
                 "SetSigningPolicy",
                 "SuspendAgreement",
             ],

@@ -7,6 +7,8 @@ use portreeve_core::token::{Epoch, Revision};
 use portreeve_core::{Recorded, Result, Timestamp};
 use tokio::sync::watch;
 
+use crate::Personal;
+
 /// An event as it lies in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
@@ -20,7 +22,7 @@ pub struct StoredEvent {
     pub platform: String,
     /// Who made it happen.
     pub actor: String,
-    /// The event as the public contract writes it.
+    /// The event as the public contract writes it; sealed as it lies in the log, or opened.
     pub body: Bytes,
 }
 
@@ -48,8 +50,10 @@ pub struct Encoded {
     pub agency: String,
     /// The platform whose event it is; empty where it is nobody's.
     pub platform: String,
-    /// The event as the public contract writes it.
+    /// The event as the public contract writes it, without what is personal.
     pub body: Vec<u8>,
+    /// What of it is about a person.
+    pub personal: Option<Personal>,
 }
 
 /// How a service's events are written into the log and read back.
@@ -100,7 +104,7 @@ pub trait EventLog: Send + Sync + 'static {
     /// The log's name: the service's.
     fn name(&self) -> &'static str;
 
-    /// Up to `limit` events after a position. Below the compaction floor too: whether a reader may begin there is the
+    /// Up to `limit` events after a position, opened. Below the compaction floor too: whether a reader may begin there is the
     /// stream's question.
     async fn page(&self, after: i64, limit: usize) -> Result<LogPage>;
 

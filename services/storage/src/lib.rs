@@ -8,6 +8,7 @@
 
 pub mod database;
 pub mod event;
+pub mod seal;
 pub mod writer;
 
 #[path = "engine/postgres.rs"]
@@ -20,6 +21,7 @@ pub mod conformance;
 
 pub use database::{Database, Parts};
 pub use event::{Codec, Encoded, EventLog, LogPage, LogState, LoggedEvent, StoredEvent};
+pub use seal::Personal;
 pub use writer::{Envelope, Guard, Outcome, Writer};
 
 use std::time::Duration;

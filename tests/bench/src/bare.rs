@@ -13,10 +13,10 @@ use libsqlite3_sys as c;
 
 /// The tables that an import fills, with the order in which their rows arrived.
 pub(crate) const TABLES: [(&str, &str); 4] =
-    [("target", "first_seq"), ("referral", "seq"), ("event", "seq"), ("request_log", "first_seq")];
+    [("referral", "seq"), ("event", "seq"), ("seal_key", "subject"), ("request_log", "first_seq")];
 /// As the suite's own writing connection has them.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
-     PRAGMA cache_size = -40960; PRAGMA wal_autocheckpoint = 64000; PRAGMA journal_size_limit = 268435456";
+     PRAGMA cache_size = -40960; PRAGMA wal_autocheckpoint = 64000; PRAGMA journal_size_limit = 268435456; PRAGMA secure_delete = ON";
 
 /// What an import left: the tables' definitions and their rows.
 pub(crate) struct Image {

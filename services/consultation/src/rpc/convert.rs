@@ -22,6 +22,7 @@ impl Codec<Entry> for Log {
             agency: of(OrganisationKind::Agency),
             platform: of(OrganisationKind::Platform),
             body: write_entry(event).encode_to_vec(),
+            personal: None,
         }
     }
 

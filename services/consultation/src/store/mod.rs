@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portreeve_core::id::Uuid;
-use portreeve_core::token::Epoch;
-use portreeve_core::{Clock, Recorded, Result};
+use portreeve_core::{Clock, IdSource, Recorded, Result};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
@@ -34,18 +32,20 @@ pub trait Reads: Send + Sync + 'static {
 pub type Opened = (Parts<Ledger, dyn Reads>, JoinHandle<()>);
 
 /// Opens the store of an access log by its name.
-pub async fn open(database: &Database, name: &'static str, clock: Arc<dyn Clock>, new_log: Uuid) -> Result<Opened> {
-    let mut epoch = Epoch::default();
-    // The random end of the identifier; its beginning is the time.
-    epoch.copy_from_slice(&new_log.as_bytes()[8..]);
+pub async fn open(
+    database: &Database,
+    name: &'static str,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+) -> Result<Opened> {
     match database {
         Database::Sqlite { folder } => {
             let engine = portreeve_storage::sqlite::open(folder, name).await?;
-            sqlite::sql::open(engine, name, clock, epoch).await
+            sqlite::sql::open(engine, name, clock, ids).await
         }
         Database::Postgres { url } => {
             let engine = portreeve_storage::postgres::open(url, name).await?;
-            postgres::sql::open(engine, name, clock, epoch).await
+            postgres::sql::open(engine, name, clock, ids).await
         }
     }
 }

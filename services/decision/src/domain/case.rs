@@ -3,7 +3,7 @@
 use portreeve_core::Timestamp;
 use portreeve_core::access::Marks;
 use portreeve_core::name::{CaseName, ReferralName};
-use portreeve_core::vocabulary::Tlp;
+use portreeve_core::vocabulary::{FieldGroup, Tlp};
 
 use super::Decision;
 
@@ -110,6 +110,19 @@ pub struct Withdrawal {
     pub reason: String,
 }
 
+/// That a group of the referral's fields was erased, as the referral log said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// Which group.
+    pub group: FieldGroup,
+    /// When the referral service recorded it.
+    pub at: Timestamp,
+    /// Why, by its number in the contract.
+    pub cause: i32,
+    /// What the agency said of it.
+    pub reason: String,
+}
+
 /// How far the platform has come with a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -137,6 +150,8 @@ pub struct Case {
     pub progress: Progress,
     /// Set once the agency has withdrawn the referral. What the platform had done until then stays.
     pub withdrawal: Option<Withdrawal>,
+    /// What of it was erased, as the referral log told it, in the order of the groups.
+    pub erasures: Vec<Erasure>,
 }
 
 impl Case {
@@ -170,7 +185,39 @@ impl Case {
             }
         };
         let withdrawal = self.withdrawal.clone().filter(|gone| gone.recorded_at < moment);
-        Self { referred: self.referred.clone(), progress, withdrawal }
+        Self { referred: self.referred.clone(), progress, withdrawal, erasures: self.erasures.clone() }
+    }
+
+    /// Whether the group was erased.
+    pub fn is_erased(&self, group: FieldGroup) -> bool {
+        self.erasures.iter().any(|erasure| erasure.group == group)
+    }
+
+    /// The case without some groups of fields.
+    #[must_use]
+    pub fn without(&self, erasures: &[Erasure]) -> Self {
+        let mut left = self.clone();
+        for erasure in erasures {
+            match erasure.group {
+                FieldGroup::Target => {
+                    let kind = left.referred.target.kind;
+                    left.referred.target = Target { kind, ..Target::default() };
+                    left.referred.signature = None;
+                }
+                FieldGroup::Reasons => {
+                    left.referred.statement_of_reasons.clear();
+                    left.withdrawal.iter_mut().for_each(|withdrawal| withdrawal.reason.clear());
+                    if let Progress::Decided { latest, .. } = &mut left.progress {
+                        latest.content.explanation.clear();
+                    }
+                }
+                // What a case knows of them is whether there are conditions, which still counts.
+                FieldGroup::Grade | FieldGroup::LegalBasis | FieldGroup::Decision | FieldGroup::Figures => {}
+            }
+        }
+        left.erasures.extend_from_slice(erasures);
+        left.erasures.sort_by_key(|erasure| erasure.group);
+        left
     }
 
     /// The case's name.

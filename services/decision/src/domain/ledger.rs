@@ -6,13 +6,13 @@ use std::sync::Arc;
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName};
-use portreeve_core::vocabulary::Disposition;
+use portreeve_core::vocabulary::{Disposition, FieldGroup};
 use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, Violations, limits};
 
 use super::policy::in_force;
 use super::{
-    Case, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Kind, Later, Outcome, Progress,
-    Receipt, Referred, Status, Withdrawal,
+    Case, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Erasure, Kind, Later, Outcome,
+    Progress, Receipt, Referred, Status, Withdrawal,
 };
 
 /// What a step does to a case.
@@ -47,6 +47,8 @@ pub struct Told {
     pub referred: Referred,
     /// Its withdrawal, if it was withdrawn.
     pub withdrawal: Option<Withdrawal>,
+    /// What of it was erased.
+    pub erasures: Vec<Erasure>,
 }
 
 /// What is to be done.
@@ -117,6 +119,8 @@ pub enum Event {
     CaseDecided(CaseChanged),
     /// The agency took the referral back.
     CaseWithdrawn(CaseChanged),
+    /// Groups of the referral's fields were erased.
+    CaseErased(CaseChanged),
     /// A platform added a clause.
     ClauseCreated(Clause),
     /// A platform added a version of a clause.
@@ -132,7 +136,8 @@ impl Event {
             Self::CaseOpened(changed)
             | Self::CaseAcknowledged(changed)
             | Self::CaseDecided(changed)
-            | Self::CaseWithdrawn(changed) => Some(changed),
+            | Self::CaseWithdrawn(changed)
+            | Self::CaseErased(changed) => Some(changed),
             Self::ClauseCreated(_) | Self::ClauseVersionAdded(_) | Self::AgreementLearnt(_) => None,
         }
     }
@@ -184,6 +189,8 @@ pub struct Changes {
     pub opened: HashSet<Uuid>,
     /// Cases that were there before the batch and have changed.
     pub updated: HashSet<Uuid>,
+    /// Cases of which something was erased.
+    pub erased: HashSet<Uuid>,
     /// New decisions, in the order of the log: the position, and the case of which it was then the latest decision.
     pub decided: Vec<(i64, Arc<Case>)>,
     /// Clauses that are new or have changed.
@@ -244,6 +251,9 @@ impl portreeve_core::Ledger for Ledger {
                 state.changes.agreements.insert(agreement.name, position);
                 state.agreements.insert(agreement.name, ((**agreement).clone(), first));
             }
+            Event::CaseErased(changed) => {
+                state.changes.erased.insert(changed.case.referred.name.id);
+            }
             Event::CaseOpened(_) | Event::CaseAcknowledged(_) | Event::CaseDecided(_) | Event::CaseWithdrawn(_) => {}
         }
     }
@@ -275,16 +285,21 @@ impl State {
         self.agreements.get(&told.name).is_none_or(|(known, _)| known.updated < told.updated)
     }
 
-    /// Opens the cases that are new and withdraws those whose referral was. Told twice, it is done once.
+    /// Opens the cases that are new, withdraws those whose referral was, and erases what of it was. Told twice, it is done
+    /// once.
     fn follow(&self, told: &[Told]) -> Vec<Event> {
         let mut events = Vec::new();
         let mut fresh = HashMap::<Uuid, Arc<Case>>::new();
         for told in told {
             let id = told.referred.name.id;
             let known = fresh.get(&id).or_else(|| self.cases.get(&id).map(|record| &record.case)).cloned();
-            let case = known.unwrap_or_else(|| {
-                let case =
-                    Arc::new(Case { referred: told.referred.clone(), progress: Progress::Submitted, withdrawal: None });
+            let mut case = known.unwrap_or_else(|| {
+                let case = Arc::new(Case {
+                    referred: told.referred.clone(),
+                    progress: Progress::Submitted,
+                    withdrawal: None,
+                    erasures: Vec::new(),
+                });
                 events.push(Event::CaseOpened(CaseChanged {
                     occurred_at: told.referred.occurred_at,
                     referral_position: told.position,
@@ -300,6 +315,14 @@ impl State {
             {
                 let after = Arc::new(Case { withdrawal: Some(withdrawal.clone()), ..(*case).clone() });
                 events.push(Event::CaseWithdrawn(changed(&case, &after, withdrawal.occurred_at, told.position)));
+                fresh.insert(id, Arc::clone(&after));
+                case = after;
+            }
+            let erased = told.erasures.iter().filter(|erasure| !case.is_erased(erasure.group)).cloned();
+            let erased = erased.collect::<Vec<_>>();
+            if let Some(at) = erased.iter().map(|erasure| erasure.at).max() {
+                let after = Arc::new(case.without(&erased));
+                events.push(Event::CaseErased(changed(&case, &after, at, told.position)));
                 fresh.insert(id, after);
             }
         }
@@ -331,6 +354,12 @@ impl State {
     ) -> Result<Vec<Event>> {
         let case = self.case(name)?;
         let latest = case.decision();
+        // Reasons that were erased do not come back with a decision.
+        let mut draft = std::borrow::Cow::Borrowed(draft);
+        if case.is_erased(FieldGroup::Reasons) {
+            draft.to_mut().content.explanation.clear();
+        }
+        let draft = draft.as_ref();
         if latest.is_some_and(|latest| draft.repeats(latest)) {
             return Ok(Vec::new());
         }

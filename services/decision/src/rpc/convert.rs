@@ -15,15 +15,15 @@ use portreeve_core::vocabulary::{Disposition, FieldGroup, Tlp};
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
 use portreeve_runtime::agreements::{read_agreement, write_agreement};
 use portreeve_runtime::wire::{optional_time, read_time, told_time, write_time};
-use portreeve_storage::{Codec, Encoded, StoredEvent};
+use portreeve_storage::{Codec, Encoded, Personal, StoredEvent};
 use prost::Message;
 use prost_types::Timestamp as WireTime;
 use wire::case_change::Change;
 
 use crate::domain::{
     Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
-    Decision, DecisionDraft, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred, Signature,
-    Source, Status, Target, Told, Withdrawal,
+    Decision, DecisionDraft, Erasure, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred,
+    Signature, Source, Status, Target, Told, Withdrawal,
 };
 use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE, Shown};
 
@@ -209,6 +209,7 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         disposition: case.disposition().code(),
         revision,
         first_decided_at: case.first_decided_at().map(write_time),
+        erasures: write_erasures(&case.erasures),
         signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
             jws: signature.jws.clone(),
             occurred_at: signature.occurred_at.map(write_time),
@@ -223,6 +224,83 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
             ..referral::Handling::default()
         }),
     }
+}
+
+/// Erasures as the database keeps them: as the contract writes them.
+pub fn encode_erasures(erasures: &[Erasure]) -> Vec<u8> {
+    wire::Case { erasures: write_erasures(erasures), ..wire::Case::default() }.encode_to_vec()
+}
+
+/// The erasures behind what a database keeps; `None` for what this release did not write.
+pub fn decode_erasures(bytes: &[u8]) -> Option<Vec<Erasure>> {
+    read_erasures(&wire::Case::decode(bytes).ok()?.erasures)
+}
+
+fn write_erasures(erasures: &[Erasure]) -> Vec<referral::Erasure> {
+    let write = |erasure: &Erasure| referral::Erasure {
+        field_group: erasure.group.code(),
+        erased_at: Some(write_time(erasure.at)),
+        cause: erasure.cause,
+        reason: erasure.reason.clone(),
+    };
+    erasures.iter().map(write).collect()
+}
+
+fn read_erasures(erasures: &[referral::Erasure]) -> Option<Vec<Erasure>> {
+    let read = |erasure: &referral::Erasure| {
+        Some(Erasure {
+            group: FieldGroup::from_code(erasure.field_group)?,
+            at: time(erasure.erased_at.as_ref())?,
+            cause: erasure.cause,
+            reason: erasure.reason.clone(),
+        })
+    };
+    erasures.iter().map(read).collect()
+}
+
+/// Takes what can be erased out of a case: each group in a case of its own, which holds nothing else.
+fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
+    let target = case.target.as_mut().map(|target| referral::Target {
+        kind: 0,
+        url: std::mem::take(&mut target.url),
+        native_id: std::mem::take(&mut target.native_id),
+        canonical_url: std::mem::take(&mut target.canonical_url),
+    });
+    let decision = case.latest_decision.as_mut().map(|decision| wire::Decision {
+        explanation: std::mem::take(&mut decision.explanation),
+        ..wire::Decision::default()
+    });
+    let reasons = wire::Case {
+        statement_of_reasons: std::mem::take(&mut case.statement_of_reasons),
+        withdrawal_reason: std::mem::take(&mut case.withdrawal_reason),
+        latest_decision: decision,
+        ..wire::Case::default()
+    };
+    vec![
+        (FieldGroup::Target, wire::Case { target, signature: case.signature.take(), ..wire::Case::default() }),
+        (FieldGroup::Reasons, reasons),
+    ]
+}
+
+/// What can be erased of a change of a case, taken out of it.
+fn seal(message: &mut wire::CaseChange, changed: &CaseChanged, begins: bool) -> Option<Personal> {
+    let change = message.change.as_mut()?;
+    let again: fn(wire::Case) -> Change = match change {
+        Change::Opened(_) => Change::Opened,
+        Change::Acknowledged(_) => Change::Acknowledged,
+        Change::Decided(_) => Change::Decided,
+        Change::Withdrawn(_) => Change::Withdrawn,
+        Change::Erased(_) => Change::Erased,
+        _ => return None,
+    };
+    let half = |part| wire::CaseChange { change: Some(again(part)), ..wire::CaseChange::default() };
+    let parts = take_personal(case_in(change)?).into_iter().map(|(group, part)| (group, half(part).encode_to_vec()));
+    Some(Personal {
+        subject: changed.case.referred.name.id,
+        begins,
+        parts: parts.collect(),
+        erases: changed.case.erasures.iter().map(|erasure| erasure.group).collect(),
+    })
 }
 
 /// Takes out of a case what its reader does not see.
@@ -303,6 +381,7 @@ fn read_case(message: &wire::Case) -> Option<Case> {
         },
         progress,
         withdrawal,
+        erasures: read_erasures(&message.erasures)?,
     })
 }
 
@@ -327,9 +406,12 @@ fn read_legal_basis(basis: &referral::LegalBasis) -> LegalBasis {
 pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
     use referral::referral_change::Change;
     let message = match &change.change {
-        Some(Change::Created(message) | Change::Withdrawn(message) | Change::Snapshot(message)) => message,
         Some(
-            Change::OrganisationCreated(_)
+            Change::Created(message) | Change::Withdrawn(message) | Change::Erased(message) | Change::Snapshot(message),
+        ) => message,
+        Some(
+            Change::RetentionPolicyChanged(_)
+            | Change::OrganisationCreated(_)
             | Change::OrganisationUpdated(_)
             | Change::OrganisationSnapshot(_)
             | Change::SigningProfileChanged(_)
@@ -374,6 +456,7 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
                 conditional,
             },
             withdrawal,
+            erasures: read_erasures(&message.erasures)?,
         })
     };
     read()
@@ -508,7 +591,8 @@ impl Codec<Event> for Log {
             Event::CaseOpened(changed)
             | Event::CaseAcknowledged(changed)
             | Event::CaseDecided(changed)
-            | Event::CaseWithdrawn(changed) => {
+            | Event::CaseWithdrawn(changed)
+            | Event::CaseErased(changed) => {
                 (changed.case.referred.name.agency.clone(), changed.case.referred.platform.clone())
             }
             // The catalogue is no agency's; that is how streams know it.
@@ -517,7 +601,10 @@ impl Codec<Event> for Log {
             // Under the proposer's name, so that it is nobody's but the parties'.
             Event::AgreementLearnt(agreement) => (agreement.proposer().to_owned(), String::new()),
         };
-        Encoded { agency, platform, body: write_event(event).encode_to_vec() }
+        let mut message = write_event(event);
+        let begins = matches!(event, Event::CaseOpened(_));
+        let personal = event.case_changed().and_then(|changed| seal(&mut message, changed, begins));
+        Encoded { agency, platform, body: message.encode_to_vec(), personal }
     }
 
     fn decode(body: &[u8]) -> Result<Event> {
@@ -546,6 +633,7 @@ fn write_event(event: &Event) -> wire::CaseChange {
         Event::CaseAcknowledged(changed) => case(changed, Change::Acknowledged),
         Event::CaseDecided(changed) => case(changed, Change::Decided),
         Event::CaseWithdrawn(changed) => case(changed, Change::Withdrawn),
+        Event::CaseErased(changed) => case(changed, Change::Erased),
         Event::ClauseCreated(clause) => catalogue(clause.created_at, Change::ClauseCreated(write_clause(clause))),
         Event::ClauseVersionAdded(version) => {
             catalogue(version.recorded_at, Change::ClauseVersionAdded(write_clause_version(version)))
@@ -588,6 +676,7 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
         Change::Acknowledged(message) => case(message).map(Event::CaseAcknowledged),
         Change::Decided(message) => case(message).map(Event::CaseDecided),
         Change::Withdrawn(message) => case(message).map(Event::CaseWithdrawn),
+        Change::Erased(message) => case(message).map(Event::CaseErased),
         Change::ClauseCreated(message) => read_clause(message).map(Event::ClauseCreated),
         Change::ClauseVersionAdded(message) => read_clause_version(message).map(Event::ClauseVersionAdded),
         Change::AgreementLearnt(message) => read_agreement(message).map(|of| Event::AgreementLearnt(Box::new(of))),
@@ -606,6 +695,7 @@ pub fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
         | Change::Acknowledged(case)
         | Change::Decided(case)
         | Change::Withdrawn(case)
+        | Change::Erased(case)
         | Change::Snapshot(case) => Some(case),
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
     }
@@ -618,7 +708,7 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
     let (actor, member) = stored.actor.split_once(':').unwrap_or((&stored.actor, ""));
     // What the referral log told is the agency's doing, not that of the service which read it.
     message.actor = match &message.change {
-        Some(Change::Opened(case) | Change::Withdrawn(case)) => case.agency.clone(),
+        Some(Change::Opened(case) | Change::Withdrawn(case) | Change::Erased(case)) => case.agency.clone(),
         _ => actor.to_owned(),
     };
     // Who in an organisation did it is that organisation's own business.
@@ -637,9 +727,13 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
 /// The case in a change as the domain knows it, for filtering.
 pub fn changed_case(message: &wire::CaseChange) -> Result<Option<Case>> {
     match &message.change {
-        Some(Change::Opened(case) | Change::Acknowledged(case) | Change::Decided(case) | Change::Withdrawn(case)) => {
-            read_case(case).map(Some).ok_or_else(unreadable)
-        }
+        Some(
+            Change::Opened(case)
+            | Change::Acknowledged(case)
+            | Change::Decided(case)
+            | Change::Withdrawn(case)
+            | Change::Erased(case),
+        ) => read_case(case).map(Some).ok_or_else(unreadable),
         _ => Ok(None),
     }
 }
@@ -741,7 +835,10 @@ mod tests {
             let encoded = Log::encode(&recorded.event);
             assert_eq!(encoded.platform, "hb");
             assert_eq!(encoded.agency.is_empty(), recorded.event.case_changed().is_none());
-            assert_eq!(Log::decode(&encoded.body).unwrap(), recorded.event);
+            // What was taken out for sealing comes behind it when it is opened.
+            let personal = encoded.personal.unwrap_or_default();
+            let parts = personal.parts.into_iter().map(|(_, part)| part).collect::<Vec<_>>().concat();
+            assert_eq!(Log::decode(&[encoded.body, parts].concat()).unwrap(), recorded.event);
         }
         assert!(Log::decode(b"").is_err());
         assert!(Log::decode(&[0xff]).is_err());

@@ -256,8 +256,11 @@ impl Rpc {
         let stretch = Stretch { after: 0, limit: usize::MAX, unchanged_since: Some(outcome.position) };
         let own = Reader::own(caller.clone());
         let versions = self.parts.reads.decisions(&own, &filter, stretch).await?;
-        let repeated =
-            versions.into_iter().rev().map(|record| record.decision).find(|decision| draft.repeats(decision));
+        // What was explained may have been erased since.
+        let mut unexplained = draft.clone();
+        unexplained.content.explanation.clear();
+        let latest = |said: &DecisionDraft| versions.iter().rev().find(|record| said.repeats(&record.decision));
+        let repeated = latest(draft).or_else(|| latest(&unexplained)).map(|record| record.decision.clone());
         repeated.ok_or_else(|| Error::internal("a decision that was repeated is missing"))
     }
 

@@ -26,6 +26,7 @@ pub(super) fn agency_of_case(change: &wire::CaseChange) -> Option<&str> {
         | Change::Acknowledged(case)
         | Change::Decided(case)
         | Change::Withdrawn(case)
+        | Change::Erased(case)
         | Change::Snapshot(case) => Some(case.agency.as_str()),
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
     }

@@ -8,8 +8,7 @@ use portreeve_core::agreement::Agreement;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName, ReferralName};
 use portreeve_core::principal::Scope;
-use portreeve_core::token::Epoch;
-use portreeve_core::{Clock, Principal, Result, Timestamp};
+use portreeve_core::{Clock, IdSource, Principal, Result, Timestamp};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
@@ -221,18 +220,15 @@ pub fn may_read(caller: &Principal, platform: Option<&str>) -> Result<()> {
 pub type Opened = (Parts<Ledger, dyn Reads>, JoinHandle<()>);
 
 /// Opens the store.
-pub async fn open(database: &Database, clock: Arc<dyn Clock>, new_log: Uuid) -> Result<Opened> {
-    let mut epoch = Epoch::default();
-    // The random end of the identifier; its beginning is the time.
-    epoch.copy_from_slice(&new_log.as_bytes()[8..]);
+pub async fn open(database: &Database, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Result<Opened> {
     match database {
         Database::Sqlite { folder } => {
             let engine = portreeve_storage::sqlite::open(folder, SERVICE).await?;
-            sqlite::sql::open(engine, clock, epoch).await
+            sqlite::sql::open(engine, clock, ids).await
         }
         Database::Postgres { url } => {
             let engine = portreeve_storage::postgres::open(url, SERVICE).await?;
-            postgres::sql::open(engine, clock, epoch).await
+            postgres::sql::open(engine, clock, ids).await
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::domain::{
     Case, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision, Flat, Kind,
     LegalBasis, Progress, Receipt, Referred, Signature, Source, Target, Withdrawal,
 };
+use crate::rpc::convert::decode_erasures;
 
 /// The select of whole cases, up to its condition.
 macro_rules! case_columns {
@@ -19,7 +20,7 @@ macro_rules! case_columns {
              c.canonical_url, c.native_id, c.nature, c.ground, c.legal_code, c.legal_statute, c.legal_section, c.statement, \
              c.statement_language, c.content_language, c.submitted_us, c.submitted_recorded_us, c.acknowledged_us, \
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
-             c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional \
+             c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional, c.erasures \
              FROM cases c WHERE ",
             $condition
         )
@@ -115,6 +116,7 @@ pub(crate) struct CaseRow {
     signed_occurred_us: Option<i64>,
     tlp: i64,
     conditional: i64,
+    erasures: Vec<u8>,
 }
 
 impl CaseRow {
@@ -176,6 +178,7 @@ impl CaseRow {
             },
             progress,
             withdrawal,
+            erasures: decode_erasures(&self.erasures)?,
         })
     }
 }

@@ -63,6 +63,7 @@ fn kind(change: &wire::CaseChange) -> &'static str {
         Change::Decided(_) => "decided",
         Change::Withdrawn(_) => "withdrawn",
         Change::Snapshot(_) => "snapshot",
+        Change::Erased(_) => "erased",
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => "catalogue",
     }
 }

@@ -172,6 +172,7 @@ pub(crate) fn referred(number: u128, position: i64) -> Told {
             conditional: false,
         },
         withdrawal: None,
+        erasures: Vec::new(),
     }
 }
 

@@ -314,6 +314,8 @@ impl Session {
         flags: review_flag(referral) -> ReviewFlagClient,
         /// The signing keys of agencies.
         signing: signing(referral) -> SigningClient,
+        /// For how long referrals are kept.
+        retention: retention(referral) -> RetentionClient,
         /// The organisations.
         organisations: organisation(referral) -> OrganisationClient,
         /// The decision service.

@@ -210,6 +210,7 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::GrantLapsed => "wait for the grant's begin, or ask the oversight body for a new one",
         R::GrantExceeded => "ask for what the grant covers; `portreeve grant show` says what that is",
         R::QueryBudgetSpent => "ask the oversight body for a new grant",
+        R::NotSealed => "ask the server's operator: it was recorded before what can be erased was encrypted",
         R::Internal => "report it with the time of the call",
         R::Unspecified => match code {
             Code::InvalidArgument | Code::OutOfRange => "correct the request",

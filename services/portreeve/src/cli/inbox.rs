@@ -129,6 +129,7 @@ impl Inbox {
                     Some(case_change::Change::Acknowledged(case)) => ("acknowledged", case),
                     Some(case_change::Change::Decided(case)) => ("decided", case),
                     Some(case_change::Change::Withdrawn(case)) => ("withdrawn", case),
+                    Some(case_change::Change::Erased(case)) => ("erased", case),
                     _ => continue,
                 };
                 if !self.status.is_empty() && !self.status.contains(&case.status()) {

@@ -27,6 +27,7 @@ mod organisation;
 mod pki;
 mod refer;
 pub(crate) mod report;
+mod retention;
 mod serve;
 mod sheet;
 mod sign;
@@ -75,6 +76,7 @@ enum Command {
     Grant(grant::Grant),
     Measure(Box<measure::Measure>),
     Flag(flag::Flag),
+    Retention(retention::Retention),
     Health(health::Health),
     Pki(pki::Pki),
     Rebuild(upkeep::Rebuild),
@@ -123,6 +125,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Grant(command) => command.run().await?,
         Command::Measure(command) => command.run().await?,
         Command::Flag(command) => command.run().await?,
+        Command::Retention(command) => command.run().await?,
         Command::Health(command) => command.run().await?,
         Command::Pki(command) => command.run()?,
         Command::Rebuild(command) => command.run().await?,

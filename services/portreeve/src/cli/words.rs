@@ -7,8 +7,8 @@ use portreeve_api::decision::v1::{
     AccessObstacle, CaseStatus, CauseKind, DecisionKind, DecisionSource, GoneBy, Outcome, ProtectedContext, Restriction,
 };
 use portreeve_api::referral::v1::{
-    MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent, OrganisationKind, ReferralState,
-    ReviewFlagState, ReviewOutcome,
+    FieldGroup, MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent, OrganisationKind,
+    ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
 };
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
 use portreeve_core::time::Timestamp;
@@ -82,6 +82,7 @@ words! {
     Figure = "FIGURE_",
     GoneBy = "GONE_BY_",
     GrantState = "GRANT_STATE_",
+    FieldGroup = "FIELD_GROUP_",
     Ground = "GROUND_",
     MeasureAppealOutcome = "MEASURE_APPEAL_OUTCOME_",
     MeasureKind = "MEASURE_KIND_",
@@ -96,6 +97,7 @@ words! {
     Restriction = "RESTRICTION_",
     ReviewFlagState = "REVIEW_FLAG_STATE_",
     ReviewOutcome = "REVIEW_OUTCOME_",
+    RetentionClass = "RETENTION_CLASS_",
     TargetKind = "TARGET_KIND_",
 }
 

@@ -7,12 +7,14 @@ use portreeve_core::agreement::{Agreement, AgreementName, Terms};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
 use portreeve_core::signature::{PublicKey, Revocation};
+use portreeve_core::vocabulary::{EraseCause, FieldGroup, RetentionClass};
 use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, limits};
 
 use super::agreement::{self, Act};
 use super::measure::{self, Measure, NewMeasure, Reach, no_measure};
 use super::organisation::Organisation;
-use super::referral::{NewReferral, Referral, Standing, target_key};
+use super::referral::{NewReferral, Referral, Standing};
+use super::retention::{RetentionPolicy, Rule};
 use super::review_flag::{Answer, ReviewFlag};
 use super::signing::SigningProfile;
 
@@ -105,6 +107,31 @@ pub enum Command {
         /// The version that the caller knew, if it cares.
         etag: Option<i64>,
     },
+    /// Set for how long an agency's referrals are kept.
+    SetRetention {
+        /// The agency.
+        agency: String,
+        /// For how long each group is kept; a group that is not named is kept until it is erased by request.
+        classes: BTreeMap<FieldGroup, RetentionClass>,
+        /// The version that the caller knew, if it cares.
+        etag: Option<i64>,
+    },
+    /// Erase groups of fields of a referral.
+    Erase {
+        /// Which referral.
+        name: ReferralName,
+        /// Which groups.
+        groups: Vec<FieldGroup>,
+        /// Why.
+        reason: String,
+    },
+    /// Erase what is past its time.
+    Expire {
+        /// The agency.
+        agency: String,
+        /// The referrals to look at.
+        ids: Vec<Uuid>,
+    },
     /// Propose an agreement.
     Propose {
         /// Its name, minted for it.
@@ -166,6 +193,10 @@ pub enum Event {
     Created(Box<Referral>),
     /// A referral was taken back.
     Withdrawn(Box<Referral>),
+    /// Groups of a referral's fields were erased.
+    Erased(Box<Referral>),
+    /// An agency set for how long its referrals are kept.
+    RetentionChanged(RetentionPolicy),
     /// An organisation was registered.
     OrganisationCreated(Organisation),
     /// An organisation was changed.
@@ -191,6 +222,10 @@ pub struct State {
     pub referrals: HashMap<Uuid, Referral>,
     /// Signing profiles by agency.
     pub signing: HashMap<String, SigningProfile>,
+    /// Referrals of which what can be erased lies encrypted in the log.
+    pub sealed: HashSet<Uuid>,
+    /// Retention policies by agency.
+    pub retention: HashMap<String, RetentionPolicy>,
     /// Agreements by name.
     pub agreements: HashMap<AgreementName, Agreement>,
     /// How many agreements name an agency.
@@ -210,16 +245,18 @@ pub struct State {
 /// What has changed since the state was loaded.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Targets by key: platform, canonical address, position of the event that first named it.
-    pub targets: BTreeMap<[u8; 16], (String, String, i64)>,
     /// New referrals, in the order of the log.
     pub created: Vec<Referral>,
     /// Referrals that were there before the batch and have changed.
     pub updated: HashSet<Uuid>,
     /// Organisations that are new or have changed.
     pub organisations: HashSet<OrganisationName>,
+    /// Referrals that were there before the batch and of which something was erased.
+    pub erased: HashSet<Uuid>,
     /// Agencies whose signing profile has changed.
     pub signing: HashSet<String>,
+    /// Agencies whose retention policy has changed.
+    pub retention: HashSet<String>,
     /// Agreements that are new or have changed.
     pub agreements: HashSet<AgreementName>,
     /// Measures that are new or have changed.
@@ -256,6 +293,9 @@ impl portreeve_core::Ledger for Ledger {
             Command::SetSigningPolicy { agency, required, etag } => {
                 state.set_signing_policy(agency, *required, *etag, now)
             }
+            Command::SetRetention { agency, classes, etag } => state.set_retention(agency, classes, *etag, now),
+            Command::Erase { name, groups, reason } => state.erase(name, groups, reason, now),
+            Command::Expire { agency, ids } => Ok(state.expire(agency, ids, now)),
             Command::Propose { name, terms, proposer } => state.propose(*name, terms, proposer, now),
             Command::Act { name, party, act, etag } => {
                 let known = state.agreements.get(name).filter(|known| known.has_party(party));
@@ -279,9 +319,6 @@ impl portreeve_core::Ledger for Ledger {
         match &recorded.event {
             Event::Created(referral) => {
                 let referral = Referral { recorded_at, created: position, updated: position, ..(**referral).clone() };
-                let location = &referral.target.location;
-                let target = (referral.platform.clone(), location.canonical().to_owned(), position);
-                state.changes.targets.entry(target_key(&referral.platform, location)).or_insert(target);
                 state.changes.created.push(referral);
             }
             Event::Withdrawn(referral) => {
@@ -289,14 +326,36 @@ impl portreeve_core::Ledger for Ledger {
                 if let Standing::Withdrawn { recorded_at: learnt, .. } = &mut referral.standing {
                     *learnt = recorded_at;
                 }
-                // A referral made and taken back in one batch is still to be inserted.
-                if let Some(fresh) = state.changes.created.iter_mut().rfind(|fresh| fresh.name == referral.name) {
-                    *fresh = Referral { created: fresh.created, ..referral };
-                } else {
-                    state.changes.updated.insert(referral.name.id);
-                    let created = state.referrals.get(&referral.name.id).map_or(0, |known| known.created);
-                    state.referrals.insert(referral.name.id, Referral { created, ..referral });
+                state.change(referral);
+            }
+            Event::Erased(referral) => {
+                let mut referral = Referral { updated: position, ..(**referral).clone() };
+                let known = state.referral(&referral.name);
+                let created = known.map_or(0, |known| known.created);
+                let before = known.map(|known| known.erasures.clone()).unwrap_or_default();
+                let agency = referral.name.agency.clone();
+                for erasure in referral.erasures.iter_mut().filter(|erasure| !before.contains(erasure)) {
+                    erasure.at = recorded_at;
+                    if erasure.cause == EraseCause::Retention
+                        && let Some(policy) = state.retention.get_mut(&agency)
+                    {
+                        let rule = policy.rules.entry(erasure.group).or_default();
+                        rule.swept = rule.swept.max(created);
+                        state.changes.retention.insert(policy.agency.clone());
+                    }
                 }
+                state.changes.erased.insert(referral.name.id);
+                state.change(referral);
+            }
+            Event::RetentionChanged(policy) => {
+                let agency = policy.agency.clone();
+                let mut policy = RetentionPolicy { updated_at: recorded_at, updated: position, ..policy.clone() };
+                // How far it was erased is no part of what the agency says.
+                for (group, known) in state.retention.get(&agency).into_iter().flat_map(|known| &known.rules) {
+                    policy.rules.entry(*group).or_insert(Rule { class: None, swept: 0 }).swept = known.swept;
+                }
+                state.changes.retention.insert(agency.clone());
+                state.retention.insert(agency, policy);
             }
             Event::OrganisationCreated(organisation) => {
                 let at = recorded_at;
@@ -377,19 +436,19 @@ impl State {
             occurred_at: draft.occurred_at.unwrap_or(now).min(now),
             recorded_at: now,
             standing: Standing::Submitted,
+            erasures: Vec::new(),
             created: 0,
             updated: 0,
         })))
     }
 
     fn withdraw(&self, name: &ReferralName, reason: &str, at: Option<Timestamp>, now: Timestamp) -> Result<Vec<Event>> {
-        let referral = self.referral(name).ok_or_else(|| {
-            Error::new(Reason::ReferralNotFound, format!("there is no referral {name}")).with("name", name)
-        })?;
+        let referral = self.referral(name).ok_or_else(|| no_referral(name))?;
+        let erased = referral.is_erased(FieldGroup::Reasons);
         let at = at.unwrap_or(now).min(now);
         if let Standing::Withdrawn { reason: given, .. } = &referral.standing {
             // Said again with the same content, it is done already; with another, the first stands.
-            return if given == reason {
+            return if given == reason || erased {
                 Ok(Vec::new())
             } else {
                 Err(Error::new(Reason::InvalidTransition, "the referral was withdrawn before, for another reason")
@@ -402,7 +461,9 @@ impl State {
             return Err(Error::new(Reason::RequestInvalid, "a referral cannot be withdrawn before it was made")
                 .at("occurred_at", format!("must not be before the referral's own {}", referral.occurred_at)));
         }
-        let standing = Standing::Withdrawn { at, recorded_at: now, reason: reason.to_owned() };
+        // Reasons that were erased do not come back with another.
+        let reason = if erased { String::new() } else { reason.to_owned() };
+        let standing = Standing::Withdrawn { at, recorded_at: now, reason };
         Ok(vec![Event::Withdrawn(Box::new(Referral { standing, ..referral.clone() }))])
     }
 
@@ -483,6 +544,18 @@ impl State {
         self.organisations.get(&name).ok_or_else(|| not_registered(&name))
     }
 
+    /// Takes in a referral that has changed.
+    fn change(&mut self, referral: Referral) {
+        // A referral made and changed in one batch is still to be inserted.
+        if let Some(fresh) = self.changes.created.iter_mut().rfind(|fresh| fresh.name == referral.name) {
+            *fresh = Referral { created: fresh.created, ..referral };
+        } else {
+            self.changes.updated.insert(referral.name.id);
+            let created = self.referrals.get(&referral.name.id).map_or(0, |known| known.created);
+            self.referrals.insert(referral.name.id, Referral { created, ..referral });
+        }
+    }
+
     pub(super) fn referral(&self, name: &ReferralName) -> Option<&Referral> {
         let fresh = self.changes.created.iter().rfind(|referral| referral.name == *name);
         fresh.or_else(|| self.referrals.get(&name.id).filter(|referral| referral.name == *name))
@@ -510,6 +583,11 @@ impl State {
         self.changes.organisations.insert(organisation.name.clone());
         self.organisations.insert(organisation.name.clone(), organisation);
     }
+}
+
+/// The refusal of a referral that is not there.
+pub fn no_referral(name: &ReferralName) -> Error {
+    Error::new(Reason::ReferralNotFound, format!("there is no referral {name}")).with("name", name)
 }
 
 /// The refusal that does not tell whether there is an agreement that others have made.

@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod measure;
 pub mod organisation;
 pub mod referral;
+pub mod retention;
 pub mod review_flag;
 pub mod signing;
 
@@ -14,5 +15,6 @@ pub use ledger::{Command, Event, Ledger, State};
 pub use measure::Measure;
 pub use organisation::Organisation;
 pub use referral::{LegalBasis, NewReferral, Referral, Said, Standing, Target};
+pub use retention::{Erasure, RetentionPolicy, Rule};
 pub use review_flag::ReviewFlag;
 pub use signing::{Signature, Signed, SigningProfile};

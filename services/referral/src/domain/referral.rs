@@ -8,9 +8,9 @@ use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Timestamp, limits};
-use sha2::{Digest, Sha256};
 
 use super::Handling;
+use super::retention::Erasure;
 use super::signing::{Signature, Signed};
 
 /// What is referred.
@@ -110,6 +110,8 @@ pub struct Referral {
     pub recorded_at: Timestamp,
     /// Where it stands.
     pub standing: Standing,
+    /// What of it was erased, in the order of the groups.
+    pub erasures: Vec<Erasure>,
     /// The position of the event that created it.
     pub created: i64,
     /// The position of the last event that changed it.
@@ -146,18 +148,6 @@ impl Deref for Referral {
     fn deref(&self) -> &Said {
         &self.said
     }
-}
-
-/// The key of a target: the same for every referral of one place on one platform.
-pub fn target_key(platform: &str, location: &Location) -> [u8; 16] {
-    let mut hasher = Sha256::new();
-    hasher.update(platform.as_bytes());
-    hasher.update([0]);
-    hasher.update(location.canonical().as_bytes());
-    let digest = hasher.finalize();
-    let mut key = [0; 16];
-    key.copy_from_slice(&digest[..16]);
-    key
 }
 
 /// Why a time that a caller told cannot be taken.

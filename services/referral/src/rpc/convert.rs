@@ -13,20 +13,20 @@ use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName, par
 use portreeve_core::signature::{Jws, PublicKey, Revocation};
 use portreeve_core::token::Epoch;
 use portreeve_core::vocabulary::{
-    Assessment, Classification, FieldGroup, Ground, Nature, SourceGrade, TargetKind, Tlp,
+    Assessment, Classification, EraseCause, FieldGroup, Ground, Nature, RetentionClass, SourceGrade, TargetKind, Tlp,
 };
 use portreeve_core::{Error, Principal, Reason, Result, Timestamp, Violations, limits};
 use portreeve_runtime::agreements::{read_agreement, write_agreement};
 use portreeve_runtime::wire::{optional_time, read_time, told_time, write_time};
-use portreeve_storage::{Codec, Encoded, StoredEvent};
+use portreeve_storage::{Codec, Encoded, Personal, StoredEvent};
 use prost::Message;
 use wire::referral_change::Change;
 
 use super::measures::convert::{read_measure, write_measure};
 use super::review_flags::convert::{read_flag, write_flag};
 use crate::domain::{
-    Event, Handling, LegalBasis, NewReferral, Organisation, Referral, Said, Signature, Signed, SigningProfile,
-    Standing, Target,
+    Erasure, Event, Handling, LegalBasis, NewReferral, Organisation, Referral, RetentionPolicy, Rule, Said, Signature,
+    Signed, SigningProfile, Standing, Target,
 };
 use crate::store::Filter;
 
@@ -186,6 +186,107 @@ pub fn conceal(referral: &mut wire::Referral, view: View) {
     }
 }
 
+/// Erasures as the database keeps them: as the contract writes them.
+pub fn encode_erasures(erasures: &[Erasure]) -> Vec<u8> {
+    wire::Referral { erasures: write_erasures(erasures), ..wire::Referral::default() }.encode_to_vec()
+}
+
+/// The erasures behind what a database keeps; `None` for what this release did not write.
+pub fn decode_erasures(bytes: &[u8]) -> Option<Vec<Erasure>> {
+    read_erasures(&wire::Referral::decode(bytes).ok()?.erasures)
+}
+
+fn write_erasures(erasures: &[Erasure]) -> Vec<wire::Erasure> {
+    let write = |erasure: &Erasure| wire::Erasure {
+        field_group: erasure.group.code(),
+        erased_at: Some(write_time(erasure.at)),
+        cause: erasure.cause.code(),
+        reason: erasure.reason.clone(),
+    };
+    erasures.iter().map(write).collect()
+}
+
+fn read_erasures(erasures: &[wire::Erasure]) -> Option<Vec<Erasure>> {
+    let read = |erasure: &wire::Erasure| {
+        Some(Erasure {
+            group: FieldGroup::from_code(erasure.field_group)?,
+            at: read_time(erasure.erased_at.as_ref()?).ok()?,
+            cause: EraseCause::from_code(erasure.cause)?,
+            reason: erasure.reason.clone(),
+        })
+    };
+    erasures.iter().map(read).collect()
+}
+
+/// Takes what can be erased out of a referral: each group in a referral of its own, which holds nothing else.
+fn take_personal(referral: &mut wire::Referral) -> Vec<(FieldGroup, wire::Referral)> {
+    let target = referral.target.as_mut().map(|target| wire::Target {
+        kind: 0,
+        url: std::mem::take(&mut target.url),
+        native_id: std::mem::take(&mut target.native_id),
+        canonical_url: std::mem::take(&mut target.canonical_url),
+    });
+    let handling = referral.handling.as_mut().map(|handling| wire::Handling {
+        source_grade: std::mem::take(&mut handling.source_grade),
+        assessment: std::mem::take(&mut handling.assessment),
+        conditions: std::mem::take(&mut handling.conditions),
+        ..wire::Handling::default()
+    });
+    let empty = wire::Referral::default;
+    let reasons = wire::Referral {
+        statement_of_reasons: std::mem::take(&mut referral.statement_of_reasons),
+        withdrawal_reason: std::mem::take(&mut referral.withdrawal_reason),
+        ..empty()
+    };
+    vec![
+        (FieldGroup::Target, wire::Referral { target, signature: referral.signature.take(), ..empty() }),
+        (FieldGroup::Reasons, reasons),
+        (FieldGroup::Grade, wire::Referral { handling, ..empty() }),
+    ]
+}
+
+/// A referral in the log: without what can be erased, and that by itself.
+fn seal(referral: &Referral, begins: bool, change: fn(wire::Referral) -> Change) -> (Change, Personal) {
+    let mut message = write_referral(referral);
+    let half = |part| wire::ReferralChange { change: Some(change(part)), ..wire::ReferralChange::default() };
+    let parts = take_personal(&mut message).into_iter().map(|(group, part)| (group, half(part).encode_to_vec()));
+    let personal = Personal {
+        subject: referral.name.id,
+        begins,
+        parts: parts.collect(),
+        erases: referral.erasures.iter().map(|erasure| erasure.group).collect(),
+    };
+    (change(message), personal)
+}
+
+/// An agency's retention policy for the wire.
+pub fn write_retention_policy(policy: &RetentionPolicy) -> wire::RetentionPolicy {
+    let rule = |(group, class): (FieldGroup, RetentionClass)| wire::RetentionRule {
+        field_group: group.code(),
+        retention_class: class.code(),
+    };
+    wire::RetentionPolicy {
+        name: format!("agencies/{}/retentionPolicy", policy.agency),
+        rules: policy.classes().map(rule).collect(),
+        update_time: (policy.updated > 0).then(|| write_time(policy.updated_at)),
+        etag: policy.updated.to_string(),
+    }
+}
+
+fn read_retention_policy(message: &wire::RetentionPolicy, at: Timestamp) -> Option<RetentionPolicy> {
+    let rule = |rule: &wire::RetentionRule| {
+        let class = Some(RetentionClass::from_code(rule.retention_class)?);
+        Some((FieldGroup::from_code(rule.field_group)?, Rule { class, swept: 0 }))
+    };
+    let agency = message.name.strip_suffix("/retentionPolicy")?;
+    Some(RetentionPolicy {
+        agency: parse_owner(agency, OrganisationKind::Agency).ok()?.to_owned(),
+        rules: message.rules.iter().map(rule).collect::<Option<_>>()?,
+        updated_at: at,
+        updated: message.etag.parse().ok()?,
+    })
+}
+
 /// A referral as its reader sees it.
 pub fn show_referral(referral: &Referral, view: View) -> wire::Referral {
     let mut message = match view.before {
@@ -280,6 +381,7 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
             occurred_at: signature.occurred_at.map(write_time),
         }),
         handling: Some(write_handling(&referral.handling)),
+        erasures: write_erasures(&referral.erasures),
         ..wire::Referral::default()
     };
     if let Standing::Withdrawn { at, recorded_at, reason } = &referral.standing {
@@ -335,6 +437,7 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
         occurred_at: time(&message.occurred_at)?,
         recorded_at: time(&message.recorded_at)?,
         standing,
+        erasures: read_erasures(&message.erasures)?,
         created: 0,
         updated: 0,
     })
@@ -412,25 +515,38 @@ pub struct Log;
 
 impl Codec<Event> for Log {
     fn encode(event: &Event) -> Encoded {
+        let mut personal = None;
+        let mut sealed = |referral, begins, change| {
+            let (change, of) = seal(referral, begins, change);
+            personal = Some(of);
+            change
+        };
         let (agency, platform, at, change) = match event {
             Event::Created(referral) => (
                 referral.name.agency.as_str(),
                 referral.platform.as_str(),
                 referral.occurred_at,
-                Change::Created(write_referral(referral)),
+                sealed(referral, true, Change::Created),
             ),
             Event::Withdrawn(referral) => {
                 let at = match &referral.standing {
                     Standing::Withdrawn { at, .. } => *at,
                     Standing::Submitted => referral.occurred_at,
                 };
-                (
-                    referral.name.agency.as_str(),
-                    referral.platform.as_str(),
-                    at,
-                    Change::Withdrawn(write_referral(referral)),
-                )
+                let change = sealed(referral, false, Change::Withdrawn);
+                (referral.name.agency.as_str(), referral.platform.as_str(), at, change)
             }
+            Event::Erased(referral) => {
+                let at = referral.erasures.iter().map(|erasure| erasure.at).max().unwrap_or(referral.recorded_at);
+                let change = sealed(referral, false, Change::Erased);
+                (referral.name.agency.as_str(), referral.platform.as_str(), at, change)
+            }
+            Event::RetentionChanged(policy) => (
+                policy.agency.as_str(),
+                "",
+                policy.updated_at,
+                Change::RetentionPolicyChanged(write_retention_policy(policy)),
+            ),
             Event::OrganisationCreated(organisation) => {
                 ("", "", organisation.created_at, Change::OrganisationCreated(write_organisation(organisation)))
             }
@@ -465,7 +581,7 @@ impl Codec<Event> for Log {
             change: Some(change),
             ..wire::ReferralChange::default()
         };
-        Encoded { agency: agency.to_owned(), platform: platform.to_owned(), body: body.encode_to_vec() }
+        Encoded { agency: agency.to_owned(), platform: platform.to_owned(), body: body.encode_to_vec(), personal }
     }
 
     fn decode(body: &[u8]) -> Result<Event> {
@@ -477,6 +593,11 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
     let event = match message.change.as_ref().ok_or_else(unreadable)? {
         Change::Created(referral) => read_referral(referral).map(|referral| Event::Created(Box::new(referral))),
         Change::Withdrawn(referral) => read_referral(referral).map(|referral| Event::Withdrawn(Box::new(referral))),
+        Change::Erased(referral) => read_referral(referral).map(|referral| Event::Erased(Box::new(referral))),
+        Change::RetentionPolicyChanged(policy) => {
+            let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
+            read_retention_policy(policy, at).map(Event::RetentionChanged)
+        }
         Change::OrganisationCreated(organisation) => read_organisation(organisation).map(Event::OrganisationCreated),
         Change::OrganisationUpdated(organisation) => read_organisation(organisation).map(Event::OrganisationUpdated),
         Change::SigningProfileChanged(profile) => {
@@ -525,6 +646,10 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
     if let Some(Change::SigningProfileChanged(profile)) = &mut message.change {
         profile.etag = stored.position.to_string();
         profile.update_time = message.recorded_at;
+    }
+    if let Some(Change::RetentionPolicyChanged(policy)) = &mut message.change {
+        policy.etag = stored.position.to_string();
+        policy.update_time = message.recorded_at;
     }
     if let Some(Change::AgreementChanged(agreement)) = &mut message.change {
         agreement.etag = stored.position.to_string();

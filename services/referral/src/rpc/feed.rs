@@ -53,12 +53,14 @@ impl ReferralFeed {
 /// Whose a change is; who takes part is everybody's to know.
 pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
     match change.change.as_ref()? {
-        Change::Created(referral) | Change::Withdrawn(referral) | Change::Snapshot(referral) => {
-            Some(referral.name.as_str())
-        }
+        Change::Created(referral)
+        | Change::Withdrawn(referral)
+        | Change::Erased(referral)
+        | Change::Snapshot(referral) => Some(referral.name.as_str()),
         Change::MeasureChanged(measure) | Change::MeasureSnapshot(measure) => Some(measure.name.as_str()),
         Change::ReviewFlagChanged(flag) | Change::ReviewFlagSnapshot(flag) => Some(flag.name.as_str()),
-        Change::OrganisationCreated(_)
+        Change::RetentionPolicyChanged(_)
+        | Change::OrganisationCreated(_)
         | Change::OrganisationUpdated(_)
         | Change::OrganisationSnapshot(_)
         | Change::SigningProfileChanged(_)
@@ -93,11 +95,11 @@ impl Feed for ReferralFeed {
         }
         let (mut message, of) = write_change(event, state.epoch, reader.principal())?;
         let shown = match &of {
-            Event::Created(referral) | Event::Withdrawn(referral) => {
+            Event::Created(referral) | Event::Withdrawn(referral) | Event::Erased(referral) => {
                 let view = reader.view(&referral.marks()).filter(|_| self.filter.selects(referral));
                 // What was recorded after an end does not show, whatever it is about.
                 let view = view.filter(|view| view.before.is_none_or(|before| event.recorded_at < before));
-                if let (Some(view), Some(Change::Created(shown) | Change::Withdrawn(shown))) =
+                if let (Some(view), Some(Change::Created(shown) | Change::Withdrawn(shown) | Change::Erased(shown))) =
                     (view, &mut message.change)
                 {
                     conceal(shown, view);
@@ -106,6 +108,7 @@ impl Feed for ReferralFeed {
             }
             // Who takes part is everybody's to know; on what they agree, theirs.
             Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) | Event::SigningChanged(_) => self.others,
+            Event::RetentionChanged(policy) => self.others && reader.scope().allows(&policy.agency, ""),
             Event::AgreementChanged(agreement) => self.others && may_see(reader.scope(), agreement),
             Event::MeasureChanged(measure) => self.concerns(reader.scope(), &measure.name.agency),
             Event::FlagChanged(flag) => self.concerns(reader.scope(), &flag.name.referral.agency),

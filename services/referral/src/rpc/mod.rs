@@ -7,6 +7,7 @@ mod import;
 pub mod measures;
 mod organisations;
 mod referrals;
+mod retention;
 pub mod review_flags;
 mod signing;
 
@@ -25,8 +26,7 @@ use crate::Settings;
 use crate::domain::{Command, Event, Ledger};
 use crate::store::{Reads, SERVICE};
 
-/// The servers of `ReferralService`, `OrganisationService`, `AgreementService`, `SigningService`, `MeasureService` and
-/// `ReviewFlagService`.
+/// The servers of the service: one type for all of them.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
     pub(crate) access: Arc<Access>,

@@ -179,11 +179,6 @@ fn changed(outcome: &Outcome<Event>) -> Result<Organisation> {
         Event::OrganisationCreated(organisation) | Event::OrganisationUpdated(organisation) => {
             Ok(Organisation { updated: recorded.position, ..organisation.clone() })
         }
-        Event::Created(_)
-        | Event::Withdrawn(_)
-        | Event::SigningChanged(_)
-        | Event::AgreementChanged(_)
-        | Event::MeasureChanged(_)
-        | Event::FlagChanged(_) => Err(Error::internal("a command caused another's event")),
+        _ => Err(Error::internal("a command caused another's event")),
     }
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt as _};
 use portreeve_api::common::v1::Progress;
 use portreeve_api::referral::v1 as wire;
+use portreeve_core::Result;
 use portreeve_core::access::Reader;
 use portreeve_core::name::{OrganisationKind, ReferralName, parse_owner, parse_parent};
 use portreeve_core::principal::{Role, Scope};
 use portreeve_core::token::Page;
-use portreeve_core::{Error, Reason, Result};
 use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Start, filter_hash};
@@ -24,7 +24,7 @@ use wire::referral_service_server::ReferralService;
 use super::convert::{read_draft, read_filter, refuse_classified, show_referral, take_jws, with_jws, write_referral};
 use super::feed::{ReferralFeed, agency};
 use super::{Rpc, next_page};
-use crate::domain::ledger::DraftField;
+use crate::domain::ledger::{DraftField, no_referral};
 use crate::domain::{Command, Event};
 use crate::store::{Filter, Query, SERVICE};
 
@@ -314,15 +314,14 @@ impl Selected {
     }
 }
 
-fn no_referral(name: &ReferralName) -> Error {
-    Error::new(Reason::ReferralNotFound, format!("there is no referral {name}")).with("name", name)
-}
-
 /// The referrals of a command's events, from the events alone, so that a replay gives the same.
 pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Referral> {
     outcome.events.iter().filter_map(|recorded| match &recorded.event {
-        Event::Created(referral) | Event::Withdrawn(referral) => Some(write_referral(referral)),
-        Event::OrganisationCreated(_)
+        Event::Created(referral) | Event::Withdrawn(referral) | Event::Erased(referral) => {
+            Some(write_referral(referral))
+        }
+        Event::RetentionChanged(_)
+        | Event::OrganisationCreated(_)
         | Event::OrganisationUpdated(_)
         | Event::SigningChanged(_)
         | Event::AgreementChanged(_)

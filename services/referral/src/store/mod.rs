@@ -7,13 +7,12 @@ use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
-use portreeve_core::token::Epoch;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
-use portreeve_core::{Clock, Principal, Result, Timestamp};
+use portreeve_core::{Clock, IdSource, Principal, Result, Timestamp};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Ledger, Measure, Organisation, Referral, ReviewFlag, SigningProfile};
+use crate::domain::{Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag, SigningProfile};
 
 pub mod postgres;
 pub(crate) mod sql_row;
@@ -161,6 +160,15 @@ pub trait Reads: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<ReviewFlag>>;
 
+    /// For how long an agency's referrals are kept; `None` while it never said.
+    async fn retention_policy(&self, principal: &Principal, agency: &str) -> Result<Option<RetentionPolicy>>;
+
+    /// Every agency's policy, for erasing what is past its time.
+    async fn retention_policies(&self) -> Result<Vec<RetentionPolicy>>;
+
+    /// An agency's referrals after one that were recorded by a time and can be erased, with the position of each.
+    async fn recorded_by(&self, agency: &str, after: i64, by: Timestamp, limit: usize) -> Result<Vec<(i64, Uuid)>>;
+
     /// Empties the state tables and fills them again from the log. Gives the number of events read.
     async fn rebuild(&self) -> Result<i64>;
 
@@ -175,18 +183,15 @@ pub trait Reads: Send + Sync + 'static {
 pub type Opened = (Parts<Ledger, dyn Reads>, JoinHandle<()>);
 
 /// Opens the store.
-pub async fn open(database: &Database, clock: Arc<dyn Clock>, new_log: Uuid) -> Result<Opened> {
-    let mut epoch = Epoch::default();
-    // The random end of the identifier; its beginning is the time.
-    epoch.copy_from_slice(&new_log.as_bytes()[8..]);
+pub async fn open(database: &Database, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Result<Opened> {
     match database {
         Database::Sqlite { folder } => {
             let engine = portreeve_storage::sqlite::open(folder, SERVICE).await?;
-            sqlite::sql::open(engine, clock, epoch).await
+            sqlite::sql::open(engine, clock, ids).await
         }
         Database::Postgres { url } => {
             let engine = portreeve_storage::postgres::open(url, SERVICE).await?;
-            postgres::sql::open(engine, clock, epoch).await
+            postgres::sql::open(engine, clock, ids).await
         }
     }
 }

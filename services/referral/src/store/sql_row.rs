@@ -9,6 +9,7 @@ use portreeve_core::name::ReferralName;
 use portreeve_core::vocabulary::{Assessment, Classification, Ground, Nature, SourceGrade, TargetKind, Tlp};
 
 use crate::domain::{Handling, LegalBasis, Referral, Said, Signature, Standing, Target};
+use crate::rpc::convert::decode_erasures;
 
 /// The select of whole referrals, up to its condition.
 macro_rules! referral_columns {
@@ -18,7 +19,7 @@ macro_rules! referral_columns {
              r.ground, r.legal_code, r.legal_statute, r.legal_section, r.statement, r.statement_language, \
              r.content_language, r.occurred_us, r.recorded_us, r.withdrawn_us, r.withdrawal_recorded_us, \
              r.withdrawal_reason, r.signature, r.signed_occurred_us, r.tlp, r.classification, \
-             r.source_grade, r.assessment, r.conditions FROM referral r WHERE ",
+             r.source_grade, r.assessment, r.conditions, r.erasures FROM referral r WHERE ",
             $condition
         )
     };
@@ -56,6 +57,7 @@ pub(crate) struct ReferralRow {
     source_grade: i64,
     assessment: i64,
     conditions: Option<String>,
+    erasures: Vec<u8>,
 }
 
 impl ReferralRow {
@@ -106,6 +108,7 @@ impl ReferralRow {
             occurred_at: Timestamp::from_micros(self.occurred_us),
             recorded_at: Timestamp::from_micros(self.recorded_us),
             standing,
+            erasures: decode_erasures(&self.erasures)?,
             created: self.seq,
             updated: self.updated_seq,
         })

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use portreeve_core::access::Reader;
-use portreeve_core::id::{CountingIds, IdSource};
+use portreeve_core::id::{CountingIds, IdSource, RandomIds};
 use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
 use portreeve_core::time::ManualClock;
@@ -26,8 +26,7 @@ impl Store {
     pub(crate) async fn open(database: &Database) -> Self {
         let clock = Arc::new(ManualClock::at("2026-01-02".parse().unwrap()));
         let ids = CountingIds::default();
-        let epoch = ids.uuid(Timestamp::default());
-        let opened = store::open(database, Arc::clone(&clock) as _, epoch).await.unwrap();
+        let opened = store::open(database, Arc::clone(&clock) as _, Arc::new(RandomIds)).await.unwrap();
         Self { opened, clock, ids }
     }
 

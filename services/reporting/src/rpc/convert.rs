@@ -70,6 +70,8 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
             // A withdrawal is counted when the decision log tells it, from where the case stood.
             Some(
                 Change::Withdrawn(_)
+                | Change::Erased(_)
+                | Change::RetentionPolicyChanged(_)
                 | Change::OrganisationCreated(_)
                 | Change::OrganisationUpdated(_)
                 | Change::SigningProfileChanged(_)
@@ -116,6 +118,7 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
             // The referral log has told of it.
             Some(
                 Change::Opened(_)
+                | Change::Erased(_)
                 | Change::ClauseCreated(_)
                 | Change::ClauseVersionAdded(_)
                 | Change::AgreementLearnt(_),
@@ -263,7 +266,7 @@ impl Codec<Event> for Log {
                 EventBody { counted: Some(counted), ..EventBody::default() }
             }
         };
-        Encoded { agency: String::new(), platform: String::new(), body: body.encode_to_vec() }
+        Encoded { agency: String::new(), platform: String::new(), body: body.encode_to_vec(), personal: None }
     }
 
     fn decode(body: &[u8]) -> Result<Event> {

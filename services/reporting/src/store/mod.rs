@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portreeve_core::id::Uuid;
-use portreeve_core::token::{Epoch, Revision};
-use portreeve_core::{Clock, Date, Principal, Result};
+use portreeve_core::token::Revision;
+use portreeve_core::{Clock, Date, IdSource, Principal, Result};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
@@ -65,18 +64,15 @@ pub trait Reads: Send + Sync + 'static {
 pub type Opened = (Parts<Ledger, dyn Reads>, JoinHandle<()>);
 
 /// Opens the store.
-pub async fn open(database: &Database, clock: Arc<dyn Clock>, new_log: Uuid) -> Result<Opened> {
-    let mut epoch = Epoch::default();
-    // The random end of the identifier; its beginning is the time.
-    epoch.copy_from_slice(&new_log.as_bytes()[8..]);
+pub async fn open(database: &Database, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Result<Opened> {
     match database {
         Database::Sqlite { folder } => {
             let engine = portreeve_storage::sqlite::open(folder, SERVICE).await?;
-            sqlite::sql::open(engine, clock, epoch).await
+            sqlite::sql::open(engine, clock, ids).await
         }
         Database::Postgres { url } => {
             let engine = portreeve_storage::postgres::open(url, SERVICE).await?;
-            postgres::sql::open(engine, clock, epoch).await
+            postgres::sql::open(engine, clock, ids).await
         }
     }
 }

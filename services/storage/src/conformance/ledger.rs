@@ -81,7 +81,7 @@ pub struct Lines;
 impl Codec<Appended> for Lines {
     fn encode(event: &Appended) -> Encoded {
         let body = format!("{}\n{}", event.key, event.text).into_bytes();
-        Encoded { agency: event.key.clone(), platform: String::new(), body }
+        Encoded { agency: event.key.clone(), platform: String::new(), body, personal: None }
     }
 
     fn decode(body: &[u8]) -> Result<Appended> {

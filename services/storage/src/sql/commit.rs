@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use portreeve_core::token::{Epoch, Revision};
-use portreeve_core::{Clock, Error, Ledger, Reason, Recorded, Result};
+use portreeve_core::{Clock, Error, IdSource, Ledger, Reason, Recorded, Result};
 use sqlx::Pool;
 use tokio::sync::{Notify, watch};
 
-use super::super::{Engine, begin_write, hear_of_commits, tell_of_commit};
+use super::super::{Engine, begin_write, hear_of_commits, scrub, tell_of_commit};
 use super::event_log::{self, Log};
 use super::request_log::{self, Answered};
-use super::{Conn, Db, Reads, Script, followed, tree};
+use super::{Conn, Db, Reads, Script, followed, seal, tree};
 use crate::writer::Committer;
 use crate::{Codec, Envelope, EventLog, Guard, Outcome, Writer};
 
@@ -47,6 +48,9 @@ pub struct Store<L, T> {
     epoch: Epoch,
     service: &'static str,
     clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    /// Whether something that was erased may still lie where the engine keeps what it overwrites.
+    unscrubbed: Arc<AtomicBool>,
     changed: watch::Sender<i64>,
     committed: Arc<Notify>,
     kinds: PhantomData<fn() -> (L, T)>,
@@ -60,6 +64,8 @@ impl<L, T> Clone for Store<L, T> {
             epoch: self.epoch,
             service: self.service,
             clock: Arc::clone(&self.clock),
+            ids: Arc::clone(&self.ids),
+            unscrubbed: Arc::clone(&self.unscrubbed),
             changed: self.changed.clone(),
             committed: Arc::clone(&self.committed),
             kinds: PhantomData,
@@ -68,14 +74,17 @@ impl<L, T> Clone for Store<L, T> {
 }
 
 impl<L: Ledger, T: Tables<L>> Store<L, T> {
-    /// Brings the schema up to date and opens the store. `new_epoch` is used only if the log is new.
+    /// Brings the schema up to date and opens the store. A new log gets its epoch from `ids`, and every referral its keys.
     pub async fn open(
         engine: Engine,
         service: &'static str,
         migrations: sqlx::migrate::Migrator,
         clock: Arc<dyn Clock>,
-        new_epoch: Epoch,
+        ids: Arc<dyn IdSource>,
     ) -> Result<Self> {
+        let mut new_epoch = Epoch::default();
+        // The random end of an identifier; its beginning is the time.
+        new_epoch.copy_from_slice(&ids.uuid(clock.now()).as_bytes()[8..]);
         super::maintenance::migrate(&engine.writers, migrations).await?;
         event_log::make_head(&engine.writers, new_epoch).await.map_err(|error| crate::unavailable(&error))?;
         let state = super::maintenance::catch_up(&engine.writers).await.map_err(|error| crate::unavailable(&error))?;
@@ -85,7 +94,21 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
         let committed = Arc::new(Notify::new());
         tokio::spawn(hear_of_commits(engine.readers.clone(), service, changed.clone()));
         tokio::spawn(tell(Arc::downgrade(&committed), Arc::downgrade(&engine), service));
-        Ok(Self { engine, log, epoch: state.epoch, service, clock, changed, committed, kinds: PhantomData })
+        let store = Self {
+            engine,
+            log,
+            epoch: state.epoch,
+            service,
+            clock,
+            ids,
+            unscrubbed: Arc::default(),
+            changed,
+            committed,
+            kinds: PhantomData,
+        };
+        // A process that ended abruptly may have erased something and gone no further.
+        store.scrub_after(true).await;
+        Ok(store)
     }
 
     /// The log.
@@ -110,6 +133,18 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
     /// Starts the writer.
     pub fn writer(&self) -> (Writer<L>, tokio::task::JoinHandle<()>) {
         Writer::start(self.service, self.clone())
+    }
+
+    /// Leaves nothing of what was erased where the engine keeps what it overwrites; what cannot be done now is done later.
+    async fn scrub_after(&self, erased: bool) {
+        if !erased && !self.unscrubbed.load(Ordering::Relaxed) {
+            return;
+        }
+        let left = scrub(&self.engine.writers).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what was overwritten could not be cleared away after an erasure");
+            false
+        });
+        self.unscrubbed.store(!left, Ordering::Relaxed);
     }
 
     async fn try_commit(&self, batch: &[Envelope<L::Command>]) -> sqlx::Result<Vec<Result<Outcome<L::Event>>>> {
@@ -163,9 +198,14 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
             if moved {
                 followed::upsert(&mut script, &cursors).await?;
             }
-            event_log::append::<L::Event, T::Codec>(&mut script, head.tree, &events).await?;
+            let ids = self.ids.as_ref();
+            let erased = match event_log::append::<L::Event, T::Codec>(&mut script, head.tree, &events, ids).await? {
+                Ok(erased) => erased,
+                Err(error) => return Ok(batch.iter().map(|_| Err(error.clone())).collect()),
+            };
             script.end().await?;
             tx.commit().await?;
+            self.scrub_after(erased).await;
             self.changed.send_replace(before + i64::try_from(events.len()).unwrap_or_default());
             self.committed.notify_one();
         }
@@ -214,7 +254,10 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
         }
         let mut conn = self.engine.readers.acquire().await?;
         let limit = i64::try_from(count).unwrap_or(i64::MAX);
-        let stored = event_log::whole(&mut conn, first - 1, limit).await?;
+        let mut stored = event_log::whole(&mut conn, first - 1, limit).await?;
+        if let Err(error) = seal::open(&mut conn, &mut stored).await? {
+            return Ok(Err(error));
+        }
         Ok(stored.iter().map(C::Codec::read).collect())
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portreeve_core::audit::{Claim, Entry, Hash, Tree};
+use portreeve_core::id::IdSource;
 use portreeve_core::token::{Epoch, Revision};
 use portreeve_core::{Error, Recorded, Result, Timestamp};
 use sqlx::Pool;
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use super::super::LOCK_HEAD;
 use super::script::{Found, Ticket};
 use super::tree::Growing;
-use super::{Conn, Db, Insert, Reads, Script, followed, tree};
+use super::{Conn, Db, Insert, Reads, Script, followed, seal, tree};
 use crate::{Codec, Encoded, EventLog, LogPage, LogState, LoggedEvent, StoredEvent};
 
 pub(super) const HEAD: &str = "SELECT epoch, last, compacted, recorded_us, tree FROM event_head WHERE id = 1";
@@ -71,35 +72,36 @@ pub async fn make_head(pool: &Pool<Db>, epoch: Epoch) -> sqlx::Result<()> {
     sqlx::query(MAKE_HEAD).bind(epoch.to_vec()).execute(pool).await.map(|_| ())
 }
 
-/// Appends events that follow the head to the log and to its tree, and moves the head to the last of them.
+/// Appends events that follow the head to the log and to its tree, sealed, and moves the head to the last of them. Gives
+/// whether a key was destroyed.
 pub async fn append<E: Send + Sync, C: Codec<E>>(
     script: &mut Script<'_>,
     tree: Tree,
     events: &[Recorded<E>],
-) -> sqlx::Result<()> {
-    let Some(last) = events.last() else { return Ok(()) };
+    ids: &dyn IdSource,
+) -> sqlx::Result<Result<bool>> {
+    let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(Ok(false)) };
+    let mut encoded = events.iter().map(|recorded| C::encode(&recorded.event)).collect::<Vec<_>>();
+    let erased = match seal::seal(script, first.position - 1, &mut encoded, ids).await? {
+        Ok(erased) => erased,
+        Err(error) => return Ok(Err(error)),
+    };
+    let rows = events.iter().zip(&encoded).collect::<Vec<_>>();
     let growing = Growing::new(tree);
     INSERT
-        .run(script, events, |recorded, binds| {
-            let Recorded { position, recorded_at, actor, event } = recorded;
-            let Encoded { agency, platform, body } = C::encode(event);
-            let entry = Entry {
-                position: *position,
-                recorded_at: *recorded_at,
-                agency: &agency,
-                platform: &platform,
-                actor,
-                body: &body,
-            };
+        .run(script, &rows, |(recorded, encoded), binds| {
+            let Recorded { position, recorded_at, actor, event: _ } = recorded;
+            let Encoded { agency, platform, body, personal: _ } = encoded;
+            let entry = Entry { position: *position, recorded_at: *recorded_at, agency, platform, actor, body };
             let leaf = entry.leaf();
             growing.push(leaf);
             binds
                 .add(*position)
                 .add(recorded_at.micros())
-                .add(agency)
-                .add(platform)
+                .add(agency.as_str())
+                .add(platform.as_str())
                 .add(actor.as_str())
-                .add(body)
+                .add(body.clone())
                 .add(leaf.to_vec());
         })
         .await?;
@@ -108,10 +110,11 @@ pub async fn append<E: Send + Sync, C: Codec<E>>(
         .execute(MOVE_HEAD, |binds| {
             binds.add(last.position).add(last.recorded_at.micros()).add(tree);
         })
-        .await
+        .await?;
+    Ok(Ok(erased))
 }
 
-/// Events after a position, those below the compaction floor included.
+/// Events after a position as they lie in the log, those below the compaction floor included.
 pub async fn whole(conn: &mut Conn, after: i64, limit: i64) -> sqlx::Result<Vec<StoredEvent>> {
     let rows: Vec<EventRow> = sqlx::query_as(WHOLE).bind(after).bind(limit).fetch_all(conn).await?;
     Ok(rows.into_iter().map(stored).collect())
@@ -136,19 +139,22 @@ impl Log {
 
     /// The events first, where the log stands afterwards: what has come in between shows as a head further on, and is
     /// read next. Two statements and no transaction, for every wake of every stream.
-    async fn read(&self, after: i64, limit: i64) -> sqlx::Result<LogPage> {
+    async fn read(&self, after: i64, limit: i64) -> sqlx::Result<Result<LogPage>> {
         let mut conn = self.readers.acquire().await?;
         let mut events = Vec::new();
         if limit > 0 {
             let rows: Vec<EventRow> = sqlx::query_as(WHOLE).bind(after).bind(limit).fetch_all(&mut *conn).await?;
             events = rows.into_iter().map(stored).collect();
+            if let Err(error) = seal::open(&mut conn, &mut events).await? {
+                return Ok(Err(error));
+            }
         }
         let rows: Vec<StandingRow> = sqlx::query_as(STANDING).fetch_all(&mut *conn).await?;
         let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
         let state = LogState { epoch: epoch(first.0.clone())?, head: first.1, compacted: first.2 };
         let followed =
             rows.into_iter().filter_map(|(.., source, epoch, seq)| followed::revision(source?, epoch?, seq?));
-        Ok(LogPage { events, state, followed: followed.collect() })
+        Ok(Ok(LogPage { events, state, followed: followed.collect() }))
     }
 
     async fn read_tree(&self) -> sqlx::Result<(Epoch, Tree)> {
@@ -176,7 +182,7 @@ impl EventLog for Log {
 
     async fn page(&self, after: i64, limit: usize) -> Result<LogPage> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let page = self.read(after, limit).await.map_err(|e| crate::unavailable(&e))?;
+        let page = self.read(after, limit).await.map_err(|e| crate::unavailable(&e))??;
         // The promise that everything rests on is checked where it is relied on.
         if page.events.iter().zip(after + 1..).any(|(event, expected)| event.position != expected) {
             return Err(Error::internal(format!("the {} log has a gap after {after}", self.name)));
@@ -185,7 +191,7 @@ impl EventLog for Log {
     }
 
     async fn standing(&self) -> Result<(LogState, Vec<Revision>)> {
-        let page = self.read(0, 0).await.map_err(|e| crate::unavailable(&e))?;
+        let page = self.read(0, 0).await.map_err(|e| crate::unavailable(&e))??;
         Ok((page.state, page.followed))
     }
 

@@ -7,7 +7,7 @@ use sqlx::{Pool, Row as _};
 
 use super::super::{COLUMNS, LOCK_HEAD, begin_write};
 use super::commit::{Store, Tables};
-use super::{Conn, Db, Script, event_log, followed, request_log, tree};
+use super::{Conn, Db, Script, event_log, followed, request_log, seal, tree};
 use crate::{Codec, LogState};
 
 /// Events that a rebuild or a compaction takes up at a time.
@@ -87,6 +87,8 @@ pub fn statements() -> Vec<(&'static str, String)> {
         ("request_insert", request_log::INSERT.texts()),
         ("request_find", request_log::FIND.texts()),
         ("followed_upsert", followed::UPSERT.texts()),
+        ("seal_key_find", seal::FIND.texts()),
+        ("seal_key_upsert", seal::UPSERT.texts()),
     ] {
         all.extend(texts.into_iter().map(|text| (name, text)));
     }
@@ -140,7 +142,11 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
                 let entry = logged.event.entry();
                 check.take(entry.position, logged.leaf.unwrap_or_default(), Some(entry));
             }
-            let events = match stored.iter().map(|logged| T::Codec::read(&logged.event)).collect::<Result<Vec<_>>>() {
+            let mut opened = stored.into_iter().map(|logged| logged.event).collect::<Vec<_>>();
+            if let Err(error) = seal::open(conn, &mut opened).await? {
+                return Ok(Err(error));
+            }
+            let events = match opened.iter().map(T::Codec::read).collect::<Result<Vec<_>>>() {
                 Ok(events) => events,
                 Err(error) => return Ok(Err(error)),
             };

@@ -8,6 +8,7 @@ pub mod followed;
 pub mod maintenance;
 pub mod request_log;
 pub mod script;
+pub mod seal;
 pub mod tree;
 
 pub use bulk::{Binds, Insert, Lookup};

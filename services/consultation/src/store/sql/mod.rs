@@ -5,8 +5,7 @@ pub mod tables;
 
 use std::sync::Arc;
 
-use portreeve_core::token::Epoch;
-use portreeve_core::{Clock, Result};
+use portreeve_core::{Clock, IdSource, Result};
 use portreeve_storage::Parts;
 
 use super::engine::sql::{Insert, Script, Store};
@@ -15,8 +14,8 @@ use crate::domain::Ledger;
 use crate::store::Opened;
 
 /// Opens the store on this engine.
-pub async fn open(engine: Engine, name: &'static str, clock: Arc<dyn Clock>, epoch: Epoch) -> Result<Opened> {
-    let store = Store::<Ledger, tables::Tables>::open(engine, name, super::migrations(), clock, epoch).await?;
+pub async fn open(engine: Engine, name: &'static str, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Result<Opened> {
+    let store = Store::<Ledger, tables::Tables>::open(engine, name, super::migrations(), clock, ids).await?;
     let (writer, task) = store.writer();
     Ok((Parts { writer, log: store.log(), reads: Arc::new(reads::Reads::new(store)) }, task))
 }

@@ -45,6 +45,7 @@ pub(crate) fn told(number: u128, position: i64, occurred: i64, recorded: i64) ->
             conditional: false,
         },
         withdrawal: None,
+        erasures: Vec::new(),
     }
 }
 

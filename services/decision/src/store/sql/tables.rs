@@ -7,12 +7,13 @@ use portreeve_core::Timestamp;
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::ClauseName;
+use portreeve_core::vocabulary::FieldGroup;
 use portreeve_runtime::agreements::{decode, encode};
 
 use super::agreements::{self, Kept};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, followed};
 use crate::domain::{Case, CaseRecord, Citation, Clause, ClauseRecord, ClauseVersion, Command, Event, Ledger, State};
-use crate::rpc::convert::Log;
+use crate::rpc::convert::{Log, encode_erasures};
 use crate::store::sql_row::{
     CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, CitationRow, ClauseRow, ClauseVersionRow,
     DECISION_COLUMNS, DecisionRow, join,
@@ -60,12 +61,15 @@ static UPSERT_CASE: Insert = Insert::new(
         "signed_occurred_us BIGINT",
         "tlp BIGINT",
         "conditional BIGINT",
+        "erasures BYTEA",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
      acknowledged_recorded_us = excluded.acknowledged_recorded_us, first_decided_us = excluded.first_decided_us, \
      withdrawn_us = excluded.withdrawn_us, withdrawal_recorded_us = excluded.withdrawal_recorded_us, \
-     withdrawal_reason = excluded.withdrawal_reason",
+     withdrawal_reason = excluded.withdrawal_reason, url = excluded.url, canonical_url = excluded.canonical_url, \
+     native_id = excluded.native_id, statement = excluded.statement, signature = excluded.signature, \
+     signed_occurred_us = excluded.signed_occurred_us, erasures = excluded.erasures",
 );
 static INSERT_DECISION: Insert = Insert::new(
     "decision",
@@ -122,8 +126,11 @@ static INSERT_CLAUSE_VERSION: Insert = Insert::new(
     "",
 );
 
+/// What the platform explained, in every version of its decision.
+const ERASE_EXPLANATIONS: &str = "UPDATE decision SET explanation = '' WHERE case_id = $1";
+
 pub(super) fn statements() -> Vec<(&'static str, String)> {
-    let mut all = Vec::new();
+    let mut all = vec![("erase_explanations", ERASE_EXPLANATIONS.to_owned())];
     for (name, texts) in [
         ("load_cases", CASES_BY_ID.texts()),
         ("load_decisions", DECISIONS.texts()),
@@ -183,7 +190,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Event::CaseOpened(changed)
             | Event::CaseAcknowledged(changed)
             | Event::CaseDecided(changed)
-            | Event::CaseWithdrawn(changed) => {
+            | Event::CaseWithdrawn(changed)
+            | Event::CaseErased(changed) => {
                 keys.cases.insert(changed.case.referred.name.id);
             }
             Event::ClauseCreated(clause) => {
@@ -255,6 +263,16 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         changed.sort_by_key(|record| record.opened);
         UPSERT_CASE.run(script, &changed, |record, binds| bind_case(record, binds)).await?;
         INSERT_DECISION.run(script, &changes.decided, |(seq, case), binds| bind_decision(*seq, case, binds)).await?;
+        for record in changes.erased.iter().filter_map(|id| cases.get(id)) {
+            if record.case.is_erased(FieldGroup::Reasons) {
+                let id = record.case.referred.name.id.as_bytes().to_vec();
+                script
+                    .execute(ERASE_EXPLANATIONS, |binds| {
+                        binds.add(id);
+                    })
+                    .await?;
+            }
+        }
         let citations = changes.decided.iter().flat_map(|(seq, case)| {
             let clauses = case.decision().into_iter().flat_map(|decision| decision.content.clauses());
             (0_i64..).zip(clauses).map(|(place, citation)| (*seq, place, citation))
@@ -316,7 +334,7 @@ pub(super) async fn case_records(conn: &mut Conn, rows: Vec<CaseRow>) -> sqlx::R
 }
 
 fn bind_case(record: &CaseRecord, binds: &mut Binds) {
-    let Case { referred, progress: _, withdrawal } = &*record.case;
+    let Case { referred, progress: _, withdrawal, erasures } = &*record.case;
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
     let receipt = record.case.receipt();
     binds
@@ -350,7 +368,8 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(referred.signature.as_ref().map_or("", |signature| signature.jws.as_str()))
         .add(micros(referred.signature.as_ref().and_then(|signature| signature.occurred_at)))
         .add(i64::from(referred.tlp.code()))
-        .add(i64::from(referred.conditional));
+        .add(i64::from(referred.conditional))
+        .add(encode_erasures(erasures));
 }
 
 /// The agreement behind a row.

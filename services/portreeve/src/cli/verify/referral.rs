@@ -90,15 +90,15 @@ fn read_cases(text: &str) -> Result<Vec<Case>, String> {
 
 /// Whose signature it is, or the exit code and what is wrong.
 fn check(case: &Case, keys: &[Key]) -> Result<String, (u8, String)> {
-    let Some(signature) = &case.signature else {
-        return Err((NOT_SIGNED, format!("NOT_SIGNED: {} did not sign it", case.agency)));
-    };
     // What was erased is not there to be held against the signature, which says nothing of whether it was good.
     let erased =
         case.target.as_ref().is_none_or(|target| target.url.is_empty()) || case.statement_of_reasons.is_empty();
     if erased {
         return Err((ERASED, "ERASED: what was signed has been erased since".to_owned()));
     }
+    let Some(signature) = &case.signature else {
+        return Err((NOT_SIGNED, format!("NOT_SIGNED: {} did not sign it", case.agency)));
+    };
     let invalid = |what: &str| (INVALID, format!("SIGNATURE_INVALID: {what}"));
     let jws = Jws::parse(&signature.jws).map_err(|error| invalid(&format!("the signature {error}")))?;
     let of_agency = keys.iter().filter(|(owner, _)| owner.as_ref().is_none_or(|owner| *owner == case.agency));

@@ -2,24 +2,24 @@
 
 mod measures;
 pub mod reads;
+mod retention;
 mod review_flags;
 mod signing;
 pub mod tables;
 
 use std::sync::Arc;
 
-use portreeve_core::token::Epoch;
-use portreeve_core::{Clock, Result};
+use portreeve_core::{Clock, IdSource, Result};
 use portreeve_storage::Parts;
 
-use super::engine::sql::{Binds, Insert, Lookup, Reads, Script, Store, agreements};
+use super::engine::sql::{Binds, Insert, Lookup, Reads, Script, Store, agreements, seal};
 use super::engine::{Conn, Db, Engine};
 use crate::domain::Ledger;
 use crate::store::{Opened, SERVICE};
 
 /// Opens the store on this engine.
-pub async fn open(engine: Engine, clock: Arc<dyn Clock>, epoch: Epoch) -> Result<Opened> {
-    let store = Store::<Ledger, tables::Tables>::open(engine, SERVICE, super::migrations(), clock, epoch).await?;
+pub async fn open(engine: Engine, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Result<Opened> {
+    let store = Store::<Ledger, tables::Tables>::open(engine, SERVICE, super::migrations(), clock, ids).await?;
     let (writer, task) = store.writer();
     Ok((Parts { writer, log: store.log(), reads: Arc::new(reads::Reads::new(store)) }, task))
 }
@@ -30,6 +30,7 @@ pub fn statements() -> Vec<(&'static str, String)> {
     all.extend(signing::statements());
     all.extend(measures::statements());
     all.extend(review_flags::statements());
+    all.extend(retention::statements());
     all.extend(reads::STATEMENTS.iter().map(|(name, text)| (*name, (*text).to_owned())));
     all
 }

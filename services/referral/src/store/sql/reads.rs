@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::{Agreement, AgreementName};
+use portreeve_core::id::Uuid;
 use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
 use portreeve_core::principal::Scope;
-use portreeve_core::{Principal, Result};
+use portreeve_core::{Principal, Result, Timestamp};
 use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
@@ -13,8 +14,8 @@ use super::measures;
 use super::review_flags;
 use super::signing::{self, ProfileRow};
 use super::tables::{OrganisationRow, Tables, kept_agreement, organisation};
-use super::{Db, Store, agreements};
-use crate::domain::{Ledger, Measure, Organisation, Referral, ReviewFlag, SigningProfile};
+use super::{Db, Store, agreements, retention};
+use crate::domain::{Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag, SigningProfile};
 use crate::rpc::convert::state_code;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 use crate::store::{Filter, Query};
@@ -351,6 +352,19 @@ impl crate::store::Reads for Reads {
         let (since, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
         let found = review_flags::page(self.0.readers(), agency, state, after, since, limit).await;
         found.map_err(|e| unavailable(&e))
+    }
+
+    async fn retention_policy(&self, _principal: &Principal, agency: &str) -> Result<Option<RetentionPolicy>> {
+        retention::policy(self.0.readers(), agency).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn retention_policies(&self) -> Result<Vec<RetentionPolicy>> {
+        retention::all(self.0.readers()).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn recorded_by(&self, agency: &str, after: i64, by: Timestamp, limit: usize) -> Result<Vec<(i64, Uuid)>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        retention::recorded_by(self.0.readers(), agency, after, by, limit).await.map_err(|e| unavailable(&e))
     }
 
     async fn rebuild(&self) -> Result<i64> {

@@ -12,9 +12,9 @@ use super::agreements::{self, Kept};
 use super::measures;
 use super::review_flags;
 use super::signing::{self, Agencies};
-use super::{Binds, Conn, Insert, Lookup, Reads, Script};
+use super::{Binds, Conn, Insert, Lookup, Reads, Script, retention, seal};
 use crate::domain::{Command, Event, Ledger, Organisation, Referral, Standing, State};
-use crate::rpc::convert::{Log, state_code};
+use crate::rpc::convert::{Log, encode_erasures, state_code};
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 
 static ORGANISATIONS: Lookup = Lookup::new(
@@ -23,11 +23,6 @@ static ORGANISATIONS: Lookup = Lookup::new(
 static HOSTS: Lookup = Lookup::new("SELECT host, platform, place FROM platform_host WHERE host IN");
 static HOSTS_OF: Lookup = Lookup::new("SELECT host, platform, place FROM platform_host WHERE platform IN");
 static REFERRALS: Lookup = Lookup::new(REFERRAL_COLUMNS!("r.referral_id IN"));
-static INSERT_TARGET: Insert = Insert::new(
-    "target",
-    &["target_key BYTEA", "platform TEXT", "canonical_url TEXT", "first_seq BIGINT"],
-    "ON CONFLICT (target_key) DO NOTHING",
-);
 static INSERT_REFERRAL: Insert = Insert::new(
     "referral",
     &[
@@ -36,7 +31,6 @@ static INSERT_REFERRAL: Insert = Insert::new(
         "referral_id BYTEA",
         "agency TEXT",
         "platform TEXT",
-        "target_key BYTEA",
         "target_kind BIGINT",
         "url TEXT",
         "native_id TEXT",
@@ -61,6 +55,7 @@ static INSERT_REFERRAL: Insert = Insert::new(
         "source_grade BIGINT",
         "assessment BIGINT",
         "conditions TEXT",
+        "erasures BYTEA",
     ],
     "",
 );
@@ -80,16 +75,21 @@ static UPSERT_ORGANISATION: Insert = Insert::new(
 static INSERT_HOST: Insert = Insert::new("platform_host", &["host TEXT", "platform TEXT", "place BIGINT"], "");
 const UPDATE_REFERRAL: &str = "UPDATE referral SET updated_seq = $1, state = $2, withdrawn_us = $3, \
      withdrawal_recorded_us = $4, withdrawal_reason = $5 WHERE seq = $6";
+const ERASE_REFERRAL: &str = "UPDATE referral SET url = $1, native_id = $2, statement = $3, withdrawal_reason = $4, \
+     signature = $5, signed_occurred_us = $6, source_grade = $7, assessment = $8, conditions = $9, erasures = $10 \
+     WHERE seq = $11";
 const FORGET_HOSTS: &str = "DELETE FROM platform_host WHERE platform = $1";
 
 pub(super) fn statements() -> Vec<(&'static str, String)> {
-    let mut all = vec![("update_referral", UPDATE_REFERRAL.to_owned()), ("forget_hosts", FORGET_HOSTS.to_owned())];
+    let mut all =
+        [("update_referral", UPDATE_REFERRAL), ("erase_referral", ERASE_REFERRAL), ("forget_hosts", FORGET_HOSTS)]
+            .map(|(name, text)| (name, text.to_owned()))
+            .to_vec();
     for (name, texts) in [
         ("organisations", ORGANISATIONS.texts()),
         ("hosts", HOSTS.texts()),
         ("hosts_of", HOSTS_OF.texts()),
         ("referrals", REFERRALS.texts()),
-        ("insert_target", INSERT_TARGET.texts()),
         ("insert_referral", INSERT_REFERRAL.texts()),
         ("upsert_organisation", UPSERT_ORGANISATION.texts()),
         ("insert_host", INSERT_HOST.texts()),
@@ -126,6 +126,9 @@ pub struct Keys {
     hosts: BTreeSet<String>,
     referrals: BTreeSet<Uuid>,
     signing: Agencies,
+    retention: Agencies,
+    /// Referrals of which it matters whether they are encrypted in the log.
+    sealed: BTreeSet<Uuid>,
     agreements: BTreeSet<AgreementName>,
     /// Agencies whose agreements are counted.
     parties: BTreeSet<String>,
@@ -155,11 +158,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     type Codec = Log;
     const STATE_TABLES: &'static [&'static str] = &[
         "referral",
-        "target",
         "platform_host",
         "organisation",
         "signing_key",
         "signing_profile",
+        "retention_rule",
+        "retention_policy",
         "agreement_party",
         "agreement",
         "measure",
@@ -188,6 +192,19 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             | Command::SetSigningPolicy { agency, .. } => {
                 keys.organisations.insert(format!("agencies/{agency}"));
                 keys.signing.insert(agency.clone());
+            }
+            Command::SetRetention { agency, .. } => {
+                keys.organisations.insert(format!("agencies/{agency}"));
+                keys.retention.insert(agency.clone());
+            }
+            Command::Erase { name, .. } => {
+                keys.referrals.insert(name.id);
+                keys.sealed.insert(name.id);
+            }
+            Command::Expire { agency, ids } => {
+                keys.referrals.extend(ids);
+                keys.sealed.extend(ids);
+                keys.retention.insert(agency.clone());
             }
             Command::Propose { terms, .. } => {
                 for party in &terms.parties {
@@ -225,6 +242,13 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Event::Withdrawn(referral) => {
                 keys.referrals.insert(referral.name.id);
             }
+            Event::Erased(referral) => {
+                keys.referrals.insert(referral.name.id);
+                keys.retention.insert(referral.name.agency.clone());
+            }
+            Event::RetentionChanged(policy) => {
+                keys.retention.insert(policy.agency.clone());
+            }
             Event::OrganisationCreated(organisation) | Event::OrganisationUpdated(organisation) => {
                 keys.change(&organisation.name, &organisation.hosts);
             }
@@ -256,6 +280,10 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let agencies = keys.signing.into_iter().collect::<Vec<_>>();
         let profiles = reads.find(&signing::PROFILES, &agencies);
         let signing_keys = reads.find(&signing::KEYS, &agencies);
+        let ruled = keys.retention.into_iter().collect::<Vec<_>>();
+        let policies = reads.find(&retention::POLICIES, &ruled);
+        let rules = reads.find(&retention::RULES, &ruled);
+        let sealed = seal::find(&mut reads, keys.sealed);
         let known = keys.agreements.iter().map(|name| name.0.as_bytes().to_vec()).collect::<Vec<_>>();
         let known = agreements::find(&mut reads, &known);
         let parties = agreements::count(&mut reads, &keys.parties.into_iter().collect::<Vec<_>>());
@@ -282,6 +310,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         for profile in signing::profiles(rows.take(profiles)?, rows.take(signing_keys)?)? {
             state.signing.insert(profile.agency.clone(), profile);
         }
+        state.retention = retention::policies(rows.take(policies)?, rows.take(rules)?)?;
+        state.sealed = seal::found(&mut rows, sealed)?.into_iter().collect();
         let mut found: Vec<(String, String, i64)> = rows.take(hosts)?;
         let own: Vec<(String, String, i64)> = rows.take(own)?;
         let mut hosts_of = BTreeMap::<String, BTreeMap<i64, String>>::new();
@@ -317,6 +347,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             organisations,
             referrals,
             signing: profiles,
+            retention: policies,
             agreements: known,
             measures: imposed,
             flags,
@@ -325,18 +356,14 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         } = state;
         let changed = changes.signing.iter().filter_map(|agency| profiles.get(agency)).collect::<Vec<_>>();
         signing::persist(script, &changed).await?;
+        let changed = changes.retention.iter().filter_map(|agency| policies.get(agency)).collect::<Vec<_>>();
+        retention::persist(script, &changed).await?;
         let kept = changes.agreements.iter().filter_map(|name| known.get(name)).map(keep_agreement).collect::<Vec<_>>();
         agreements::keep(script, &kept).await?;
         let changed = changes.measures.iter().filter_map(|id| imposed.get(id)).collect::<Vec<_>>();
         measures::persist(script, &changed).await?;
         let changed = changes.flags.iter().filter_map(|id| flags.get(id)).collect::<Vec<_>>();
         review_flags::persist(script, &changed).await?;
-        let targets = changes.targets.into_iter().collect::<Vec<_>>();
-        INSERT_TARGET
-            .run(script, &targets, |(key, (platform, canonical, first)), binds| {
-                binds.add(key.to_vec()).add(platform.as_str()).add(canonical.as_str()).add(*first);
-            })
-            .await?;
         INSERT_REFERRAL.run(script, &changes.created, bind_referral).await?;
         for referral in changes.updated.iter().filter_map(|id| referrals.get(id)) {
             let (state, at, recorded_at, reason) = standing(&referral.standing);
@@ -345,6 +372,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                     binds.add(referral.updated).add(state).add(at).add(recorded_at).add(reason).add(referral.created);
                 })
                 .await?;
+        }
+        for referral in changes.erased.iter().filter_map(|id| referrals.get(id)) {
+            script.execute(ERASE_REFERRAL, |binds| bind_erased(referral, binds)).await?;
         }
         let changed = changes.organisations.iter().filter_map(|name| organisations.get(name)).collect::<Vec<_>>();
         UPSERT_ORGANISATION
@@ -390,7 +420,6 @@ fn bind_referral(referral: &Referral, binds: &mut Binds) {
         .add(referral.name.id.as_bytes().to_vec())
         .add(referral.name.agency.as_str())
         .add(referral.platform.as_str())
-        .add(crate::domain::referral::target_key(&referral.platform, location).to_vec())
         .add(i64::from(referral.target.kind.code()))
         .add(location.raw())
         .add(referral.target.native_id.as_str())
@@ -414,7 +443,24 @@ fn bind_referral(referral: &Referral, binds: &mut Binds) {
         .add(i64::from(referral.handling.classification.code()))
         .add(referral.handling.source_grade.map_or(0, |grade| i64::from(grade.code())))
         .add(referral.handling.assessment.map_or(0, |assessment| i64::from(assessment.code())))
-        .add(referral.handling.conditions.clone());
+        .add(referral.handling.conditions.clone())
+        .add(encode_erasures(&referral.erasures));
+}
+
+fn bind_erased(referral: &Referral, binds: &mut Binds) {
+    let (_, _, _, reason) = standing(&referral.standing);
+    binds
+        .add(referral.target.location.raw())
+        .add(referral.target.native_id.as_str())
+        .add(referral.statement.as_str())
+        .add(reason)
+        .add(referral.signature.as_ref().map_or("", |signature| signature.jws.as_str()))
+        .add(referral.signature.as_ref().and_then(|signature| signature.occurred_at).map(Timestamp::micros))
+        .add(referral.handling.source_grade.map_or(0, |grade| i64::from(grade.code())))
+        .add(referral.handling.assessment.map_or(0, |assessment| i64::from(assessment.code())))
+        .add(referral.handling.conditions.clone())
+        .add(encode_erasures(&referral.erasures))
+        .add(referral.created);
 }
 
 /// An agreement with its parties, as the database has it.

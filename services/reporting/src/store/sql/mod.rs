@@ -6,8 +6,7 @@ pub mod tables;
 
 use std::sync::Arc;
 
-use portreeve_core::token::Epoch;
-use portreeve_core::{Clock, Result};
+use portreeve_core::{Clock, IdSource, Result};
 use portreeve_storage::Parts;
 
 use super::engine::sql::{self, Insert, Lookup, Script, Store, followed};
@@ -16,8 +15,8 @@ use crate::domain::Ledger;
 use crate::store::{Opened, SERVICE};
 
 /// Opens the store on this engine.
-pub async fn open(engine: Engine, clock: Arc<dyn Clock>, epoch: Epoch) -> Result<Opened> {
-    let store = Store::<Ledger, tables::Tables>::open(engine, SERVICE, super::migrations(), clock, epoch).await?;
+pub async fn open(engine: Engine, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Result<Opened> {
+    let store = Store::<Ledger, tables::Tables>::open(engine, SERVICE, super::migrations(), clock, ids).await?;
     let (writer, task) = store.writer();
     Ok((Parts { writer, log: store.log(), reads: Arc::new(reads::Reads::new(store)) }, task))
 }

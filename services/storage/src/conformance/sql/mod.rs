@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use portreeve_core::id::RandomIds;
 use portreeve_core::time::ManualClock;
 use portreeve_core::{Clock, Result};
 
@@ -70,7 +71,7 @@ struct OnEngine(Store<Notes, Tables>);
 pub async fn open(engine: Engine, clock: Arc<ManualClock>) -> Result<Opened> {
     let migrations = super::migrations();
     let shared = Arc::clone(&clock) as Arc<dyn Clock>;
-    let store = Store::<Notes, Tables>::open(engine, "notes", migrations, shared, [7; 8]).await?;
+    let store = Store::<Notes, Tables>::open(engine, "notes", migrations, shared, Arc::new(RandomIds)).await?;
     let (writer, _task) = store.writer();
     Ok(Opened { writer, log: store.log(), sample: Arc::new(OnEngine(store)), clock })
 }

@@ -1,0 +1,4 @@
+-- What was erased of a case, as the referral log told it.
+-- The same columns and types as in the other engine's; a test compares them.
+
+ALTER TABLE cases ADD COLUMN erasures BLOB NOT NULL DEFAULT x'';  -- as the contract writes them

@@ -1,0 +1,166 @@
+//! `RetentionService`.
+
+use std::collections::BTreeMap;
+
+use portreeve_api::referral::v1 as wire;
+use portreeve_core::access::Reader;
+use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName, parse_owner};
+use portreeve_core::principal::Role;
+use portreeve_core::vocabulary::{FieldGroup, RetentionClass};
+use portreeve_core::{Error, Principal, Reason, Result, Violations};
+use portreeve_runtime::status::IntoStatus as _;
+use portreeve_runtime::wire::{guard, principal, violations};
+use portreeve_storage::Outcome;
+use tonic::{Request, Response, Status};
+use wire::retention_service_server::RetentionService;
+
+use super::Rpc;
+use super::convert::{show_referral, write_retention_policy};
+use super::referrals::written;
+use crate::domain::{Command, Event, RetentionPolicy};
+
+#[tonic::async_trait]
+impl RetentionService for Rpc {
+    async fn get_retention_policy(
+        &self,
+        request: Request<wire::GetRetentionPolicyRequest>,
+    ) -> Result<Response<wire::GetRetentionPolicyResponse>, Status> {
+        self.retention_policy(request).await.map(Response::new).or_status()
+    }
+
+    async fn set_retention_policy(
+        &self,
+        request: Request<wire::SetRetentionPolicyRequest>,
+    ) -> Result<Response<wire::SetRetentionPolicyResponse>, Status> {
+        self.set_retention(request).await.map(Response::new).or_status()
+    }
+
+    async fn erase_referral(
+        &self,
+        request: Request<wire::EraseReferralRequest>,
+    ) -> Result<Response<wire::EraseReferralResponse>, Status> {
+        self.erase(request).await.map(Response::new).or_status()
+    }
+}
+
+impl Rpc {
+    async fn retention_policy(
+        &self,
+        request: Request<wire::GetRetentionPolicyRequest>,
+    ) -> Result<wire::GetRetentionPolicyResponse> {
+        let caller = principal(&request)?;
+        let message = request.into_inner();
+        let mut violations = violations(&message);
+        let agency = violations.check("name", of_policy(&message.name));
+        let agency = violations.finish(agency)?;
+        let may = match caller.kind() {
+            OrganisationKind::Agency => caller.id() == agency,
+            OrganisationKind::Oversight | OrganisationKind::Operator | OrganisationKind::Service => true,
+            OrganisationKind::Platform | OrganisationKind::Researcher => false,
+        };
+        if !may {
+            return Err(caller.denied());
+        }
+        let revisions = self.caught_up(&message.at_least).await?;
+        let policy = self.retention_of(&caller, &agency).await?;
+        Ok(wire::GetRetentionPolicyResponse { policy: Some(policy), revisions })
+    }
+
+    async fn set_retention(
+        &self,
+        request: Request<wire::SetRetentionPolicyRequest>,
+    ) -> Result<wire::SetRetentionPolicyResponse> {
+        let caller = principal(&request)?;
+        let mut message = request.into_inner();
+        let mut violations = violations(&message);
+        let agency = violations.check("name", of_policy(&message.name));
+        let etag = match message.etag.as_str() {
+            "" => None,
+            text => violations.check("etag", text.parse::<i64>().map_err(|_| "must be an etag as it was read")),
+        };
+        let classes = read_rules(&mut violations, &message.rules);
+        let agency = violations.finish(agency)?;
+        caller.require_as(Role::Approver, OrganisationKind::Agency, &agency)?;
+        let request_id = std::mem::take(&mut message.request_id);
+        let guard = guard("SetRetentionPolicy", &request_id, &message);
+        let command = Command::SetRetention { agency: agency.clone(), classes, etag };
+        let outcome = self.submit(&caller, guard, Some(command)).await?;
+        Ok(wire::SetRetentionPolicyResponse {
+            policy: Some(self.changed_retention(&caller, &agency, &outcome).await?),
+            revision: Self::revision(&outcome),
+            replayed: outcome.replayed,
+        })
+    }
+
+    async fn erase(&self, request: Request<wire::EraseReferralRequest>) -> Result<wire::EraseReferralResponse> {
+        let caller = principal(&request)?;
+        let mut message = request.into_inner();
+        let mut violations = violations(&message);
+        let name = violations.check("name", message.name.parse::<ReferralName>());
+        if message.reason.trim().is_empty() && !message.reason.is_empty() {
+            violations.add("reason", "must say something");
+        }
+        let name = violations.finish(name)?;
+        caller.require_as(Role::Approver, OrganisationKind::Agency, &name.agency)?;
+        let request_id = std::mem::take(&mut message.request_id);
+        let guard = guard("EraseReferral", &request_id, &message);
+        let groups = message.field_groups.iter().filter_map(|code| FieldGroup::from_code(*code)).collect();
+        let command = Command::Erase { name: name.clone(), groups, reason: message.reason };
+        let outcome = self.submit(&caller, guard, Some(command)).await?;
+        let referral = if let Some(referral) = written(&outcome).next() {
+            Some(referral)
+        } else {
+            // It had been erased already: the referral as it is.
+            let own = Reader::own(caller);
+            self.parts.reads.referral(&own, &name).await?.map(|(found, view)| show_referral(&found, view))
+        };
+        Ok(wire::EraseReferralResponse { referral, revision: Self::revision(&outcome), replayed: outcome.replayed })
+    }
+
+    /// The policy as a command left it, from the event alone; as it is, if there was nothing to do.
+    async fn changed_retention(
+        &self,
+        caller: &Principal,
+        agency: &str,
+        outcome: &Outcome<Event>,
+    ) -> Result<wire::RetentionPolicy> {
+        for recorded in &outcome.events {
+            if let Event::RetentionChanged(policy) = &recorded.event {
+                let (updated_at, updated) = (recorded.recorded_at, recorded.position);
+                return Ok(write_retention_policy(&RetentionPolicy { updated_at, updated, ..policy.clone() }));
+            }
+        }
+        self.retention_of(caller, agency).await
+    }
+
+    async fn retention_of(&self, caller: &Principal, agency: &str) -> Result<wire::RetentionPolicy> {
+        let reads = &self.parts.reads;
+        if let Some(policy) = reads.retention_policy(caller, agency).await? {
+            return Ok(write_retention_policy(&policy));
+        }
+        let name = OrganisationName::new(OrganisationKind::Agency, agency)
+            .map_err(|error| Error::internal(error.to_string()))?;
+        if reads.organisation(caller, &name).await?.is_none() {
+            return Err(Error::new(Reason::OrganisationNotFound, format!("there is no {name}")).with("name", &name));
+        }
+        Ok(write_retention_policy(&RetentionPolicy { agency: agency.to_owned(), ..RetentionPolicy::default() }))
+    }
+}
+
+fn read_rules(violations: &mut Violations, rules: &[wire::RetentionRule]) -> BTreeMap<FieldGroup, RetentionClass> {
+    let mut classes = BTreeMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        // What the contract's rules refuse has been noted already.
+        let group = FieldGroup::from_code(rule.field_group);
+        let Some((group, class)) = group.zip(RetentionClass::from_code(rule.retention_class)) else { continue };
+        if classes.insert(group, class).is_some() {
+            violations.add(format!("rules[{index}].field_group"), "must not have a rule already");
+        }
+    }
+    classes
+}
+
+fn of_policy(name: &str) -> Result<String, &'static str> {
+    let agency = name.strip_suffix("/retentionPolicy").and_then(|of| parse_owner(of, OrganisationKind::Agency).ok());
+    agency.map(str::to_owned).ok_or("must have the form agencies/{agency}/retentionPolicy")
+}

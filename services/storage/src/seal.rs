@@ -1,0 +1,258 @@
+//! What can be erased of an event lies in the log encrypted, under keys of its subject's own.
+//!
+//! A subject is a referral. It has a key for each group of fields that is erased by itself. The log and its tree hold the
+//! ciphertext; erasing is destroying a key, which changes no hash. Whoever reads an event afterwards reads it without those
+//! fields.
+//!
+//! An event's body begins with field 1000 of the contract's message (`sealed`), then the message without what is sealed.
+//! What is opened is put behind it: the encodings of two halves of one message, one after the other, are that message's.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf as _, Bytes};
+use portreeve_core::id::{IdSource, Uuid};
+use portreeve_core::vocabulary::FieldGroup;
+use portreeve_core::{Error, Result};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+
+/// The groups of fields that are erased, each by itself.
+pub const GROUPS: [FieldGroup; 3] = [FieldGroup::Target, FieldGroup::Reasons, FieldGroup::Grade];
+
+/// What of an event is about a person, and of whose subject.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Personal {
+    /// The referral that it is about.
+    pub subject: Uuid,
+    /// Whether this is the subject's first event, with which its keys are made.
+    pub begins: bool,
+    /// What is sealed: the group, and the half of the message that holds it. A group that was erased is left out.
+    pub parts: Vec<(FieldGroup, Vec<u8>)>,
+    /// The groups whose keys are destroyed with this event.
+    pub erases: Vec<FieldGroup>,
+}
+
+/// The keys of a subject that are left.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Keys(BTreeMap<u8, [u8; 32]>);
+
+impl Keys {
+    /// New keys, one for each group.
+    pub fn new(ids: &dyn IdSource) -> Result<Self> {
+        GROUPS.iter().map(|group| Ok((number(*group), ids.secret()?))).collect::<Result<_>>().map(Self)
+    }
+
+    /// The keys behind what a database keeps: each with the number of its group before it.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (keys, rest) = bytes.as_chunks::<33>();
+        let read = |key: &[u8; 33]| {
+            let (group, key) = key.split_first()?;
+            Some((*group, key.try_into().ok()?))
+        };
+        rest.is_empty().then(|| keys.iter().map(read).collect::<Option<_>>().map(Self)).flatten()
+    }
+
+    /// The keys as a database keeps them.
+    pub fn encode(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|(group, key)| std::iter::once(*group).chain(*key)).collect()
+    }
+
+    /// Destroys the key of a group.
+    pub fn destroy(&mut self, group: FieldGroup) {
+        self.0.remove(&number(group));
+    }
+
+    fn of(&self, group: u8) -> Option<LessSafeKey> {
+        UnboundKey::new(&AES_256_GCM, self.0.get(&group)?).ok().map(LessSafeKey::new)
+    }
+}
+
+/// The two bytes that begin a body with something sealed: field 1000, of bytes.
+const TAG: [u8; 2] = [0xc2, 0x3e];
+const SUBJECT: usize = 16;
+/// Before each part: its group, and the length of what follows.
+const HEADER: usize = 5;
+
+fn number(group: FieldGroup) -> u8 {
+    u8::try_from(group.code()).unwrap_or_default()
+}
+
+/// What a ciphertext is bound to: it opens in its own place alone.
+fn bound(subject: &[u8], group: u8, position: i64) -> Aad<[u8; 25]> {
+    let mut bytes = [0; 25];
+    let (of, rest) = bytes.split_at_mut(SUBJECT);
+    of.copy_from_slice(subject);
+    rest[0] = group;
+    rest[1..].copy_from_slice(&position.to_be_bytes());
+    Aad::from(bytes)
+}
+
+fn failed() -> Error {
+    Error::internal("an event could not be sealed")
+}
+
+/// A length as the contract's encoding writes it: seven bits a byte, the lowest first.
+fn write_length(mut length: usize, into: &mut Vec<u8>) {
+    loop {
+        let low = u8::try_from(length & 0x7f).unwrap_or_default();
+        length >>= 7;
+        if length == 0 {
+            return into.push(low);
+        }
+        into.push(0x80 | low);
+    }
+}
+
+fn read_length(from: &mut Bytes) -> Option<usize> {
+    let mut length = 0;
+    for shift in (0..28).step_by(7) {
+        let byte = *from.first()?;
+        from.advance(1);
+        length |= usize::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(length);
+        }
+    }
+    None
+}
+
+/// The body of an event with what is personal sealed under the keys that are left.
+pub fn seal(body: &[u8], personal: &Personal, keys: &Keys, position: i64, ids: &dyn IdSource) -> Result<Vec<u8>> {
+    let subject = personal.subject.as_bytes();
+    let mut sealed = subject.to_vec();
+    for (group, part) in &personal.parts {
+        let group = number(*group);
+        let Some(key) = keys.of(group) else { continue };
+        // Drawn anew each time: a commit that is tried again seals other things at the same place.
+        let mut nonce = [0; NONCE_LEN];
+        nonce.copy_from_slice(&ids.secret()?[..NONCE_LEN]);
+        let mut text = part.clone();
+        let unique = Nonce::assume_unique_for_key(nonce);
+        key.seal_in_place_append_tag(unique, bound(subject, group, position), &mut text).map_err(|_| failed())?;
+        let length = u32::try_from(NONCE_LEN + text.len()).map_err(|_| failed())?;
+        sealed.push(group);
+        sealed.extend(length.to_be_bytes());
+        sealed.extend(nonce);
+        sealed.extend(text);
+    }
+    let mut whole = TAG.to_vec();
+    write_length(sealed.len(), &mut whole);
+    whole.extend(sealed);
+    whole.extend(body);
+    Ok(whole)
+}
+
+/// A body taken apart.
+pub struct Sealed {
+    /// Whose keys open it.
+    pub subject: Uuid,
+    parts: Bytes,
+    open: Bytes,
+}
+
+/// A body with something sealed; `None` for one without.
+pub fn parse(body: &Bytes) -> Option<Sealed> {
+    let mut rest = body.clone();
+    if !rest.starts_with(&TAG) {
+        return None;
+    }
+    let mut rest = rest.split_off(TAG.len());
+    let length = read_length(&mut rest)?;
+    if length < SUBJECT || length > rest.len() {
+        return None;
+    }
+    let mut parts = rest.split_to(length);
+    let subject = Uuid::from_slice(&parts.split_to(SUBJECT)).ok()?;
+    Some(Sealed { subject, parts, open: rest })
+}
+
+impl Sealed {
+    /// The event's message with what the keys open. `None` if it is not what was sealed there.
+    pub fn open(self, keys: &Keys, position: i64) -> Option<Bytes> {
+        let mut body = self.open.to_vec();
+        let mut rest = &self.parts[..];
+        while let Some((header, after)) = rest.split_at_checked(HEADER) {
+            let length = usize::try_from(u32::from_be_bytes(header[1..].try_into().ok()?)).ok()?;
+            let (part, after) = after.split_at_checked(length)?;
+            rest = after;
+            let Some(key) = keys.of(header[0]) else { continue };
+            let (nonce, text) = part.split_at_checked(NONCE_LEN)?;
+            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+            let mut text = text.to_vec();
+            let bound = bound(self.subject.as_bytes(), header[0], position);
+            body.extend_from_slice(key.open_in_place(nonce, bound, &mut text).ok()?);
+        }
+        rest.is_empty().then(|| body.into())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use portreeve_core::id::{CountingIds, RandomIds};
+
+    use super::*;
+
+    fn personal() -> Personal {
+        let parts = vec![(FieldGroup::Target, b"where".to_vec()), (FieldGroup::Reasons, b"why".to_vec())];
+        Personal { subject: Uuid::from_u128(7), begins: true, parts, erases: Vec::new() }
+    }
+
+    fn opened(body: &[u8], keys: &Keys, position: i64) -> Option<Bytes> {
+        parse(&Bytes::copy_from_slice(body)).unwrap().open(keys, position)
+    }
+
+    #[test]
+    fn what_is_sealed_opens_in_its_own_place_with_the_keys_that_are_left() {
+        let mut keys = Keys::new(&RandomIds).unwrap();
+        let body = seal(b"rest", &personal(), &keys, 5, &RandomIds).unwrap();
+        assert!(!body.windows(5).any(|window| window == b"where"));
+        assert_eq!(opened(&body, &keys, 5).unwrap(), b"restwherewhy"[..]);
+        assert_eq!(opened(&body, &keys, 6), None);
+        assert_eq!(opened(&body, &Keys::new(&RandomIds).unwrap(), 5), None);
+        keys.destroy(FieldGroup::Target);
+        assert_eq!(opened(&body, &keys, 5).unwrap(), b"restwhy"[..]);
+        // What follows is sealed with what is left.
+        let body = seal(b"rest", &personal(), &keys, 6, &RandomIds).unwrap();
+        assert_eq!(opened(&body, &keys, 6).unwrap(), b"restwhy"[..]);
+        assert_eq!(opened(&body, &Keys::default(), 6).unwrap(), b"rest"[..]);
+    }
+
+    #[test]
+    fn texts_of_every_length_come_back() {
+        let keys = Keys::new(&RandomIds).unwrap();
+        for length in [0, 1, 60, 127, 128, 16_300, 16_400, 300_000] {
+            let text = vec![7; length];
+            let of = Personal { parts: vec![(FieldGroup::Grade, text.clone())], ..personal() };
+            let body = seal(b"rest", &of, &keys, 1, &RandomIds).unwrap();
+            assert_eq!(opened(&body, &keys, 1).unwrap(), [b"rest".to_vec(), text].concat(), "{length}");
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_found_and_none_is_a_fault() {
+        let keys = Keys::new(&CountingIds::default()).unwrap();
+        let body = seal(b"", &personal(), &keys, 5, &CountingIds::default()).unwrap();
+        for place in 0..body.len() {
+            let mut changed = body.clone();
+            changed[place] ^= 0x80;
+            let found = parse(&Bytes::from(changed)).and_then(|sealed| sealed.open(&keys, 5));
+            assert_ne!(found.as_deref(), Some(&b"wherewhy"[..]), "{place}");
+            let cut = parse(&Bytes::copy_from_slice(&body[..place])).and_then(|sealed| sealed.open(&keys, 5));
+            assert_ne!(cut.as_deref(), Some(&b"wherewhy"[..]), "{place}");
+        }
+        for plain in [&b""[..], b"\xc2", b"\xc2\x3e", b"\xc2\x3e\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0a\x00"]
+        {
+            assert!(parse(&Bytes::copy_from_slice(plain)).is_none(), "{plain:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_kept_as_they_were() {
+        let mut keys = Keys::new(&RandomIds).unwrap();
+        assert_eq!(keys.encode().len(), 99);
+        assert!(Keys::decode(&keys.encode()).unwrap() == keys);
+        GROUPS.iter().for_each(|group| keys.destroy(*group));
+        assert!(keys.encode().is_empty() && Keys::decode(&[]).unwrap() == keys);
+        assert!(Keys::decode(&[1; 32]).is_none());
+    }
+}

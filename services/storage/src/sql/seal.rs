@@ -1,0 +1,117 @@
+//! The keys of what can be erased: made with a subject's first event, destroyed with the event that erases.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portreeve_core::id::{IdSource, Uuid};
+use portreeve_core::{Error, Result};
+
+use super::script::{Found, Ticket};
+use super::{Conn, Insert, Lookup, Reads, Script};
+use crate::seal::{self, Keys};
+use crate::{Encoded, StoredEvent};
+
+pub(super) static FIND: Lookup = Lookup::new("SELECT subject, keys FROM seal_key WHERE subject IN");
+pub(super) static UPSERT: Insert = Insert::new(
+    "seal_key",
+    &["subject BYTEA", "keys BYTEA"],
+    "ON CONFLICT (subject) DO UPDATE SET keys = excluded.keys",
+);
+
+type KeyRow = (Vec<u8>, Vec<u8>);
+
+fn unreadable(what: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("{what} cannot be read").into())
+}
+
+fn read((subject, keys): KeyRow) -> sqlx::Result<(Uuid, Keys)> {
+    let subject = Uuid::from_slice(&subject).map_err(|_| unreadable("a key's subject"))?;
+    Ok((subject, Keys::decode(&keys).ok_or_else(|| unreadable("a key"))?))
+}
+
+fn column(subjects: impl IntoIterator<Item = Uuid>) -> Vec<Vec<u8>> {
+    subjects.into_iter().map(|subject| subject.as_bytes().to_vec()).collect()
+}
+
+/// Asks which subjects have keys, or had them.
+pub fn find(reads: &mut Reads, subjects: impl IntoIterator<Item = Uuid>) -> Ticket {
+    reads.find(&FIND, &column(subjects))
+}
+
+/// The subjects that have keys, or had them.
+pub fn found(found: &mut Found, ticket: Ticket) -> sqlx::Result<BTreeSet<Uuid>> {
+    let rows: Vec<KeyRow> = found.take(ticket)?;
+    rows.into_iter().map(|row| read(row).map(|(subject, _)| subject)).collect()
+}
+
+async fn keys(conn: &mut Conn, subjects: BTreeSet<Uuid>) -> sqlx::Result<BTreeMap<Uuid, Keys>> {
+    let rows: Vec<KeyRow> = FIND.run(conn, &column(subjects)).await?;
+    rows.into_iter().map(read).collect()
+}
+
+/// Seals what is personal in events that are about to be appended after a position, and keeps or destroys keys. Gives whether any
+/// was destroyed.
+pub(super) async fn seal(
+    script: &mut Script<'_>,
+    after: i64,
+    events: &mut [Encoded],
+    ids: &dyn IdSource,
+) -> sqlx::Result<Result<bool>> {
+    let personal = || events.iter().filter_map(|encoded| encoded.personal.as_ref());
+    if personal().next().is_none() {
+        return Ok(Ok(false));
+    }
+    let erases = personal().any(|of| !of.erases.is_empty());
+    let fresh = personal().filter(|of| of.begins).map(|of| of.subject).collect::<BTreeSet<_>>();
+    let known = personal().map(|of| of.subject).filter(|subject| !fresh.contains(subject)).collect::<BTreeSet<_>>();
+    let mut keys = if known.is_empty() { BTreeMap::new() } else { self::keys(script.conn().await?, known).await? };
+    let mut changed = BTreeSet::new();
+    for (encoded, position) in events.iter_mut().zip(after + 1..) {
+        let Some(personal) = &encoded.personal else { continue };
+        let of = match keys.entry(personal.subject) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            // New, or of before there were keys.
+            std::collections::btree_map::Entry::Vacant(new) => {
+                changed.insert(personal.subject);
+                match Keys::new(ids) {
+                    Ok(keys) => new.insert(keys),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+        };
+        for group in &personal.erases {
+            of.destroy(*group);
+            changed.insert(personal.subject);
+        }
+        encoded.body = match seal::seal(&encoded.body, personal, of, position, ids) {
+            Ok(body) => body,
+            Err(error) => return Ok(Err(error)),
+        };
+    }
+    let changed = changed.iter().filter_map(|subject| keys.get_key_value(subject)).collect::<Vec<_>>();
+    UPSERT
+        .run(script, &changed, |(subject, keys), binds| {
+            binds.add(subject.as_bytes().to_vec()).add(keys.encode());
+        })
+        .await?;
+    Ok(Ok(erases))
+}
+
+/// Opens events with the keys that are left. Fails for an event that was changed since it was sealed.
+pub(super) async fn open(conn: &mut Conn, events: &mut [StoredEvent]) -> sqlx::Result<Result<()>> {
+    let sealed = events.iter().map(|event| seal::parse(&event.body)).collect::<Vec<_>>();
+    let subjects = sealed.iter().flatten().map(|sealed| sealed.subject).collect::<BTreeSet<_>>();
+    if subjects.is_empty() {
+        return Ok(Ok(()));
+    }
+    let keys = keys(conn, subjects).await?;
+    let none = Keys::default();
+    for (event, sealed) in events.iter_mut().zip(sealed) {
+        let Some(sealed) = sealed else { continue };
+        let of = keys.get(&sealed.subject).unwrap_or(&none);
+        let Some(body) = sealed.open(of, event.position) else {
+            return Ok(Err(Error::internal(format!("event {} is not what was sealed", event.position))));
+        };
+        event.body = body;
+    }
+    Ok(Ok(()))
+}
