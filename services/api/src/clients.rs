@@ -47,6 +47,8 @@ pub const GRANT_KEY: &str = "portreeve-grant";
 pub const JUSTIFICATION_KEY: &str = "portreeve-justification";
 /// The same in UTF-8.
 pub const JUSTIFICATION_BIN_KEY: &str = "portreeve-justification-bin";
+/// The metadata key of what a partner's data is read for, as an agreement allows: `investigation`.
+pub const PURPOSE_KEY: &str = "portreeve-purpose";
 
 /// Bytes of one message that a client takes: as many as a server sends.
 pub const DECODE_BYTES_MAX: usize = limits::REPLY_BYTES_MAX;
@@ -70,6 +72,7 @@ pub struct Acting {
     token: Option<MetadataValue<Ascii>>,
     justification: Option<String>,
     grant: Option<MetadataValue<Ascii>>,
+    purpose: Option<MetadataValue<Ascii>>,
 }
 
 impl Acting {
@@ -82,6 +85,7 @@ impl Acting {
             token: None,
             justification: None,
             grant: None,
+            purpose: None,
         })
     }
 
@@ -110,6 +114,12 @@ impl Acting {
         Ok(self)
     }
 
+    /// Says for what the caller reads a partner's data, in every call.
+    pub fn purpose(mut self, purpose: &str) -> Result<Self, InvalidMetadataValue> {
+        self.purpose = Some(purpose.parse()?);
+        Ok(self)
+    }
+
     /// Proves it with a bearer token. Only to be sent over a secured connection, or within one machine.
     pub fn token(mut self, token: &str) -> Result<Self, InvalidMetadataValue> {
         let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
@@ -134,6 +144,9 @@ impl Interceptor for Acting {
         }
         if let Some(token) = &self.token {
             metadata.insert("authorization", token.clone());
+        }
+        if let Some(purpose) = &self.purpose {
+            metadata.insert(PURPOSE_KEY, purpose.clone());
         }
         if let Some(justification) = &self.justification {
             match justification.parse::<MetadataValue<Ascii>>() {
@@ -243,11 +256,13 @@ mod tests {
     fn every_call_says_who_acts() {
         let mut acting =
             Acting::new("agencies/nca").unwrap().member("j.doe").unwrap().roles(&["import", "officer"]).unwrap();
+        acting = acting.purpose("investigation").unwrap();
         let request = acting.call(Request::new(())).unwrap();
         let metadata = request.metadata();
         assert_eq!(metadata.get(ORGANISATION_KEY).unwrap(), "agencies/nca");
         assert_eq!(metadata.get(MEMBER_KEY).unwrap(), "j.doe");
         assert_eq!(metadata.get(ROLES_KEY).unwrap(), "import,officer");
+        assert_eq!(metadata.get(PURPOSE_KEY).unwrap(), "investigation");
 
         let mut researcher = Acting::new("researchers/lab").unwrap().grant("grants/x").unwrap();
         assert_eq!(researcher.call(Request::new(())).unwrap().metadata().get(GRANT_KEY).unwrap(), "grants/x");

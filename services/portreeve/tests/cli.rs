@@ -302,3 +302,119 @@ fn what_went_wrong_is_told_by_the_exit_code() {
         assert_eq!(portreeve().args(["completions", shell]).output().unwrap().status.code(), Some(0));
     }
 }
+
+#[test]
+fn agencies_share_under_an_agreement_what_is_marked_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let [nca, bka, platform] = ["agencies/nca", "agencies/bka", "platforms/harbourbook"];
+    for agency in [nca, bka] {
+        server.done("operators/local", &["organisation", "create", agency, "--name", agency]);
+    }
+    let host = ["--name", "Harbourbook", "--host", "harbourbook.example"];
+    server.done("operators/local", &[&["organisation", "create", platform][..], &host].concat());
+    let refer = |page: &str, marks: &[&str]| {
+        let url = format!("https://harbourbook.example/{page}");
+        let what = ["refer", &url, "--platform", platform, "--nature", "voluntary-referral"];
+        let why = ["--ground", "offer-transport-sea", "--statute", "Immigration Act 1971", "--reasons", "Offers"];
+        server.run(nca, &[&what[..], &why, marks].concat())
+    };
+    for (page, marks) in [
+        ("amber", &["--tlp", "amber", "--source-grade", "untested", "--assessment", "not-known"][..]),
+        ("red", &["--tlp", "red"]),
+        ("conditional", &["--tlp", "green", "--conditions", "Not before May"]),
+    ] {
+        let output = refer(page, marks);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+    let secret = refer("secret", &["--classification", "secret"]);
+    assert!(text(&secret.stderr).starts_with("error: MARKING_REFUSED:"), "{}", text(&secret.stderr));
+
+    // The same marks, from a file.
+    let columns = "platform,kind,url,nature,ground,statute,reasons,reasons_language,tlp,classification,source_grade,assessment,conditions";
+    let row = |page: &str, marks: &str| {
+        format!(
+            "harbourbook,page,https://harbourbook.example/{page},voluntary-referral,OFFER_TRANSPORT_SEA,Immigration Act 1971,Offers,en,{marks}\n"
+        )
+    };
+    let rows = [
+        row("clear", "clear,official,reliable,known-directly,"),
+        row("imported-red", "RED,,,,"),
+        row("mauve", "mauve,,,,"),
+        row("top-secret", ",top-secret,,,"),
+    ];
+    let path = folder.path().join("pages.csv");
+    std::fs::write(&path, format!("{columns}\n{}", rows.concat())).unwrap();
+    let imported = server.run(nca, &["import", path.to_str().unwrap()]);
+    assert!(text(&imported.stdout).contains("4 rows: 2 imported, 0 already there, 2 refused"), "{imported:?}");
+    let rejects = std::fs::read_to_string(folder.path().join("pages.rejects.csv")).unwrap();
+    assert!(rejects.contains("none of CLEAR, GREEN, AMBER, AMBER_STRICT, RED\",tlp\n"), "{rejects}");
+    assert!(rejects.contains("MARKING_REFUSED"), "{rejects}");
+
+    let watch = ["watch", "referrals", "--parent", nca, "--from", "snapshot", "--count", "2"];
+    let reads = || server.run(bka, &[&watch[..], &["--purpose", "investigation"]].concat());
+    assert!(text(&reads().stderr).starts_with("error: PERMISSION_DENIED:"), "{}", text(&reads().stderr));
+    let propose = ["agreement", "propose", "--title", "Channel", "--with", bka, "--for", "investigation,prosecution"];
+    let terms = ["--share", "target,grade", "--tlp-ceiling", "amber", "--until", "2096-12-31T23:00:00Z"];
+    let end = ["--extendable-until", "2099-01-01", "--after-end", "freeze", "--review", "2090-01-31"];
+    let proposed = server.done(nca, &[&propose[..], &terms, &end].concat());
+    let name = proposed.split_whitespace().nth(1).unwrap().to_owned();
+    assert!(
+        proposed.starts_with("proposed: agreements/") && proposed.contains(" is PROPOSED, until 2096-12-31T23:00:00Z")
+    );
+    let act = |agency: &str, arguments: &[&str]| server.done(agency, &[&["agreement"], arguments].concat());
+    assert!(act(bka, &["accept", &name]).contains(" is ACTIVE, until "));
+    let listed = act(bka, &["list"]);
+    assert!(listed.lines().any(|line| line.contains(&name) && line.contains("ACTIVE") && line.ends_with("Channel")));
+
+    // What is above the ceiling or has conditions does not come; what is not shared of the others neither.
+    let seen = text(&reads().stdout);
+    for (part, there) in [
+        ("harbourbook.example/amber", true),
+        ("harbourbook.example/clear", true),
+        ("SOURCE_GRADE_UNTESTED", true),
+        ("example/red", false),
+        ("imported-red", false),
+        ("conditional", false),
+        ("Offers", false),
+        ("Immigration Act", false),
+    ] {
+        assert_eq!(seen.contains(part), there, "{part}: {seen}");
+    }
+    let unsaid = server.run(bka, &watch);
+    assert!(text(&unsaid.stderr).starts_with("error: PURPOSE_REQUIRED:"), "{}", text(&unsaid.stderr));
+    let wrong = server.run(bka, &[&watch[..], &["--purpose", "curiosity"]].concat());
+    assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong.stderr));
+    // An agency that names no purpose asks for its own.
+    let cases = server.done(nca, &["inbox"]);
+    assert!(cases.contains("example/red") && cases.contains("example/amber"), "{cases}");
+    let stream = server.done(nca, &["watch", "cases", "--agency", nca, "--count", "5"]);
+    assert!(stream.contains("example/red"), "{stream}");
+    let own = server.done(nca, &["watch", "referrals", "--parent", nca, "--from", "snapshot", "--count", "5"]);
+    assert!(own.contains("HANDLING_CODE_SHARING_WITH_CONDITIONS") && own.contains("Not before May"), "{own}");
+    let platform_sees = server.done(platform, &["watch", "referrals", "--from", "snapshot", "--count", "5"]);
+    assert!(platform_sees.contains("TLP_RED") && !platform_sees.contains("SOURCE_GRADE"), "{platform_sees}");
+    assert!(!platform_sees.contains("Not before May"), "{platform_sees}");
+
+    // Facts of the parties move it, and with it what the partner sees.
+    assert!(act(nca, &["suspend", &name, "--reason", "Under review"]).contains(" is SUSPENDED"));
+    assert!(text(&reads().stderr).starts_with("error: AGREEMENT_LAPSED:"), "{}", text(&reads().stderr));
+    assert!(act(nca, &["resume", &name]).contains(" is ACTIVE"));
+    assert_eq!(reads().status.code(), Some(0));
+    let id = name.strip_prefix("agreements/").unwrap();
+    for agency in [nca, bka] {
+        act(agency, &["extend", id, "--until", "2098-01-01"]);
+    }
+    let shown = act(bka, &["show", id]);
+    for line in ["state           EXTENDED", "ends            2098-01-01T00:00:00Z", "review          2090-01-31"] {
+        assert!(shown.lines().any(|found| found == line), "{line}: {shown}");
+    }
+    assert!(shown.contains("by agencies/nca: Under review"), "{shown}");
+    let etag = shown.lines().find_map(|line| line.strip_prefix("etag            ")).unwrap().to_owned();
+    assert!(act(bka, &["notice", &name, "--reason", "It is over", "--etag", &etag]).contains(" is TERMINATED"));
+    let stale = server.run(bka, &["agreement", "suspend", &name, "--reason", "x", "--etag", &etag]);
+    assert_eq!(stale.status.code(), Some(1), "{}", text(&stale.stdout));
+    assert!(text(&reads().stderr).starts_with("error: AGREEMENT_LAPSED:"), "{}", text(&reads().stderr));
+    let stranger = server.run(platform, &["agreement", "show", &name]);
+    assert!(text(&stranger.stderr).starts_with("error: PERMISSION_DENIED:"), "{}", text(&stranger.stderr));
+}

@@ -3,8 +3,6 @@
 //! Each is an ordinary test that tries some thousand inputs, put together from pieces that the parser knows and from
 //! others. For longer, and led by what the code does with them: `cargo bolero test --package portreeve-core NAME`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 mod texts;
 
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use portreeve_api::clients::{self, Acting};
+use portreeve_api::referral::v1::Purpose;
 use portreeve_core::id::{IdSource as _, RandomIds, Uuid};
 use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_core::principal::Role;
@@ -23,6 +24,7 @@ use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 
 use super::failure::{Failure, Result};
+use super::words::{typed, words_of};
 use crate::suite::Service;
 
 /// Attempts of a call that the server asks to repeat.
@@ -54,6 +56,36 @@ pub(crate) struct Connection {
     /// The bearer token that says who acts
     #[arg(long, env = "PORTREEVE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
+}
+
+/// The same for commands that read rows, which partners may share.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Reading {
+    /// For what partners' data is read, as an agreement allows
+    #[arg(long, value_name = "PURPOSE", value_parser = words_of::<Purpose>(), ignore_case = true)]
+    purpose: Option<Purpose>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Reading {
+    /// Connects, and says for what it reads.
+    pub(crate) async fn open(&self) -> Result<Session> {
+        let mut session = self.connection.open(None).await?;
+        if let Some(purpose) = self.purpose {
+            let plain = |_| Failure::Usage("--purpose must be plain ASCII text".to_owned());
+            session.caller.acting = session.caller.acting.purpose(&typed(purpose)).map_err(plain)?;
+        }
+        Ok(session)
+    }
+
+    /// Whose rows are asked for where nobody is named: an agency that names no purpose asks for its own alone, as partners'
+    /// are not to be had without.
+    pub(crate) fn agencies(&self, session: &Session) -> Vec<String> {
+        let own = session.organisation();
+        let alone = own.kind() == OrganisationKind::Agency && self.purpose.is_none();
+        alone.then(|| own.to_string()).into_iter().collect()
+    }
 }
 
 /// How the way to a server at https:// is secured: options of every command that calls one.
@@ -312,6 +344,8 @@ impl Session {
         measures: measure(referral) -> MeasureClient,
         /// The flags for review.
         flags: review_flag(referral) -> ReviewFlagClient,
+        /// The agreements of agencies.
+        agreements: agreement(referral) -> AgreementClient,
         /// The signing keys of agencies.
         signing: signing(referral) -> SigningClient,
         /// For how long referrals are kept.

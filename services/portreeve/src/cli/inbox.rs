@@ -12,7 +12,7 @@ use portreeve_core::limits;
 use portreeve_core::name::OrganisationKind;
 use tonic_types::RpcStatusExt as _;
 
-use super::connection::{Connection, Session, call, now, request_id};
+use super::connection::{Reading, Session, call, now, request_id};
 use super::failure::{self, Failure, Result};
 use super::json;
 use super::table::Lines;
@@ -52,12 +52,12 @@ pub(crate) struct Inbox {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
-    connection: Connection,
+    reading: Reading,
 }
 
 impl Inbox {
     pub(crate) async fn run(self) -> Result<()> {
-        let session = self.connection.open(None).await?;
+        let session = self.reading.open().await?;
         let parent = match session.organisation().kind() {
             OrganisationKind::Platform => session.organisation().to_string(),
             _ if self.acknowledge => {
@@ -70,6 +70,7 @@ impl Inbox {
         let filter = Some(CaseFilter {
             statuses: self.status.iter().map(|status| (*status).into()).collect(),
             grounds: self.ground.iter().map(|ground| (*ground).into()).collect(),
+            agencies: self.reading.agencies(&session),
             ..CaseFilter::default()
         });
         if self.watch { self.follow(&session, parent, filter).await } else { self.list(&session, parent, filter).await }

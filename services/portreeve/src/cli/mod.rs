@@ -9,6 +9,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+mod agreement;
 pub(crate) mod clause;
 mod completions;
 mod config;
@@ -17,6 +18,9 @@ mod consultations;
 mod decide;
 pub(crate) mod failure;
 mod flag;
+#[cfg(test)]
+#[path = "../../../core/tests/fuzz/texts.rs"]
+mod fuzz;
 mod grant;
 mod health;
 pub(crate) mod import;
@@ -77,6 +81,7 @@ enum Command {
     Measure(Box<measure::Measure>),
     Flag(flag::Flag),
     Retention(retention::Retention),
+    Agreement(Box<agreement::Agreement>),
     Health(health::Health),
     Pki(pki::Pki),
     Rebuild(upkeep::Rebuild),
@@ -126,6 +131,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Measure(command) => command.run().await?,
         Command::Flag(command) => command.run().await?,
         Command::Retention(command) => command.run().await?,
+        Command::Agreement(command) => command.run().await?,
         Command::Health(command) => command.run().await?,
         Command::Pki(command) => command.run()?,
         Command::Rebuild(command) => command.run().await?,

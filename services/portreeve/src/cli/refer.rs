@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind};
-use portreeve_api::referral::v1::{CreateReferralRequest, LegalBasis, ReferralDraft, Target, WithdrawReferralRequest};
+use portreeve_api::common::v1::{
+    Classification, Ground, HandlingCode, InformationAssessment, ReferralNature, SourceGrade, TargetKind, Tlp,
+};
+use portreeve_api::referral::v1::{
+    CreateReferralRequest, Handling, LegalBasis, ReferralDraft, Target, WithdrawReferralRequest,
+};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationName, ReferralName};
 
@@ -19,7 +23,8 @@ use super::words::{self, words_of};
 #[command(
     after_help = "Example:\n  portreeve refer https://harbourbook.example/pages/1 --platform platforms/harbourbook \\\n    \
     --ground offer-transport-sea --nature voluntary-referral \\\n    \
-    --statute 'Immigration Act 1971' --section 's. 25' --reasons 'Offers crossings, with prices' \\\n    --as agencies/nca"
+    --statute 'Immigration Act 1971' --section 's. 25' --reasons 'Offers crossings, with prices' \\\n    \
+    --tlp amber --source-grade untested --assessment known-directly --as agencies/nca"
 )]
 pub(crate) struct Refer {
     /// The exact address of the target
@@ -60,6 +65,8 @@ pub(crate) struct Refer {
     /// When it was referred, if not now; long ago needs --roles import
     #[arg(long, value_name = "TIME", value_parser = words::time)]
     occurred_at: Option<prost_types::Timestamp>,
+    #[command(flatten)]
+    marks: Marks,
     /// Sign it with the agency's private key, as `sign init` makes it
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
@@ -84,6 +91,46 @@ pub(crate) struct Withdraw {
     occurred_at: Option<prost_types::Timestamp>,
     #[command(flatten)]
     write: Write,
+}
+
+/// How a referral is to be handled: options.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Handling")]
+struct Marks {
+    /// How far it may travel among partners; amber-strict if not said
+    #[arg(long, value_name = "TLP", value_parser = words_of::<Tlp>(), ignore_case = true)]
+    tlp: Option<Tlp>,
+    /// Its classification; official if not said
+    #[arg(long, value_name = "CLASS", value_parser = words_of::<Classification>(), ignore_case = true)]
+    classification: Option<Classification>,
+    /// How reliable the source is; no platform sees it
+    #[arg(long, value_name = "GRADE", value_parser = words_of::<SourceGrade>(), ignore_case = true)]
+    source_grade: Option<SourceGrade>,
+    /// How the information is assessed; no platform sees it
+    #[arg(long, value_name = "GRADE", value_parser = words_of::<InformationAssessment>(), ignore_case = true)]
+    assessment: Option<InformationAssessment>,
+    /// Share it with partners on these conditions only (the handling code C); no platform sees them
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    conditions: String,
+}
+
+impl Marks {
+    fn handling(self) -> Option<Handling> {
+        handling(Handling {
+            tlp: self.tlp.map(Into::into).unwrap_or_default(),
+            classification: self.classification.map(Into::into).unwrap_or_default(),
+            source_grade: self.source_grade.map(Into::into).unwrap_or_default(),
+            assessment: self.assessment.map(Into::into).unwrap_or_default(),
+            code: HandlingCode::Unspecified.into(),
+            conditions: self.conditions,
+        })
+    }
+}
+
+/// What was said of how a referral is to be handled, if anything was. The handling code follows from the conditions.
+pub(crate) fn handling(said: Handling) -> Option<Handling> {
+    let code = if said.conditions.is_empty() { HandlingCode::Unspecified } else { HandlingCode::SharingWithConditions };
+    Some(Handling { code: code.into(), ..said }).filter(|said| *said != Handling::default())
 }
 
 /// Options of every single write.
@@ -126,7 +173,7 @@ impl Refer {
             statement_language: self.reasons_language,
             content_language: self.content_language,
             occurred_at: self.occurred_at,
-            signature: None,
+            handling: self.marks.handling(),
             ..ReferralDraft::default()
         };
         if let Some(key) = &key {

@@ -243,7 +243,9 @@ impl Rejects {
         let reasons = [&refusal.reason, &refusal.message, &refusal.field].map(String::as_bytes);
         // Fields beyond the header have no column of their own; they are kept behind the reasons.
         let beyond = (width..row.len()).filter_map(|at| row.get(at));
-        writer.write_record(cells.chain(reasons).chain(beyond)).map_err(failed)?;
+        // Nobody knows which fields a short row lacks: filled up with empty ones, it would be taken for a whole one.
+        let short = (row.len() < width).then_some(&b""[..]);
+        writer.write_record(cells.chain(reasons).chain(beyond).chain(short)).map_err(failed)?;
         self.count += 1;
         Ok(())
     }
@@ -272,7 +274,10 @@ pub(crate) fn delimiter(text: &str) -> Result<u8, String> {
 
 #[cfg(test)]
 mod tests {
+    use bolero::{check, one_value_of};
+
     use super::*;
+    use crate::cli::fuzz::{INPUTS, edited, edits, texts};
 
     const COLUMNS: &[Column] = &[Column { name: "url", required: true }, Column { name: "note", required: false }];
 
@@ -327,5 +332,45 @@ mod tests {
         assert_eq!(rejects.count(), 2);
         drop(Rejects::beside(&file, &header, b',').unwrap());
         assert!(!rejects.path().exists());
+    }
+
+    /// Whatever is in a file: its refused rows can be given in again, and say the same.
+    #[test]
+    fn fuzz_sheets() {
+        const PIECES: &[&str] =
+            &["url", "note", "reason", ",", ",", ";", "\"", "\"\"", "\n", "\r\n", "\u{feff}", " ", "a"];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pages.csv");
+        let refusal = Refusal { reason: "R".into(), message: "M, \"really\"".into(), field: "url".into() };
+        let header = one_value_of(["url,note\n", "\u{feff}Note ,URL,reason\r\n", "url\n", ""]);
+        check!().with_iterations(INPUTS / 4).with_generator((header, texts(PIECES), edits())).for_each(
+            |(header, text, edits)| {
+                std::fs::write(&path, edited(format!("{header}{text}").as_bytes(), edits)).unwrap();
+                let Ok(mut sheet) = Sheet::open(&path, b',', COLUMNS) else { return };
+                let header = sheet.header().clone();
+                let mut rejects = Rejects::beside(&path, &header, b',').unwrap();
+                let mut rows = Vec::new();
+                while let Some(row) = sheet.next().unwrap() {
+                    rejects.write(&row, &refusal).unwrap();
+                    rows.push(row);
+                }
+                rejects.finish().unwrap();
+                assert_eq!(rejects.path().exists(), !rows.is_empty());
+                if rows.is_empty() {
+                    return;
+                }
+                let mut again = Sheet::open(rejects.path(), b',', COLUMNS).unwrap();
+                for row in rows {
+                    let read = again.next().unwrap().unwrap();
+                    match (header.cells(&row), again.header().cells(&read)) {
+                        (Ok(first), Ok(second)) => assert_eq!(first.texts, second.texts),
+                        // A row that is too short or too long stays so, and is not taken for a whole one.
+                        (Err(first), Err(second)) => assert_eq!(first.field, second.field),
+                        (first, second) => panic!("{row:?} gave {first:?}, and given in again {second:?}"),
+                    }
+                }
+                assert!(again.next().unwrap().is_none());
+            },
+        );
     }
 }

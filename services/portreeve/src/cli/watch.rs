@@ -5,17 +5,18 @@ use std::io::Write as _;
 use clap::{Args, Subcommand};
 use portreeve_api::common::v1::{Ground, ReferralNature, WatchStart, watch_start};
 use portreeve_api::decision::v1::{
-    CaseFilter, WatchCasesRequest, WatchCasesResponse, WatchDecisionsRequest, WatchDecisionsResponse,
+    CaseFilter, DecisionFilter, WatchCasesRequest, WatchCasesResponse, WatchDecisionsRequest, WatchDecisionsResponse,
 };
 use portreeve_api::referral::v1::{ReferralFilter, WatchReferralsRequest, WatchReferralsResponse};
 use portreeve_api::reporting::v1::{
     WatchReportRequest, WatchReportResponse, watch_report_request, watch_report_response,
 };
 use portreeve_api::watch::{self, Backoff};
+use portreeve_core::name::OrganisationName;
 use prost::Message;
 use tonic::Status;
 
-use super::connection::{Connection, Session};
+use super::connection::{Reading, Session};
 use super::failure::{Failure, Result};
 use super::json;
 use super::report::Cohort;
@@ -63,6 +64,8 @@ enum What {
         #[arg(long, default_value = "platforms/-", value_name = "PLATFORM")]
         parent: String,
         #[command(flatten)]
+        agencies: Agencies,
+        #[command(flatten)]
         filter: Filter,
         #[command(flatten)]
         stream: Stream,
@@ -73,6 +76,8 @@ enum What {
         /// The platform; platforms/- for all that the caller may see
         #[arg(long, default_value = "platforms/-", value_name = "PLATFORM")]
         parent: String,
+        #[command(flatten)]
+        agencies: Agencies,
         #[command(flatten)]
         stream: Stream,
     },
@@ -85,6 +90,20 @@ enum What {
         #[command(flatten)]
         stream: Stream,
     },
+}
+
+/// Whose cases.
+#[derive(Args, Debug)]
+struct Agencies {
+    /// Only of these agencies; of all that the caller may see needs --purpose where partners share
+    #[arg(long, value_name = "AGENCY")]
+    agency: Vec<OrganisationName>,
+}
+
+impl Agencies {
+    fn names(&self) -> Vec<String> {
+        self.agency.iter().map(ToString::to_string).collect()
+    }
 }
 
 /// Which referrals or cases.
@@ -108,7 +127,7 @@ struct Stream {
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     #[command(flatten)]
-    connection: Connection,
+    reading: Reading,
 }
 
 /// A message of a stream.
@@ -167,7 +186,7 @@ impl Watch {
     pub(crate) async fn run(self) -> Result<()> {
         match self.what {
             What::Referrals { parent, filter, stream } => {
-                let session = stream.connection.open(None).await?;
+                let session = stream.reading.open().await?;
                 let filter = (!filter.is_empty()).then(|| ReferralFilter {
                     grounds: filter.ground.iter().map(|ground| (*ground).into()).collect(),
                     natures: filter.nature.iter().map(|nature| (*nature).into()).collect(),
@@ -177,9 +196,10 @@ impl Watch {
                     WatchReferralsRequest { parent, start: Some(wire(&stream.start)), filter, at_least: Vec::new() };
                 print(&session, watch::referrals(session.referrals(), request, BACKOFF), stream.count).await
             }
-            What::Cases { parent, filter, stream } => {
-                let session = stream.connection.open(None).await?;
-                let filter = (!filter.is_empty()).then(|| CaseFilter {
+            What::Cases { parent, agencies, filter, stream } => {
+                let session = stream.reading.open().await?;
+                let filter = (!filter.is_empty() || !agencies.agency.is_empty()).then(|| CaseFilter {
+                    agencies: agencies.names(),
                     grounds: filter.ground.iter().map(|ground| (*ground).into()).collect(),
                     natures: filter.nature.iter().map(|nature| (*nature).into()).collect(),
                     ..CaseFilter::default()
@@ -188,12 +208,13 @@ impl Watch {
                     WatchCasesRequest { parent, start: Some(wire(&stream.start)), filter, at_least: Vec::new() };
                 print(&session, watch::cases(session.decisions(), request, BACKOFF), stream.count).await
             }
-            What::Decisions { parent, stream } => {
-                let session = stream.connection.open(None).await?;
+            What::Decisions { parent, agencies, stream } => {
+                let session = stream.reading.open().await?;
                 let request = WatchDecisionsRequest {
                     parent,
                     start: Some(wire(&stream.start)),
-                    filter: None,
+                    filter: (!agencies.agency.is_empty())
+                        .then(|| DecisionFilter { agencies: agencies.names(), ..DecisionFilter::default() }),
                     at_least: Vec::new(),
                 };
                 print(&session, watch::decisions(session.decisions(), request, BACKOFF), stream.count).await
@@ -204,7 +225,7 @@ impl Watch {
                     watch_start::Start::Snapshot(_) => watch_report_request::Start::Snapshot(true),
                     _ => return Err(Failure::Usage("a report begins with --from snapshot or --from TOKEN".to_owned())),
                 };
-                let session = stream.connection.open(None).await?;
+                let session = stream.reading.open().await?;
                 let definition = Some(cohort.definition());
                 let request = WatchReportRequest { start: Some(start), definition, at_least: Vec::new() };
                 print(&session, watch::report(session.reports(), request, BACKOFF), stream.count).await

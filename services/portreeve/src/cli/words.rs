@@ -1,17 +1,19 @@
 //! The words in which the contract's values are typed and printed: enum values without their prefix, times and dates.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use portreeve_api::common::v1::{Disposition, Ground, ReferralNature, TargetKind};
+use portreeve_api::common::v1::{
+    Classification, Disposition, Ground, InformationAssessment, ReferralNature, SourceGrade, TargetKind, Tlp,
+};
 use portreeve_api::consultation::v1::ConsultationKind;
 use portreeve_api::decision::v1::{
     AccessObstacle, CaseStatus, CauseKind, DecisionKind, DecisionSource, GoneBy, Outcome, ProtectedContext, Restriction,
 };
 use portreeve_api::referral::v1::{
-    FieldGroup, MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent, OrganisationKind,
-    ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
+    AfterEnd, AgreementState, FieldGroup, MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent,
+    OrganisationKind, Purpose, ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
 };
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
-use portreeve_core::time::Timestamp;
+use portreeve_core::time::{Date, Timestamp};
 
 /// An enum of the contract whose values people type: `OFFER_TRANSPORT_SEA`, or `offer-transport-sea`.
 pub(crate) trait Word: Copy + Sized {
@@ -72,18 +74,22 @@ macro_rules! words {
 
 words! {
     AccessObstacle = "ACCESS_OBSTACLE_",
+    AfterEnd = "AFTER_END_",
+    AgreementState = "AGREEMENT_STATE_",
     CaseStatus = "CASE_STATUS_",
     CauseKind = "CAUSE_KIND_",
+    Classification = "CLASSIFICATION_",
     ConsultationKind = "CONSULTATION_KIND_",
     DecisionKind = "DECISION_KIND_",
     DecisionSource = "DECISION_SOURCE_",
     Dimension = "DIMENSION_",
     Disposition = "DISPOSITION_",
+    FieldGroup = "FIELD_GROUP_",
     Figure = "FIGURE_",
     GoneBy = "GONE_BY_",
     GrantState = "GRANT_STATE_",
-    FieldGroup = "FIELD_GROUP_",
     Ground = "GROUND_",
+    InformationAssessment = "INFORMATION_ASSESSMENT_",
     MeasureAppealOutcome = "MEASURE_APPEAL_OUTCOME_",
     MeasureKind = "MEASURE_KIND_",
     MeasureState = "MEASURE_STATE_",
@@ -92,19 +98,31 @@ words! {
     OrganisationKind = "ORGANISATION_KIND_",
     Outcome = "OUTCOME_",
     ProtectedContext = "PROTECTED_CONTEXT_",
+    Purpose = "PURPOSE_",
     ReferralNature = "REFERRAL_NATURE_",
     ReferralState = "REFERRAL_STATE_",
     Restriction = "RESTRICTION_",
     ReviewFlagState = "REVIEW_FLAG_STATE_",
     ReviewOutcome = "REVIEW_OUTCOME_",
     RetentionClass = "RETENTION_CLASS_",
+    SourceGrade = "SOURCE_GRADE_",
     TargetKind = "TARGET_KIND_",
+    Tlp = "TLP_",
 }
 
 /// The words of an enum as an option takes them: in lower case with hyphens, and as the contract writes them.
 pub(crate) fn words_of<W: Word + Send + Sync + 'static>() -> impl TypedValueParser<Value = W> {
-    let value = |word: &'static str| PossibleValue::new(word.to_lowercase().replace('_', "-")).alias(word);
+    let value = |word: &'static str| PossibleValue::new(as_typed(word)).alias(word);
     PossibleValuesParser::new(W::words().into_iter().map(value)).try_map(|text| W::parse(&text))
+}
+
+/// A value as it is typed: in lower case with hyphens.
+pub(crate) fn typed<W: Word>(value: W) -> String {
+    as_typed(value.word())
+}
+
+fn as_typed(word: &str) -> String {
+    word.to_lowercase().replace('_', "-")
 }
 
 /// The word of a number as a message carries it; the number itself where this version has no word for it.
@@ -114,7 +132,14 @@ pub(crate) fn shown<W: Word>(number: i32) -> String {
 
 /// Reads an RFC 3339 time, or a date as the start of its day in UTC.
 pub(crate) fn time(text: &str) -> Result<prost_types::Timestamp, String> {
-    text.trim().parse::<Timestamp>().map(to_proto)
+    let (seconds, nanos) = text.trim().parse::<Timestamp>()?.to_parts();
+    let carried = Timestamp::from_parts(seconds, nanos).map(to_proto);
+    carried.ok_or_else(|| format!("{text:?} is not in the years 1 to 9999"))
+}
+
+/// Reads a day, and gives it as it is written.
+pub(crate) fn day(text: &str) -> Result<String, String> {
+    text.trim().parse::<Date>().map(|day| day.to_string())
 }
 
 /// An instant as messages carry it.
@@ -167,6 +192,8 @@ mod tests {
             "{wrong}"
         );
         assert!(Outcome::parse("UNSPECIFIED").is_err() && Outcome::parse("").is_err());
+        assert!(time("2020-01-06").is_ok() && time("-009999-01-06T00:00:00Z").is_err() && time("soon").is_err());
+        assert_eq!(typed(Tlp::AmberStrict), "amber-strict");
         assert_eq!(shown::<Outcome>(9), "NO_ACTION_PERMITTED_BY_POLICY");
         assert_eq!(shown::<Outcome>(4711), "4711");
     }

@@ -176,7 +176,10 @@ pub(super) fn column(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bolero::{ValueGenerator as _, check, one_of, one_value_of, produce};
+
     use super::*;
+    use crate::cli::fuzz::{INPUTS, texts};
 
     fn read(cells: &[(&str, &'static str)]) -> Result<BatchDecisionItem, Refusal> {
         let get = |column: &str| cells.iter().find(|(name, _)| *name == column).map_or("", |(_, text)| text);
@@ -225,5 +228,112 @@ mod tests {
         ] {
             assert_eq!(column(path), name);
         }
+    }
+
+    /// Whatever is in a row: it is read as what it says, or refused with the columns that are wrong.
+    #[test]
+    fn fuzz_rows() {
+        const PIECES: &[&str] = &[
+            "initial",
+            "closed-illegal",
+            "OUTCOME_",
+            "requests@1",
+            "platforms/hb/clauses/",
+            "@",
+            "4294967295",
+            "+1",
+            "-1",
+            ";",
+            " ",
+            "GB",
+            "human",
+            "challenge",
+            "2020-01-06",
+            "T09:00:00Z",
+            "-009999-01-01T00:00:00Z",
+            "/",
+            "\u{e9}",
+        ];
+        const GOOD: &[&str] = &[
+            "",
+            "initial",
+            "closed-illegal",
+            "requests@1",
+            "geo",
+            "closed-group",
+            "user",
+            "research",
+            "automated",
+            "2020-01-06",
+            "-009999-01-06T00:00:00Z",
+            "challenge",
+            "7",
+            "0190b2f0-0000-7000-8000-00000000000a",
+        ];
+        let cell = one_of((
+            one_value_of(GOOD).map_gen(str::to_owned),
+            one_value_of(GOOD).map_gen(str::to_owned),
+            texts(PIECES),
+        ));
+        let cells = produce::<Vec<String>>().with().values(cell).len(COLUMNS.len());
+        let outcome = one_value_of(["", "closed-illegal", "suspended-until", "no-action-permitted-by-policy"]);
+        check!().with_iterations(INPUTS).with_generator((cells, outcome)).for_each(|(cells, outcome)| {
+            let mut cells = cells.clone();
+            (*outcome).clone_into(&mut cells[1]);
+            match read_cells(&cells) {
+                Ok(item) => assert_eq!(read_cells(&printed(&item)), Ok(item)),
+                Err(refusal) => {
+                    assert_eq!(refusal.reason, "REQUEST_INVALID");
+                    for field in refusal.field.split("; ") {
+                        assert!(COLUMNS.iter().any(|column| column.name == field), "{refusal:?}");
+                    }
+                }
+            }
+        });
+    }
+
+    fn read_cells(cells: &[String]) -> Result<BatchDecisionItem, Refusal> {
+        let at = |column: &str| COLUMNS.iter().position(|known| known.name == column);
+        let get = |column: &str| at(column).map_or("", |at| cells[at].as_str());
+        item(&"platforms/harbourbook".parse().unwrap(), &get)
+    }
+
+    /// The row that says what an item says.
+    fn printed(item: &BatchDecisionItem) -> Vec<String> {
+        fn word<W: Word>(number: i32) -> String {
+            if number == 0 { String::new() } else { words::shown::<W>(number) }
+        }
+        let draft = item.decision.clone().unwrap();
+        let time = |at: Option<prost_types::Timestamp>| {
+            at.map(|at| words::from_proto(Some(&at)).unwrap().to_string()).unwrap_or_default()
+        };
+        let cause = draft.cause.clone().unwrap_or_default();
+        let clauses = draft.clauses.iter().map(|cited| format!("{}@{}", cited.clause, cited.version));
+        let number = |number: u32| if number == 0 { String::new() } else { number.to_string() };
+        vec![
+            item.case.clone(),
+            word::<Outcome>(draft.outcome),
+            word::<DecisionKind>(draft.kind),
+            clauses.collect::<Vec<_>>().join(";"),
+            draft.law,
+            word::<Restriction>(draft.restriction),
+            word::<AccessObstacle>(draft.cannot_access),
+            word::<GoneBy>(draft.gone_by),
+            word::<ProtectedContext>(draft.protected_context),
+            word::<DecisionSource>(draft.decided_by),
+            time(draft.decided_at),
+            time(draft.effective_at),
+            draft.territorial_scope.join(" "),
+            draft.explanation,
+            draft.language_reviewed,
+            word::<CauseKind>(cause.kind),
+            cause.reference,
+            number(draft.items_closed),
+            number(draft.items_total),
+            time(draft.suspended_until),
+            draft.duplicate_of,
+            item.expected_version.map(|version| version.to_string()).unwrap_or_default(),
+            item.request_id.clone(),
+        ]
     }
 }

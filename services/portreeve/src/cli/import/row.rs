@@ -1,12 +1,15 @@
 //! A row of a file as a referral, and the request id that belongs to it.
 
 use csv::ByteRecord;
-use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind};
-use portreeve_api::referral::v1::{ImportItem, LegalBasis, ReferralDraft, Target};
+use portreeve_api::common::v1::{
+    Classification, Ground, HandlingCode, InformationAssessment, ReferralNature, SourceGrade, TargetKind, Tlp,
+};
+use portreeve_api::referral::v1::{Handling, ImportItem, LegalBasis, ReferralDraft, Target};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::OrganisationName;
 use prost::Message as _;
 
+use crate::cli::refer;
 use crate::cli::sheet::{Column, Header, Refusal};
 use crate::cli::words::{self, Word};
 
@@ -36,6 +39,11 @@ pub(super) const COLUMNS: &[Column] = &[
     required("reasons_language"),
     optional("content_language"),
     optional("occurred_at"),
+    optional("tlp"),
+    optional("classification"),
+    optional("source_grade"),
+    optional("assessment"),
+    optional("conditions"),
     optional("request_id"),
 ];
 
@@ -70,6 +78,14 @@ pub(super) fn item(agency: &OrganisationName, header: &Header, row: &ByteRecord)
             "" => None,
             text => words::time(text).map_err(|error| wrong.push(("occurred_at".to_owned(), error))).ok(),
         },
+        handling: refer::handling(Handling {
+            tlp: optional_word::<Tlp>("tlp", cells.get("tlp"), &mut wrong),
+            classification: optional_word::<Classification>("classification", cells.get("classification"), &mut wrong),
+            source_grade: optional_word::<SourceGrade>("source_grade", cells.get("source_grade"), &mut wrong),
+            assessment: optional_word::<InformationAssessment>("assessment", cells.get("assessment"), &mut wrong),
+            code: HandlingCode::Unspecified.into(),
+            conditions: cells.get("conditions").to_owned(),
+        }),
         ..ReferralDraft::default()
     };
     if !wrong.is_empty() {
@@ -90,6 +106,10 @@ fn word<W: Word + Into<i32>>(column: &str, text: &str, wrong: &mut Vec<(String, 
             0
         }
     }
+}
+
+fn optional_word<W: Word + Into<i32>>(column: &str, text: &str, wrong: &mut Vec<(String, String)>) -> i32 {
+    if text.is_empty() { 0 } else { word::<W>(column, text, wrong) }
 }
 
 /// `harbourbook` and `platforms/harbourbook` are the same platform.
@@ -118,14 +138,17 @@ pub(super) fn column(path: &str) -> String {
         "statement_of_reasons" => "reasons",
         "statement_language" => "reasons_language",
         _ if within.ends_with("request_id") => "request_id",
-        other => other,
+        other => other.strip_prefix("handling.").unwrap_or(other),
     };
     column.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use bolero::{check, one_value_of, produce};
+
     use super::*;
+    use crate::cli::fuzz::{INPUTS, texts};
 
     const HEADER: &str = "platform,kind,url,native_id,nature,ground,legal_basis_code,statute,section,reasons,\
                           reasons_language,content_language,occurred_at,request_id";
@@ -195,10 +218,106 @@ mod tests {
             ("draft.statement_of_reasons", "reasons"),
             ("statement_language", "reasons_language"),
             ("draft.occurred_at", "occurred_at"),
+            ("draft.handling.conditions", "conditions"),
             ("request_id", "request_id"),
         ];
         for (path, name) in pairs {
             assert_eq!(column(path), name);
         }
+    }
+
+    /// Whatever is in a row: it is read as what it says, or refused with the columns that are wrong.
+    #[test]
+    fn fuzz_rows() {
+        const PIECES: &[&str] = &[
+            "harbourbook",
+            "platforms/",
+            "page",
+            "TARGET_KIND_",
+            "voluntary-referral",
+            "OFFER_TRANSPORT_SEA",
+            "ground_",
+            "https://harbourbook.example/",
+            "2020-01-06",
+            "T09:00:00",
+            "Z",
+            "+25:00",
+            "-009999",
+            " ",
+            "-",
+            "\"",
+            "\u{e9}",
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.csv");
+        let agency = "agencies/nca".parse().unwrap();
+        // The cells as they are, or those of a good row with one of them changed.
+        let cells = produce::<Vec<String>>().with().values(texts(PIECES)).len(COLUMNS.len());
+        let parts = (cells, one_value_of([None, Some(0), Some(3), Some(8), Some(12), Some(13), Some(17), Some(18)]));
+        check!().with_iterations(INPUTS / 4).with_generator(parts).for_each(|(cells, changed)| {
+            let good = ROW.replace('"', "").replace("crossings, with", "crossings with") + "red,official,reliable,,,";
+            let good = good.split(',').map(str::to_owned).collect::<Vec<_>>();
+            let cells = match *changed {
+                None => cells.clone(),
+                Some(at) => good
+                    .into_iter()
+                    .enumerate()
+                    .map(|(n, cell)| if n == at { cells[n].clone() } else { cell })
+                    .collect(),
+            };
+            let read = |cells: &[String]| {
+                let mut writer = csv::Writer::from_path(&path).unwrap();
+                writer.write_record(COLUMNS.iter().map(|column| column.name)).unwrap();
+                writer.write_record(cells).unwrap();
+                writer.flush().unwrap();
+                let mut sheet = crate::cli::sheet::Sheet::open(&path, b',', COLUMNS).unwrap();
+                let row = sheet.next().unwrap().unwrap();
+                item(&agency, sheet.header(), &row)
+            };
+            match read(&cells) {
+                Ok(item) => {
+                    assert!(item.encoded_len() < 2 * ROW_BYTES_MAX);
+                    assert_eq!(read(&printed(&item)), Ok(item));
+                }
+                Err(refusal) => {
+                    assert_eq!(refusal.reason, "REQUEST_INVALID");
+                    for field in refusal.field.split("; ") {
+                        assert!(COLUMNS.iter().any(|column| column.name == field), "{refusal:?}");
+                    }
+                }
+            }
+        });
+    }
+
+    /// The row that says what an item says.
+    fn printed(item: &ImportItem) -> Vec<String> {
+        fn word<W: Word>(number: i32) -> String {
+            if number == 0 { String::new() } else { words::shown::<W>(number) }
+        }
+        let draft = item.draft.clone().unwrap();
+        let (target, basis) = (draft.target.unwrap(), draft.legal_basis.unwrap());
+        let handling = draft.handling.unwrap_or_default();
+        let at = draft.occurred_at.map(|at| words::from_proto(Some(&at)).unwrap().to_string());
+        vec![
+            draft.platform,
+            words::shown::<TargetKind>(target.kind),
+            target.url,
+            target.native_id,
+            words::shown::<ReferralNature>(draft.nature),
+            words::shown::<Ground>(draft.ground),
+            basis.code,
+            basis.statute,
+            basis.section,
+            draft.statement_of_reasons,
+            draft.statement_language,
+            draft.content_language,
+            at.unwrap_or_default(),
+            word::<Tlp>(handling.tlp),
+            word::<Classification>(handling.classification),
+            word::<SourceGrade>(handling.source_grade),
+            word::<InformationAssessment>(handling.assessment),
+            handling.conditions,
+            item.request_id.clone(),
+        ]
     }
 }
