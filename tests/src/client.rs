@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use portreeve_api::clients::{
-    self, Acting, AuditClient, ConsultationClient, DecisionClient, GrantClient, MeasureClient, OrganisationClient,
-    PolicyClient, ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient, SigningClient,
+    self, Acting, AgreementClient, AuditClient, ConsultationClient, DecisionClient, GrantClient, MeasureClient,
+    OrganisationClient, PolicyClient, ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient,
+    SigningClient,
 };
 use portreeve_api::reporting::v1::{QueryReportRequest, Report, ReportDefinition};
 use tonic::transport::Channel;
@@ -53,6 +54,17 @@ impl Client {
     #[must_use]
     pub fn under(&self, grant: &str) -> Self {
         Self { channel: self.channel.clone(), acting: self.acting.clone().grant(grant).unwrap() }
+    }
+
+    /// The same, reading partners' rows for a purpose.
+    #[must_use]
+    pub fn purpose(&self, purpose: &str) -> Self {
+        Self { channel: self.channel.clone(), acting: self.acting.clone().purpose(purpose).unwrap() }
+    }
+
+    /// `AgreementService`.
+    pub fn agreements(&self) -> AgreementClient {
+        clients::agreement(self.channel.clone(), self.acting.clone())
     }
 
     /// `ReferralService`.

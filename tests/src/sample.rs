@@ -1,6 +1,6 @@
 //! Things to send. All names are invented, all hosts reserved.
 
-use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind, WatchStart, watch_start};
+use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind, Tlp, WatchStart, watch_start};
 use portreeve_api::decision::v1 as decision;
 use portreeve_api::referral::v1 as referral;
 use portreeve_core::Timestamp;
@@ -77,6 +77,60 @@ pub fn withdraw(name: &str, id: &str) -> referral::WithdrawReferralRequest {
         occurred_at: None,
         request_id: request_id(id),
     }
+}
+
+/// An agreement of two agencies on everything but what is marked RED, from 2020 until a time, after which nothing of it is
+/// read.
+pub fn agreement(parties: [&str; 2], until: &str) -> referral::Agreement {
+    use referral::{AfterEnd, FieldGroup, Purpose};
+    let groups =
+        [FieldGroup::Target, FieldGroup::Reasons, FieldGroup::LegalBasis, FieldGroup::Grade, FieldGroup::Decision];
+    referral::Agreement {
+        title: "Channel crossings".into(),
+        parties: parties.map(|party| format!("agencies/{party}")).to_vec(),
+        purposes: vec![Purpose::Investigation.into()],
+        field_groups: groups.map(Into::into).to_vec(),
+        tlp_ceiling: Tlp::AmberStrict.into(),
+        accepts_conditions: true,
+        start_time: Some(time("2020-01-01")),
+        end_time: Some(time(until)),
+        after_end: AfterEnd::Freeze.into(),
+        ..referral::Agreement::default()
+    }
+}
+
+/// A request of the first party to agree on it.
+pub fn propose(agreement: referral::Agreement, id: &str) -> referral::CreateAgreementRequest {
+    referral::CreateAgreementRequest {
+        parent: agreement.parties[0].clone(),
+        agreement: Some(agreement),
+        request_id: request_id(id),
+    }
+}
+
+/// A request of a party to accept one.
+pub fn accept(name: &str, party: &str, id: &str) -> referral::AcceptAgreementRequest {
+    referral::AcceptAgreementRequest {
+        name: name.to_owned(),
+        party: party.to_owned(),
+        request_id: request_id(id),
+        etag: String::new(),
+    }
+}
+
+/// Agrees, in the name of every party; gives the agreement's name and the last revision.
+pub async fn agree(client: &Client, agreement: referral::Agreement, id: &str) -> (String, String) {
+    let (proposer, rest) = agreement.parties.split_first().map(|(first, rest)| (first.clone(), rest.to_vec())).unwrap();
+    let mut agreements = client.acting(&proposer).agreements();
+    let proposed = agreements.create_agreement(propose(agreement, &format!("propose {id}"))).await.unwrap();
+    let name = proposed.into_inner().agreement.unwrap().name;
+    let mut revision = String::new();
+    for party in rest {
+        let mut agreements = client.acting(&party).agreements();
+        let request = accept(&name, &party, &format!("accept {id} {party}"));
+        revision = agreements.accept_agreement(request).await.unwrap().into_inner().revision;
+    }
+    (name, revision)
 }
 
 /// The name of the case of a referral.

@@ -307,7 +307,11 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     }
     let mut consultations = Consultations::default();
     for (part, store) in &stores {
-        let subject = if *part == Part::Reporting { Subject::Figures } else { Subject::Dealings };
+        let subject = match part {
+            Part::Referral => Subject::Dealings { graded: portreeve_referral::rpc::convert::is_graded },
+            Part::Decision => Subject::Dealings { graded: portreeve_decision::rpc::convert::is_graded },
+            Part::Reporting => Subject::Figures,
+        };
         audit.add(subject, &store.log, Arc::clone(&store.access) as _);
         audit.add(Subject::Readings, store.access.log(), Arc::clone(&store.access) as _);
         consultations.add(Arc::clone(&store.access));

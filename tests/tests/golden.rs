@@ -16,6 +16,7 @@ use tonic::Code;
 
 on_both_engines!(
     one_the_cohort_of_the_written_evidence,
+    five_an_agreement_ends_with_open_streams_and_155_undecided,
     seven_a_retry_storm_returns_the_same_referral,
     eight_an_amended_decision_restates_the_report,
     each_sees_its_own_and_no_more,
@@ -241,6 +242,200 @@ async fn one_the_cohort_of_the_written_evidence(database: &Database) {
     assert_eq!((&once.digest, &once.total), (&again.digest, &again.total));
 }
 
+/// What a partner's streams of referrals, cases and decisions have sent.
+struct Streams {
+    referrals: tonic::Streaming<referral::WatchReferralsResponse>,
+    cases: tonic::Streaming<decision::WatchCasesResponse>,
+    decisions: tonic::Streaming<decision::WatchDecisionsResponse>,
+}
+
+impl Streams {
+    /// Opens the three with a snapshot of what an agency referred.
+    async fn open(client: &Client, at_least: &[String]) -> Self {
+        let of = vec!["agencies/nca".to_owned()];
+        let start = Some(WatchStart { start: Some(watch_start::Start::Snapshot(true)) });
+        let parent = "platforms/-".to_owned();
+        let request = referral::WatchReferralsRequest {
+            parent: of[0].clone(),
+            start: start.clone(),
+            at_least: at_least[..1].to_vec(),
+            filter: None,
+        };
+        let referrals = client.referrals().watch_referrals(request).await.unwrap().into_inner();
+        let filter = Some(decision::CaseFilter { agencies: of.clone(), ..decision::CaseFilter::default() });
+        let at_least = at_least.to_vec();
+        let (parent_of_cases, start_of_cases) = (parent.clone(), start.clone());
+        let request = decision::WatchCasesRequest {
+            parent: parent_of_cases,
+            start: start_of_cases,
+            filter,
+            at_least: at_least.clone(),
+        };
+        let cases = client.decisions().watch_cases(request).await.unwrap().into_inner();
+        let filter = Some(decision::DecisionFilter { agencies: of, ..decision::DecisionFilter::default() });
+        let request = decision::WatchDecisionsRequest { parent, start, filter, at_least };
+        let decisions = client.decisions().watch_decisions(request).await.unwrap().into_inner();
+        Self { referrals, cases, decisions }
+    }
+
+    /// How many rows each has sent, once its snapshot is whole; and the last token of the cases.
+    async fn snapshot(&mut self) -> ([usize; 3], String) {
+        let (mut rows, mut token) = ([0; 3], String::new());
+        loop {
+            let message = self.referrals.message().await.unwrap().unwrap();
+            rows[0] += message.changes.len();
+            if message.snapshot_complete {
+                break;
+            }
+        }
+        loop {
+            let message = self.cases.message().await.unwrap().unwrap();
+            rows[1] += message.changes.len();
+            token.clone_from(&message.resume_token);
+            if message.snapshot_complete {
+                break;
+            }
+        }
+        loop {
+            let message = self.decisions.message().await.unwrap().unwrap();
+            rows[2] += message.changes.len();
+            if message.snapshot_complete {
+                return (rows, token);
+            }
+        }
+    }
+
+    /// How each ends. Nothing more is sent before it.
+    async fn ends(mut self) -> [tonic::Status; 3] {
+        let first = loop {
+            match self.referrals.message().await {
+                Ok(message) => assert!(message.unwrap().changes.is_empty()),
+                Err(status) => break status,
+            }
+        };
+        let second = loop {
+            match self.cases.message().await {
+                Ok(message) => assert!(message.unwrap().changes.is_empty()),
+                Err(status) => break status,
+            }
+        };
+        let third = loop {
+            match self.decisions.message().await {
+                Ok(message) => assert!(message.unwrap().changes.is_empty()),
+                Err(status) => break status,
+            }
+        };
+        [first, second, third]
+    }
+}
+
+/// (5) The access of two partners ends with the year, at 23:00 UTC, while their streams are open and 155 pages are
+/// undecided. No job runs: each stream ends with the time at which the agreement did. What was shared stays as it stood for
+/// the partner who may keep it, and is out of reach for the other, until the agencies agree anew.
+async fn five_an_agreement_ends_with_open_streams_and_155_undecided(database: &Database) {
+    let (_server, clock, client) = suite(database).await;
+    let (spread, _) = of_the_evidence();
+    let (_, mut revisions) = play(&client, &spread).await;
+    client.organisations().create_organisation(sample::organisation("agencies/fra", &[])).await.unwrap();
+    let terms = |partner: &str, after_end: referral::AfterEnd, until: &str| referral::Agreement {
+        after_end: after_end.into(),
+        ..sample::agreement(["nca", partner], until)
+    };
+    let end = "2020-12-31T23:00:00Z";
+    let (kept, _) = sample::agree(&client, terms("bka", referral::AfterEnd::Keep, end), "bka").await;
+    let (frozen, agreed) = sample::agree(&client, terms("fra", referral::AfterEnd::Freeze, end), "fra").await;
+    revisions[0] = agreed;
+    let partner = |name: &str| client.acting(&format!("agencies/{name}")).purpose("investigation");
+    let undecided = async |of: Client, at_least: &[String]| {
+        let request = decision::ListCasesRequest {
+            parent: "platforms/-".into(),
+            filter: Some(decision::CaseFilter {
+                agencies: vec!["agencies/nca".into()],
+                statuses: vec![decision::CaseStatus::Received.into()],
+                ..decision::CaseFilter::default()
+            }),
+            page_size: 1_000,
+            at_least: at_least.to_vec(),
+            ..decision::ListCasesRequest::default()
+        };
+        of.decisions().list_cases(request).await.map(|reply| reply.into_inner().cases)
+    };
+
+    // A second before the end, everybody still receives, and knows of 155 that nobody has answered.
+    clock.set("2020-12-31T22:59:59Z".parse().unwrap());
+    let mut open = Vec::new();
+    for name in ["bka", "fra"] {
+        assert_eq!(undecided(partner(name), &revisions).await.unwrap().len(), 155);
+        let mut streams = Streams::open(&partner(name), &revisions).await;
+        let (rows, token) = portreeve_tests::within(60, "the snapshots", streams.snapshot()).await;
+        assert_eq!(rows, [1_218, 1_218, 1_063]);
+        open.push((name, streams, token));
+    }
+    let mut own = Streams::open(&client.acting("agencies/nca"), &revisions).await;
+    own.snapshot().await;
+
+    clock.set(end.parse().unwrap());
+    let mut tokens = Vec::new();
+    for ((name, streams, token), agreement) in open.into_iter().zip([&kept, &frozen]) {
+        for status in portreeve_tests::within(20, "the end of the streams", streams.ends()).await {
+            let refused = refusal(&status);
+            assert_eq!((refused.code, refused.reason.as_str()), (Code::PermissionDenied, "AGREEMENT_LAPSED"), "{name}");
+            assert_eq!((&refused.metadata["agreement"], refused.metadata["ended_at"].as_str()), (agreement, end));
+            assert_eq!(refused.metadata["state"], "LAPSED");
+        }
+        tokens.push(token);
+    }
+
+    // The agency's own streams go on: a platform answers one of the 155, and the agency refers another page.
+    clock.set("2021-01-04T10:00:00Z".parse().unwrap());
+    let late = undecided(client.acting("agencies/nca"), &[]).await.unwrap();
+    assert_eq!(late.len(), 155);
+    let case = &late[0];
+    let mut platform = client.acting(&case.platform).decisions();
+    let answered = platform.record_decision(sample::record(&case.name, sample::closed(), "late")).await.unwrap();
+    let (after, referred) = sample::refer(&client, "nca", "chirrup", "after the end").await;
+    let later = [referred, answered.into_inner().revision];
+    let decided = portreeve_tests::within(20, "the owner's stream", async {
+        loop {
+            let message = own.decisions.message().await.unwrap().unwrap();
+            if let Some(change) = message.changes.first() {
+                return change.clone();
+            }
+        }
+    });
+    assert!(format!("{:?}", decided.await).contains(&case.name));
+    assert_eq!(undecided(client.acting("agencies/nca"), &later).await.unwrap().len(), 154);
+
+    // Who may keep it reads it as it stood; nothing that was learnt later shows, not even of a row that was shared.
+    let stood = undecided(partner("bka"), &later).await.unwrap();
+    assert_eq!(stood.len(), 155);
+    assert!(stood.iter().any(|shown| shown.name == case.name && shown.latest_decision.is_none()));
+    let get = referral::GetReferralRequest { name: after.name.clone(), at_least: Vec::new() };
+    let status = partner("bka").referrals().get_referral(get.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+    let changes = decision::ListCaseChangesRequest {
+        parent: "platforms/-".into(),
+        filter: Some(decision::CaseFilter { agencies: vec!["agencies/nca".into()], ..decision::CaseFilter::default() }),
+        start: Some(decision::list_case_changes_request::Start::ResumeToken(tokens[0].clone())),
+        page_size: 1_000,
+        at_least: later.to_vec(),
+    };
+    let reply = partner("bka").decisions().list_case_changes(changes).await.unwrap().into_inner();
+    assert_eq!((reply.changes.len(), reply.caught_up), (0, true));
+
+    // For whom it is frozen it is out of reach, and so it stays until there is another agreement.
+    let refused = refusal(&undecided(partner("fra"), &[]).await.unwrap_err());
+    assert_eq!((refused.reason.as_str(), &refused.metadata["agreement"]), ("AGREEMENT_LAPSED", &frozen));
+    let anew = terms("fra", referral::AfterEnd::Freeze, "2021-12-31T23:00:00Z");
+    let (_, agreed) = sample::agree(&client, anew, "anew").await;
+    assert_eq!(undecided(partner("fra"), &[agreed]).await.unwrap().len(), 154);
+    assert!(partner("fra").referrals().get_referral(get).await.is_ok());
+
+    // Figures were never shared, and are what they were.
+    let report = client.acting("agencies/nca").report(cohort(), &later).await.unwrap();
+    assert_eq!(counts(&report.total.unwrap()), [1_218, 578, 485, 155, 0]);
+}
+
 /// (7) An officer's client sends a referral, hears nothing, and sends it again; fifty times at once, over many connections.
 /// There is one referral, and each answer names it.
 async fn seven_a_retry_storm_returns_the_same_referral(database: &Database) {
@@ -422,10 +617,9 @@ async fn each_sees_its_own_and_no_more(database: &Database) {
     let nothing =
         denied(get_case("platforms/lensgram", &format!("platforms/chirrup/cases/{missing}")).await.unwrap_err());
     assert_eq!(theirs, nothing);
-    // A case's name does not say whose referral it is: what is another agency's is as if it were not there.
-    let theirs = refusal(&get_case("agencies/bka", &sample::case_of(&referred[0])).await.unwrap_err());
-    let nothing = refusal(&get_case("agencies/bka", &format!("platforms/chirrup/cases/{missing}")).await.unwrap_err());
-    assert_eq!((theirs.code, theirs.reason), (nothing.code, nothing.reason));
+    let theirs = denied(get_case("agencies/bka", &sample::case_of(&referred[0])).await.unwrap_err());
+    let nothing = denied(get_case("agencies/bka", &format!("platforms/chirrup/cases/{missing}")).await.unwrap_err());
+    assert_eq!(theirs, nothing);
     // At home, what does not exist is not found.
     let status = get_referral("agencies/nca", &format!("agencies/nca/referrals/{missing}")).await.unwrap_err();
     assert_eq!((status.code(), refusal(&status).reason.as_str()), (Code::NotFound, "REFERRAL_NOT_FOUND"));

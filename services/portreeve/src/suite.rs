@@ -75,7 +75,13 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
             .await
             .map_err(|error| SuiteError::Data("referral", error))?;
         service.routes(&mut server);
-        keep(Subject::Dealings, service.log(), service.access(), &mut audit, &mut consultations);
+        keep(
+            Subject::Dealings { graded: portreeve_referral::rpc::convert::is_graded },
+            service.log(),
+            service.access(),
+            &mut audit,
+            &mut consultations,
+        );
         stop_when_quiet(life, "the referral writer", async move { service.stop().await });
     }
     if matches!(part, Part::Suite | Part::Decision) {
@@ -86,7 +92,13 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
             .map_err(|error| SuiteError::Data("decision", error))?;
         let referral = to("referral_url", &config.referral_url, &server)?;
         server.add(service.decisions()).add(service.policies());
-        keep(Subject::Dealings, service.log(), service.access(), &mut audit, &mut consultations);
+        keep(
+            Subject::Dealings { graded: portreeve_decision::rpc::convert::is_graded },
+            service.log(),
+            service.access(),
+            &mut audit,
+            &mut consultations,
+        );
         let (soft, quiet) = (life.soft(), life.quiet());
         life.spawn("the decision follower", async move {
             service.follow(referral, soft).await?;

@@ -111,9 +111,9 @@ async fn a_version_that_is_not_the_latest_is_refused(database: &Database) {
 async fn strangers_learn_nothing(database: &Database) {
     let store = Store::partners(database).await;
     let name = store.propose(terms(&["bka", "nca"], 0, 100)).await;
-    assert_eq!(store.act(name, "fra", Act::Accept).await, Err(Reason::AgreementNotFound));
+    assert_eq!(store.act(name, "fra", Act::Accept).await, Err(Reason::PermissionDenied));
     let none = AgreementName(store.ids.uuid(at(0)));
-    assert_eq!(store.act(none, "bka", Act::Accept).await, Err(Reason::AgreementNotFound));
+    assert_eq!(store.act(none, "bka", Act::Accept).await, Err(Reason::PermissionDenied));
     let unknown = Command::Propose { name: none, terms: terms(&["bka", "nobody"], 0, 100), proposer: "bka".into() };
     assert_eq!(store.submit(unknown).await.unwrap_err().reason(), Reason::OrganisationNotFound);
     let reads = &store.opened.0.reads;

@@ -69,6 +69,8 @@ impl Keys {
 /// The two bytes that begin a body with something sealed: field 1000, of bytes.
 const TAG: [u8; 2] = [0xc2, 0x3e];
 const SUBJECT: usize = 16;
+/// Parts are sealed in multiples of so many bytes.
+const PADDED_TO: usize = 64;
 /// Before each part: its group, and the length of what follows.
 const HEADER: usize = 5;
 
@@ -88,6 +90,19 @@ fn bound(subject: &[u8], group: u8, position: i64) -> Aad<[u8; 25]> {
 
 fn failed() -> Error {
     Error::internal("an event could not be sealed")
+}
+
+/// A part with its length before it and zeroes behind: how long the ciphertext is tells nearly nothing of what is in it.
+fn padded(part: &[u8]) -> Option<Vec<u8>> {
+    let mut text = u32::try_from(part.len()).ok()?.to_be_bytes().to_vec();
+    text.extend_from_slice(part);
+    text.resize(text.len().next_multiple_of(PADDED_TO), 0);
+    Some(text)
+}
+
+fn unpadded(text: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = text.split_first_chunk()?;
+    rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
 /// A length as the contract's encoding writes it: seven bits a byte, the lowest first.
@@ -125,7 +140,7 @@ pub fn seal(body: &[u8], personal: &Personal, keys: &Keys, position: i64, ids: &
         // Drawn anew each time: a commit that is tried again seals other things at the same place.
         let mut nonce = [0; NONCE_LEN];
         nonce.copy_from_slice(&ids.secret()?[..NONCE_LEN]);
-        let mut text = part.clone();
+        let mut text = padded(part).ok_or_else(failed)?;
         let unique = Nonce::assume_unique_for_key(nonce);
         key.seal_in_place_append_tag(unique, bound(subject, group, position), &mut text).map_err(|_| failed())?;
         let length = u32::try_from(NONCE_LEN + text.len()).map_err(|_| failed())?;
@@ -179,7 +194,7 @@ impl Sealed {
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
             let mut text = text.to_vec();
             let bound = bound(self.subject.as_bytes(), header[0], position);
-            body.extend_from_slice(key.open_in_place(nonce, bound, &mut text).ok()?);
+            body.extend_from_slice(unpadded(key.open_in_place(nonce, bound, &mut text).ok()?)?);
         }
         rest.is_empty().then(|| body.into())
     }
@@ -225,6 +240,17 @@ mod tests {
             let body = seal(b"rest", &of, &keys, 1, &RandomIds).unwrap();
             assert_eq!(opened(&body, &keys, 1).unwrap(), [b"rest".to_vec(), text].concat(), "{length}");
         }
+    }
+
+    #[test]
+    fn short_texts_look_alike() {
+        let keys = Keys::new(&RandomIds).unwrap();
+        let long = |part: &[u8]| {
+            let of = Personal { parts: vec![(FieldGroup::Grade, part.to_vec())], ..personal() };
+            seal(b"", &of, &keys, 1, &RandomIds).unwrap().len()
+        };
+        assert_eq!(long(b""), long(&[1; 60]));
+        assert_eq!(long(b"") + 64, long(&[1; 61]));
     }
 
     #[test]

@@ -70,23 +70,22 @@ impl Rpc {
         Ok(wire::GetCaseResponse { case: Some(case), revisions })
     }
 
-    /// A case as the caller sees it. The answer to who sees nothing of it does not tell whether it exists, but to who saw it
-    /// under an agreement.
+    /// A case as the caller sees it. An agency that sees nothing of it does not learn whether it exists, unless it saw it
+    /// under an agreement: a case's name does not say whose it is.
     pub(super) async fn shown_case(&self, asker: &Asker, name: &CaseName) -> Result<Shown> {
-        let owner = match asker.principal().scope() {
-            Scope::Agency(_) => self.parts.reads.owner(name).await?,
-            _ => None,
-        };
+        let agency = matches!(asker.principal().scope(), Scope::Agency(_));
+        let owner = if agency { self.parts.reads.owner(name).await? } else { None };
+        if agency && owner.is_none() {
+            return Err(unseen(asker.principal()));
+        }
         let asker = asker.clone().asking(owner.as_deref());
         let reader = match self.reader(&asker).await {
-            Err(error) if error.reason() == Reason::PermissionDenied && owner.is_some() => return Err(not_found(name)),
-            // Nobody's, for all that the caller may know.
-            Err(error) if owner.is_none() && error.reason() == Reason::PurposeRequired => return Err(not_found(name)),
+            Err(error) if error.reason() == Reason::PermissionDenied => return Err(unseen(asker.principal())),
             reader => reader?,
         };
         let found = self.parts.reads.case(&reader, name).await?;
         self.still(&asker, &reader).await?;
-        found.ok_or_else(|| not_found(name))
+        found.ok_or_else(|| if agency { unseen(asker.principal()) } else { not_found(name) })
     }
 
     pub(super) async fn watch_of_cases(
@@ -237,6 +236,15 @@ impl Rpc {
     fn revision_at(&self, position: i64) -> String {
         portreeve_storage::event::revision(crate::store::SERVICE, self.epoch, position).encode()
     }
+}
+
+/// The refusal to an agency that sees nothing of a case, the same whether there is one or not.
+fn unseen(caller: &Principal) -> Error {
+    let message = format!(
+        "{} may not see this case, or there is none; one that was referred just now takes a moment to arrive",
+        caller.organisation()
+    );
+    Error::new(Reason::PermissionDenied, message).with("organisation", caller.organisation())
 }
 
 /// The name of a case. A wrong one has been noted by the contract's rules, which say the same.

@@ -645,6 +645,21 @@ fn write_event(event: &Event) -> wire::CaseChange {
     }
 }
 
+/// Whether an event says what never reaches a platform: that the referral is shared with conditions only.
+pub fn is_graded(body: &[u8]) -> bool {
+    match wire::CaseChange::decode(body).ok().and_then(|message| message.change) {
+        Some(
+            Change::Opened(case)
+            | Change::Acknowledged(case)
+            | Change::Decided(case)
+            | Change::Withdrawn(case)
+            | Change::Erased(case),
+        ) => read_marking(case.handling.as_ref()).is_none_or(|(_, conditional)| conditional),
+        Some(_) => false,
+        None => true,
+    }
+}
+
 /// A clause at a version, in one text: `platforms/{platform}/clauses/{clause}@{version}`.
 fn write_cited(citation: &Citation) -> String {
     format!("{}@{}", citation.clause, citation.version)

@@ -208,10 +208,10 @@ async fn permission_comes_before_existence(database: Database) {
     running.told(0, vec![referred(1, 1)]).await;
     for (acting, there, not_there) in [
         ("platforms/hb", None, Some("CASE_NOT_FOUND")),
-        ("agencies/nca", None, Some("CASE_NOT_FOUND")),
+        // A case's name does not say whose it is: an agency learns nothing of those that are not its own.
+        ("agencies/nca", None, Some("PERMISSION_DENIED")),
+        ("agencies/bka", Some("PERMISSION_DENIED"), Some("PERMISSION_DENIED")),
         ("services/reporting", None, Some("CASE_NOT_FOUND")),
-        // To whom it does not belong it looks as if it were not there.
-        ("agencies/bka", Some("CASE_NOT_FOUND"), Some("CASE_NOT_FOUND")),
         ("platforms/chirrup", Some("PERMISSION_DENIED"), Some("PERMISSION_DENIED")),
         ("operators/op", Some("PERMISSION_DENIED"), Some("PERMISSION_DENIED")),
         ("oversightBodies/hac", Some("PERMISSION_DENIED"), Some("PERMISSION_DENIED")),

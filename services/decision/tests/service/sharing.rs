@@ -256,11 +256,11 @@ async fn what_is_not_shared_is_not_told_of(database: Database) {
         |result: Result<tonic::Response<wire::GetCaseResponse>, tonic::Status>| refusal(&result.unwrap_err()).0;
     let mut stranger = running.decisions("agencies/fra");
     for number in [1, 2] {
-        assert_eq!(reason(stranger.get_case(for_investigation(get(number))).await), "CASE_NOT_FOUND", "{number}");
+        assert_eq!(reason(stranger.get_case(for_investigation(get(number))).await), "PERMISSION_DENIED", "{number}");
     }
     let mut partner = running.decisions("agencies/nca");
     assert_eq!(reason(partner.get_case(get(1)).await), "PURPOSE_REQUIRED");
-    assert_eq!(reason(partner.get_case(get(2)).await), "CASE_NOT_FOUND");
+    assert_eq!(reason(partner.get_case(get(2)).await), "PERMISSION_DENIED");
     let shown = partner.get_case(for_investigation(get(1))).await.unwrap().into_inner().case.unwrap();
     assert_eq!((shown.agency.as_str(), shown.legal_basis), ("agencies/bka", None));
     running.clock.set(at(500));

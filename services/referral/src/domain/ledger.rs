@@ -299,7 +299,7 @@ impl portreeve_core::Ledger for Ledger {
             Command::Propose { name, terms, proposer } => state.propose(*name, terms, proposer, now),
             Command::Act { name, party, act, etag } => {
                 let known = state.agreements.get(name).filter(|known| known.has_party(party));
-                let known = known.ok_or_else(|| no_agreement(*name))?;
+                let known = known.ok_or_else(|| no_party(party))?;
                 let changed = agreement::act(known, party, act, *etag, now)?;
                 Ok(changed.map(|changed| Event::AgreementChanged(Box::new(changed))).into_iter().collect())
             }
@@ -590,9 +590,10 @@ pub fn no_referral(name: &ReferralName) -> Error {
     Error::new(Reason::ReferralNotFound, format!("there is no referral {name}")).with("name", name)
 }
 
-/// The refusal that does not tell whether there is an agreement that others have made.
-pub fn no_agreement(name: AgreementName) -> Error {
-    Error::new(Reason::AgreementNotFound, format!("there is no {name} that names the agency")).with("name", name)
+/// The refusal to an agency that an agreement does not name, the same whether others have made it or nobody has.
+pub fn no_party(agency: &str) -> Error {
+    let agency = format!("agencies/{agency}");
+    Error::new(Reason::PermissionDenied, format!("{agency} is party to no such agreement")).with("organisation", agency)
 }
 
 fn not_registered(name: &OrganisationName) -> Error {

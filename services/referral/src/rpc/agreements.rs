@@ -5,7 +5,7 @@ use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::name::{OrganisationKind, parse_owner, parse_parent};
 use portreeve_core::principal::Role;
 use portreeve_core::token::Page;
-use portreeve_core::{Principal, Result, Violations};
+use portreeve_core::{Error, Principal, Reason, Result, Violations};
 use portreeve_runtime::agreements::{read_terms, write_agreement};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::filter_hash;
@@ -16,7 +16,7 @@ use wire::agreement_service_server::AgreementService;
 
 use super::{Rpc, next_page, of_agency_or_all};
 use crate::domain::agreement::Act;
-use crate::domain::ledger::no_agreement;
+use crate::domain::ledger::no_party;
 use crate::domain::{Command, Event};
 
 /// The methods by which a party acts: what each says, and what it answers with.
@@ -124,7 +124,7 @@ impl Rpc {
         let name = AgreementName(self.ids.uuid(now));
         let command = Command::Propose { name, terms, proposer: proposer.to_owned() };
         let outcome = self.submit(&caller, guard, Some(command)).await?;
-        let proposed = changed(&outcome).ok_or_else(|| portreeve_core::Error::internal("a command caused no event"))?;
+        let proposed = changed(&outcome).ok_or_else(|| Error::internal("a command caused no event"))?;
         Ok(wire::CreateAgreementResponse {
             agreement: Some(proposed),
             revision: Self::revision(&outcome),
@@ -146,7 +146,7 @@ impl Rpc {
             agreement
         } else {
             // It had been done already: the agreement as it is.
-            let found = self.parts.reads.agreement(caller, name).await?.ok_or_else(|| no_agreement(name))?;
+            let found = self.parts.reads.agreement(caller, name).await?.ok_or_else(|| no_party(caller.id()))?;
             write_agreement(&found, self.clock.now())
         };
         Ok((agreement, outcome))
@@ -162,7 +162,10 @@ impl Rpc {
         let revisions = self.caught_up(&message.at_least).await?;
         let found = self.parts.reads.agreement(&caller, name).await?;
         let found = found.filter(|agreement| own.as_ref().is_none_or(|own| agreement.has_party(own)));
-        let found = found.ok_or_else(|| no_agreement(name))?;
+        let found = found.ok_or_else(|| match &own {
+            Some(own) => no_party(own),
+            None => Error::new(Reason::AgreementNotFound, format!("there is no {name}")).with("name", name),
+        })?;
         Ok(wire::GetAgreementResponse { agreement: Some(write_agreement(&found, self.clock.now())), revisions })
     }
 

@@ -621,6 +621,22 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
     event.ok_or_else(unreadable)
 }
 
+/// Whether an event says what never reaches a platform: a grade, or conditions of sharing.
+pub fn is_graded(body: &[u8]) -> bool {
+    match wire::ReferralChange::decode(body).ok().and_then(|message| message.change) {
+        Some(Change::Created(referral) | Change::Withdrawn(referral) | Change::Erased(referral)) => {
+            referral.handling.is_some_and(|handling| {
+                let shown =
+                    wire::Handling { tlp: handling.tlp, classification: handling.classification, ..Default::default() };
+                let code = HandlingCode::SharingPermitted as i32;
+                handling != wire::Handling { code, ..shown.clone() } && handling != shown
+            })
+        }
+        Some(_) => false,
+        None => true,
+    }
+}
+
 fn unreadable() -> Error {
     Error::internal("an event of the referral log cannot be read")
 }

@@ -23,10 +23,13 @@ use crate::status::IntoStatus as _;
 use crate::wire::{page_size, position_key, principal, read_position, violations, write_time};
 
 /// What a log is about: who may read its events follows from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Subject {
     /// What agencies and platforms do. Theirs to read; what is no agency's is public.
-    Dealings,
+    Dealings {
+        /// Whether an event says what never reaches a platform: to one it comes as its leaf alone.
+        graded: fn(&[u8]) -> bool,
+    },
     /// Figures of everybody, of which reports show each what it may see. The log itself is the suite's own.
     Figures,
     /// Who read what.
@@ -228,7 +231,10 @@ impl Kept {
     fn shows(&self, caller: &Principal, event: &StoredEvent) -> bool {
         let scope = caller.scope();
         match self.subject {
-            Subject::Dealings => scope.allows(&event.agency, &event.platform),
+            Subject::Dealings { graded } => {
+                scope.allows(&event.agency, &event.platform)
+                    && !(matches!(scope, Scope::Platform(_)) && graded(&event.body))
+            }
             Subject::Figures => scope == Scope::All,
             Subject::Readings => {
                 let owner = owner(event).map(|owner| owner.to_string()).unwrap_or_default();
@@ -255,7 +261,7 @@ impl Kept {
         let mut of = BTreeMap::<Option<OrganisationName>, i64>::new();
         for LoggedEvent { event, .. } in sent {
             // What is no agency's is everybody's to know, but for the figures and the readings.
-            let public = self.subject == Subject::Dealings && event.agency.is_empty();
+            let public = matches!(self.subject, Subject::Dealings { .. }) && event.agency.is_empty();
             if !public && self.shows(&reading.principal, event) {
                 *of.entry(owner(event)).or_default() += 1;
             }
