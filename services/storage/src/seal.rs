@@ -250,7 +250,8 @@ mod tests {
             seal(b"", &of, &keys, 1, &RandomIds).unwrap().len()
         };
         assert_eq!(long(b""), long(&[1; 60]));
-        assert_eq!(long(b"") + 64, long(&[1; 61]));
+        assert_eq!(long(&[1; 61]), long(&[1; 124]));
+        assert_eq!(long(&[1; 124]) + 64, long(&[1; 125]));
     }
 
     #[test]
