@@ -14,9 +14,13 @@ use libsqlite3_sys as c;
 /// The tables that an import fills, with the order in which their rows arrived.
 pub(crate) const TABLES: [(&str, &str); 4] =
     [("referral", "seq"), ("event", "seq"), ("seal_key", "subject"), ("request_log", "first_seq")];
+/// What the tree adds to them: a leaf in each event's row, and a row for every 256 events.
+const EVENT_WITHOUT_LEAF: &str = "seq, recorded_us, agency, platform, actor, body";
+const NODES: (&str, &str) = ("tree_node", "level, idx");
 /// As the suite's own writing connection has them.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
-     PRAGMA cache_size = -40960; PRAGMA wal_autocheckpoint = 64000; PRAGMA journal_size_limit = 268435456; PRAGMA secure_delete = ON";
+     PRAGMA cache_size = -40960; PRAGMA wal_autocheckpoint = 64000; PRAGMA journal_size_limit = 268435456; \
+     PRAGMA secure_delete = ON";
 
 /// What an import left: the tables' definitions and their rows.
 pub(crate) struct Image {
@@ -26,6 +30,7 @@ pub(crate) struct Image {
 
 /// The rows of a table: cell after cell, each with its type and length before it.
 struct Rows {
+    name: &'static str,
     insert: String,
     columns: usize,
     count: usize,
@@ -35,20 +40,33 @@ struct Rows {
 impl Image {
     /// Reads it out of a database.
     pub(crate) fn read(path: &Path) -> Result<Self> {
+        Self::of(path, TABLES.map(|(table, order)| (table, "*", order)).to_vec())
+    }
+
+    /// The same rows with all that is kept of the tree over them, and without.
+    pub(crate) fn with_tree_and_without(path: &Path) -> Result<[Self; 2]> {
+        let with = TABLES.into_iter().chain([NODES]).map(|(table, order)| (table, "*", order));
+        let columns = |table| if table == "event" { EVENT_WITHOUT_LEAF } else { "*" };
+        let without = TABLES.into_iter().map(|(table, order)| (table, columns(table), order));
+        Ok([Self::of(path, with.collect())?, Self::of(path, without.collect())?])
+    }
+
+    fn of(path: &Path, tables: Vec<(&'static str, &str, &str)>) -> Result<Self> {
         let database = Connection::open(path)?;
         let mut image = Self { schema: Vec::new(), tables: Vec::new() };
-        for (table, order) in TABLES {
+        for (table, columns, order) in tables {
             let mut definitions = database.prepare(&format!(
                 "SELECT sql FROM sqlite_master WHERE tbl_name = '{table}' AND sql IS NOT NULL ORDER BY type DESC"
             ))?;
             while definitions.step()? {
                 image.schema.push(String::from_utf8(definitions.bytes(0)?.to_vec())?);
             }
-            let mut select = database.prepare(&format!("SELECT * FROM {table} ORDER BY {order}"))?;
+            let mut select = database.prepare(&format!("SELECT {columns} FROM {table} ORDER BY {order}"))?;
+            let into = if columns == "*" { String::new() } else { format!(" ({columns})") };
             let columns = select.columns();
             let places = (1..=columns).map(|place| format!("?{place}")).collect::<Vec<_>>().join(", ");
-            let insert = format!("INSERT INTO {table} VALUES ({places})");
-            let mut rows = Rows { insert, columns, count: 0, cells: Vec::new() };
+            let insert = format!("INSERT INTO {table}{into} VALUES ({places})");
+            let mut rows = Rows { name: table, insert, columns, count: 0, cells: Vec::new() };
             while select.step()? {
                 for column in 0..columns {
                     select.copy(column, &mut rows.cells)?;
@@ -88,9 +106,9 @@ impl Image {
         }
         let took = begun.elapsed();
         drop(tables);
-        for (table, (name, _)) in self.tables.iter().zip(TABLES) {
+        for Rows { name, count: rows, .. } in &self.tables {
             let mut count = database.prepare(&format!("SELECT count(*) FROM {name}"))?;
-            ensure!(count.step()? && count.integer(0) == i64::try_from(table.count)?, "{name} lacks rows");
+            ensure!(count.step()? && count.integer(0) == i64::try_from(*rows)?, "{name} lacks rows");
         }
         Ok(took)
     }

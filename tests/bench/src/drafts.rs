@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind};
 use portreeve_api::referral::v1::{
-    CreateReferralRequest, ImportItem, ImportReferralsRequest, LegalBasis, ReferralDraft, Target,
+    CreateReferralRequest, ImportItem, ImportReferralsRequest, LegalBasis, ReferralDraft, ReferralSignature, Target,
 };
+use portreeve_api::signing;
 use portreeve_core::id::RandomIds;
+use portreeve_core::signature::PrivateKey;
 use portreeve_core::time::SystemClock;
 use portreeve_core::{Clock as _, IdSource as _};
 use uuid::Uuid;
@@ -100,6 +102,15 @@ impl Drafts {
             })
             .collect()
     }
+}
+
+/// The same messages with each referral signed.
+pub(crate) fn signed(mut messages: Vec<ImportReferralsRequest>, key: &PrivateKey) -> Vec<ImportReferralsRequest> {
+    for draft in messages.iter_mut().flat_map(|message| &mut message.items).filter_map(|item| item.draft.as_mut()) {
+        let jws = key.sign(&signing::of_draft(AGENCY, draft), SystemClock.now());
+        draft.signature = Some(ReferralSignature { jws, occurred_at: None });
+    }
+    messages
 }
 
 /// A fresh identifier of a request.

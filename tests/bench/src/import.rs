@@ -89,7 +89,7 @@ pub(crate) async fn on_sqlite(options: &Options, table: &mut Table) -> Result<()
     Ok(())
 }
 
-fn remove(database: &Path) -> Result<()> {
+pub(crate) fn remove(database: &Path) -> Result<()> {
     for tail in ["", "-wal", "-shm"] {
         let mut path = database.as_os_str().to_owned();
         path.push(tail);

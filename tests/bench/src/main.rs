@@ -10,6 +10,7 @@ mod delivery;
 mod drafts;
 mod import;
 mod memory;
+mod proof;
 mod read;
 mod report;
 mod server;
@@ -78,6 +79,10 @@ enum Part {
     ImportPostgres,
     /// `GetReferral` with its record, against one without and a write
     Read,
+    /// What the Merkle tree costs a write
+    Tree,
+    /// `ImportReferrals` of signed referrals, against unsigned ones and verifying
+    Signatures,
     /// From commit to delivery on a watch
     Delivery,
     /// `QueryReport` with one referral and with many
@@ -143,6 +148,12 @@ async fn run(options: Options) -> Result<ExitCode> {
     }
     if options.wants(Part::Report) {
         report::measure(&options, &mut table).await?;
+    }
+    if options.wants(Part::Tree) {
+        proof::tree(&options, &mut table).await?;
+    }
+    if options.wants(Part::Signatures) {
+        proof::signatures(&options, &mut table).await?;
     }
     if options.wants(Part::ImportSqlite) {
         import::on_sqlite(&options, &mut table).await?;

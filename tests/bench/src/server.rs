@@ -14,7 +14,7 @@ use portreeve_core::{Clock, IdSource};
 use portreeve_runtime::layers::admission::Limits;
 use portreeve_runtime::lifecycle::Lifecycle;
 use portreeve_runtime::server::Builder;
-use portreeve_storage::Database;
+use portreeve_storage::{Database, EventLog};
 use tonic::transport::Channel;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
@@ -73,6 +73,11 @@ impl Suite {
     /// A connection to it.
     pub(crate) async fn channel(&self) -> Result<Channel> {
         connect(self.address).await
+    }
+
+    /// The referral service's log.
+    pub(crate) fn log(&self) -> &dyn EventLog {
+        self.referral.log().as_ref()
     }
 
     /// Ends it, with everything written.

@@ -2,6 +2,7 @@
 //! nothing is done twice, whatever the clients repeat. SIGTERM ends in order, with every stream told where to go on.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod agreements;
 mod drain;
 mod storm;
 mod truth;
