@@ -175,3 +175,18 @@ impl State {
         self.sealed.contains(&id) || self.changes.created.iter().any(|fresh| fresh.name.id == id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_over_to_the_microsecond() {
+        let recorded = Timestamp::from_micros(1_772_355_600_000_000);
+        for (class, days) in [(RetentionClass::OneDay, 1), (RetentionClass::OneYear, 365)] {
+            let end = recorded.plus_micros(days * DAY_MICROS);
+            assert!(recorded <= RetentionPolicy::over_until(class, end));
+            assert!(recorded > RetentionPolicy::over_until(class, end.plus_micros(-1)));
+        }
+    }
+}
