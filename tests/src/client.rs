@@ -7,10 +7,14 @@ use portreeve_api::clients::{
     OrganisationClient, PolicyClient, ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient,
     SigningClient,
 };
+use portreeve_api::common::v1::watch_start::Start;
+use portreeve_api::referral::v1::{ReferralChange, ReferralFilter, WatchReferralsRequest};
 use portreeve_api::reporting::v1::{QueryReportRequest, Report, ReportDefinition};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
+
+use crate::sample;
 
 /// A connection with who acts.
 #[derive(Clone)]
@@ -95,6 +99,21 @@ impl Client {
     /// `RetentionService`.
     pub fn retention(&self) -> RetentionClient {
         clients::retention(self.channel.clone(), self.acting.clone())
+    }
+
+    /// What a watch of referrals shows before it has caught up, or its snapshot is complete.
+    pub async fn changes(&self, parent: &str, start: Start, filter: Option<ReferralFilter>) -> Vec<ReferralChange> {
+        let start = Some(sample::start(start));
+        let request = WatchReferralsRequest { parent: parent.to_owned(), start, filter, at_least: Vec::new() };
+        let mut stream = self.referrals().watch_referrals(request).await.unwrap().into_inner();
+        let mut changes = Vec::new();
+        loop {
+            let message = stream.message().await.unwrap().unwrap();
+            changes.extend(message.changes);
+            if message.checkpoint || message.snapshot_complete {
+                return changes;
+            }
+        }
     }
 
     /// `DecisionService`.

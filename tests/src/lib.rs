@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod history;
+pub mod logs;
 pub mod process;
 pub mod raw;
 pub mod sample;

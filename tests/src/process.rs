@@ -54,6 +54,15 @@ pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
+/// Runs `portreeve` with arguments in a folder to its end, with nothing in its environment; gives its exit code, and what it
+/// said on both of its outputs.
+pub fn run(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let mut command = std::process::Command::new(binary().unwrap());
+    let output = command.args(arguments).env_clear().current_dir(folder).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), said)
+}
+
 /// A process of the binary; killed when dropped. It inherits nothing but where programs are found: what the tests are
 /// configured with must not configure it.
 #[derive(Debug)]

@@ -4,12 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::path::Path;
-use std::process::Output;
 
 use portreeve_api::audit::v1 as audit;
 use portreeve_api::common::v1::ErrorReason;
-use portreeve_core::audit::{Check, Checkpoint, Entry, Hash, SigningKey, checkpoint, tree};
-use portreeve_tests::{Client, Database, Fixture, Options, Part, Server, on_both_engines, process, refusal, sample};
+use portreeve_core::audit::{Hash, SigningKey, checkpoint, tree};
+use portreeve_tests::logs::{check, content, entries, hash, signed};
+use portreeve_tests::{Database, Fixture, Options, Part, Server, on_both_engines, process, refusal, sample};
 use sqlx::Connection as _;
 use tonic::Code;
 
@@ -29,60 +29,8 @@ async fn filled(server: &Server) -> Vec<String> {
     vec![revision]
 }
 
-async fn signed(client: &Client, log: &str, at_least: &[String]) -> (Checkpoint, audit::GetCheckpointResponse) {
-    let request = audit::GetCheckpointRequest { log: log.into(), at_least: at_least.to_vec() };
-    let reply = client.audits().get_checkpoint(request).await.unwrap().into_inner();
-    let read = checkpoint::open(&reply.checkpoint, &reply.verifier_key).unwrap();
-    assert_eq!(read.size, reply.size);
-    (read, reply)
-}
-
-fn hash(bytes: &[u8]) -> Hash {
-    bytes.try_into().unwrap()
-}
-
 fn hashes(bytes: &[bytes::Bytes]) -> Vec<Hash> {
     bytes.iter().map(|bytes| hash(bytes)).collect()
-}
-
-fn content(entry: &audit::LogEntry) -> Option<Entry<'_>> {
-    let content = entry.content.as_ref()?;
-    Some(Entry {
-        position: entry.position,
-        recorded_at: portreeve_tests::Timestamp::from_micros(sample::micros(content.recorded_at.as_ref())),
-        agency: &content.agency,
-        platform: &content.platform,
-        actor: &content.actor,
-        body: &content.body,
-    })
-}
-
-/// Every entry of a log, in pages of an odd size.
-async fn entries(client: &Client, log: &str) -> Vec<audit::LogEntry> {
-    let mut all = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = audit::ListLogEntriesRequest {
-            parent: log.into(),
-            page_size: 7,
-            page_token,
-            ..audit::ListLogEntriesRequest::default()
-        };
-        let reply = client.audits().list_log_entries(request).await.unwrap().into_inner();
-        all.extend(reply.entries);
-        if reply.next_page_token.is_empty() {
-            return all;
-        }
-        page_token = reply.next_page_token;
-    }
-}
-
-fn check(entries: &[audit::LogEntry]) -> Check {
-    let mut check = Check::new();
-    for entry in entries {
-        check.take(entry.position, hash(&entry.leaf_hash), content(entry));
-    }
-    check
 }
 
 async fn a_log_proves_itself(database: &Database) {
@@ -240,20 +188,9 @@ async fn what_cannot_be_proved_is_refused(database: &Database) {
     server.stop().await;
 }
 
-fn verify(folder: &Path, arguments: &[&str]) -> Output {
-    let command = std::process::Command::new(process::binary().unwrap())
-        .args(["verify", "log"])
-        .args(arguments)
-        .env_clear()
-        .current_dir(folder)
-        .output();
-    command.unwrap()
-}
-
 /// The exit code, and what was said.
-fn outcome(output: &Output) -> (i32, String) {
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    (output.status.code().unwrap(), said)
+fn verify(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    process::run(folder, &[&["verify", "log"], arguments].concat())
 }
 
 /// Everything that a person does with it: keep a checkpoint, verify with and without the server, and find out.
@@ -263,7 +200,7 @@ async fn tampering_in_the_database_file_is_found_and_named() {
     let Database::Sqlite { folder } = &fixture.database else { panic!("a folder") };
     let work = tempfile::tempdir().unwrap();
     let run = |url: &str, arguments: &[&str]| {
-        outcome(&verify(work.path(), &[arguments, &["--server", url, "--as", "services/auditor"]].concat()))
+        verify(work.path(), &[arguments, &["--server", url, "--as", "services/auditor"]].concat())
     };
     let server = Server::suite(&fixture.database).await;
     let at_least = filled(&server).await;
@@ -277,12 +214,12 @@ async fn tampering_in_the_database_file_is_found_and_named() {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("event 42 is in") && said.contains("only grew") && said.contains(key), "{said}");
     for file in ["log.jsonl", "proof.jsonl"] {
-        let (code, said) = outcome(&verify(work.path(), &[file, "--verifier", key]));
+        let (code, said) = verify(work.path(), &[file, "--verifier", key]);
         assert_eq!(code, 0, "{said}");
     }
-    assert_eq!(outcome(&verify(work.path(), &["log.jsonl"])).0, 2, "a file cannot vouch for itself");
+    assert_eq!(verify(work.path(), &["log.jsonl"]).0, 2, "a file cannot vouch for itself");
     let stranger = SigningKey::from_seed([9; 32]).verifier(&now.origin);
-    assert_eq!(outcome(&verify(work.path(), &["log.jsonl", "--verifier", &stranger])).0, 15);
+    assert_eq!(verify(work.path(), &["log.jsonl", "--verifier", &stranger]).0, 15);
     // The files are as good as what they hold.
     let text = std::fs::read_to_string(work.path().join("log.jsonl")).unwrap();
     let lines = text.lines().collect::<Vec<_>>();
@@ -290,7 +227,7 @@ async fn tampering_in_the_database_file_is_found_and_named() {
         let mut lines = lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         edit(&mut lines);
         std::fs::write(work.path().join(name), lines.join("\n")).unwrap();
-        outcome(&verify(work.path(), &[name, "--verifier", key]))
+        verify(work.path(), &[name, "--verifier", key])
     };
     let (code, said) = edited("changed", &|lines| lines[20] = lines[20].replace("agencies/", "agencies/x"));
     assert!(code == 10 && said.contains("event 20 was changed"), "{code} {said}");

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+use std::path::Path;
 use std::sync::Arc;
 
 use portreeve_api::common::v1::watch_start::Start;
@@ -428,32 +429,16 @@ async fn whoever_watches_learns_of_measures(database: &Database) {
     ] {
         for start in [Start::Earliest(true), Start::Snapshot(true)] {
             let changes = start == Start::Earliest(true);
-            let request = wire::WatchReferralsRequest {
-                parent: parent.into(),
-                start: Some(sample::start(start)),
-                filter: filter.clone(),
-                ..Default::default()
-            };
-            let mut stream = client.acting(reader).referrals().watch_referrals(request).await.unwrap().into_inner();
             let mut found = Vec::new();
-            loop {
-                let message = stream.message().await.unwrap().unwrap();
-                for change in message.changes {
-                    match change.change.unwrap() {
-                        Change::MeasureChanged(measure) if changes => {
-                            assert!(
-                                change.member.is_empty(),
-                                "who in the oversight body it was is that body's to know"
-                            );
-                            found.push(measure);
-                        }
-                        Change::MeasureSnapshot(measure) if !changes => found.push(measure),
-                        Change::MeasureChanged(_) | Change::MeasureSnapshot(_) => panic!("the wrong one"),
-                        _ => {}
+            for change in client.acting(reader).changes(parent, start, filter.clone()).await {
+                match change.change.unwrap() {
+                    Change::MeasureChanged(measure) if changes => {
+                        assert!(change.member.is_empty(), "who in the oversight body it was is that body's to know");
+                        found.push(measure);
                     }
-                }
-                if message.checkpoint || message.snapshot_complete {
-                    break;
+                    Change::MeasureSnapshot(measure) if !changes => found.push(measure),
+                    Change::MeasureChanged(_) | Change::MeasureSnapshot(_) => panic!("the wrong one"),
+                    _ => {}
                 }
             }
             let own = found.iter().filter(|measure| measure.name.starts_with("agencies/nca/")).cloned();
@@ -558,14 +543,7 @@ async fn the_command_line_imposes_appeals_decides_and_lists() {
     sample::register(&server.client("operators/op")).await;
     let url = server.url();
     let run = |acting: &str, arguments: &[&str]| {
-        let output = std::process::Command::new(process::binary().unwrap())
-            .args(arguments)
-            .args(["--server", &url, "--as", acting])
-            .env_clear()
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap(), said)
+        process::run(Path::new("."), &[arguments, &["--server", &url, "--as", acting]].concat())
     };
     let supervise = |member: &str, arguments: &[&str]| {
         run("oversightBodies/hac", &[arguments, &["--roles", "supervisor", "--member", member]].concat())

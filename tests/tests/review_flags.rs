@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+use std::path::Path;
+
 use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::referral::v1 as wire;
 use portreeve_tests::{Client, Database, Fixture, Part, Server, on_both_engines, process, refusal, sample};
@@ -275,26 +277,13 @@ async fn whoever_watches_learns_of_flags(database: &Database) {
     ] {
         for start in [Start::Earliest(true), Start::Snapshot(true)] {
             let changes = start == Start::Earliest(true);
-            let request = wire::WatchReferralsRequest {
-                parent: parent.into(),
-                start: Some(sample::start(start)),
-                filter: filter.clone(),
-                ..Default::default()
-            };
-            let mut stream = client.acting(reader).referrals().watch_referrals(request).await.unwrap().into_inner();
             let mut found = Vec::new();
-            loop {
-                let message = stream.message().await.unwrap().unwrap();
-                for change in message.changes {
-                    match change.change.unwrap() {
-                        Change::ReviewFlagChanged(flag) if changes => found.push(flag),
-                        Change::ReviewFlagSnapshot(flag) if !changes => found.push(flag),
-                        Change::ReviewFlagChanged(_) | Change::ReviewFlagSnapshot(_) => panic!("the wrong one"),
-                        _ => {}
-                    }
-                }
-                if message.checkpoint || message.snapshot_complete {
-                    break;
+            for change in client.acting(reader).changes(parent, start, filter.clone()).await {
+                match change.change.unwrap() {
+                    Change::ReviewFlagChanged(flag) if changes => found.push(flag),
+                    Change::ReviewFlagSnapshot(flag) if !changes => found.push(flag),
+                    Change::ReviewFlagChanged(_) | Change::ReviewFlagSnapshot(_) => panic!("the wrong one"),
+                    _ => {}
                 }
             }
             let expected = if changes { &seen } else { &standing };
@@ -346,14 +335,7 @@ async fn the_command_line_flags_answers_and_lists() {
     let (sent, _) = sample::refer(&client, "nca", "chirrup", "sent").await;
     let url = server.url();
     let run = |acting: &str, arguments: &[&str]| {
-        let output = std::process::Command::new(process::binary().unwrap())
-            .args(arguments)
-            .args(["--server", &url, "--as", acting])
-            .env_clear()
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap(), said)
+        process::run(Path::new("."), &[arguments, &["--server", &url, "--as", acting]].concat())
     };
     let reasons = "A newspaper complains";
     let (code, said) = run("oversightBodies/hac", &["flag", "referral", &sent.name, "--reasons", reasons]);

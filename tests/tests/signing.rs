@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::path::Path;
 
 use portreeve_api::common::v1::{Ground, watch_start};
 use portreeve_api::decision::v1 as decision;
@@ -357,27 +356,14 @@ async fn whoever_watches_learns_of_keys(database: &Database) {
         [(watch_start::Start::Earliest(true), "changed"), (watch_start::Start::Snapshot(true), "snapshot")]
     {
         use referral::referral_change::Change;
-        let request = referral::WatchReferralsRequest {
-            parent: "agencies/-".into(),
-            start: Some(sample::start(start)),
-            ..referral::WatchReferralsRequest::default()
-        };
-        let mut lensgram = client.acting("platforms/lensgram").referrals();
-        let mut stream = lensgram.watch_referrals(request).await.unwrap().into_inner();
         let mut seen = Vec::new();
-        loop {
-            let message = stream.message().await.unwrap().unwrap();
-            for change in message.changes {
-                assert!(i64::try_from(change.position).unwrap() <= head);
-                match change.change.unwrap() {
-                    Change::SigningProfileChanged(profile) => seen.push(("changed", profile)),
-                    Change::SigningProfileSnapshot(profile) => seen.push(("snapshot", profile)),
-                    Change::Created(_) | Change::Snapshot(_) => unreachable!("a row of others"),
-                    _ => {}
-                }
-            }
-            if message.checkpoint || message.snapshot_complete {
-                break;
+        for change in client.acting("platforms/lensgram").changes("agencies/-", start, None).await {
+            assert!(i64::try_from(change.position).unwrap() <= head);
+            match change.change.unwrap() {
+                Change::SigningProfileChanged(profile) => seen.push(("changed", profile)),
+                Change::SigningProfileSnapshot(profile) => seen.push(("snapshot", profile)),
+                Change::Created(_) | Change::Snapshot(_) => unreachable!("a row of others"),
+                _ => {}
             }
         }
         assert_eq!(seen, [(what, profile.clone())]);
@@ -385,17 +371,6 @@ async fn whoever_watches_learns_of_keys(database: &Database) {
 }
 
 /// The exit code of the binary, and what it said.
-fn run(folder: &Path, arguments: &[&str]) -> (i32, String) {
-    let output = std::process::Command::new(process::binary().unwrap())
-        .args(arguments)
-        .env_clear()
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    (output.status.code().unwrap(), said)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_platform_verifies_with_no_server() {
     let fixture = Fixture::sqlite();
@@ -406,7 +381,7 @@ async fn a_platform_verifies_with_no_server() {
     let folder = folder.path();
     let url = server.url();
     let done = |acting: &str, arguments: &[&str]| {
-        let (code, said) = run(folder, &[arguments, &["--server", &url, "--as", acting]].concat());
+        let (code, said) = process::run(folder, &[arguments, &["--server", &url, "--as", acting]].concat());
         assert_eq!(code, 0, "{arguments:?}: {said}");
         said
     };
@@ -418,8 +393,8 @@ async fn a_platform_verifies_with_no_server() {
         arguments.extend(key.iter().flat_map(|key| ["--sign-key", key]));
         done("agencies/nca", &arguments)
     };
-    assert_eq!(run(folder, &["sign", "init", "nca-2026.jwk"]).0, 0);
-    assert_eq!(run(folder, &["sign", "init", "nca-2026.jwk"]).0, 2, "a key is never written over");
+    assert_eq!(process::run(folder, &["sign", "init", "nca-2026.jwk"]).0, 0);
+    assert_eq!(process::run(folder, &["sign", "init", "nca-2026.jwk"]).0, 2, "a key is never written over");
     done("agencies/nca", &["sign", "register", "nca-2026.jwk", "--days", "30"]);
     done("agencies/nca", &["sign", "policy", "required"]);
     refer("1", Some("nca-2026.jwk"));
@@ -441,7 +416,7 @@ async fn a_platform_verifies_with_no_server() {
     let cases = inbox.lines().map(str::to_owned).collect::<Vec<_>>();
     let verify = |text: &str, keys: &str| {
         fs::write(folder.join("case.json"), text).unwrap();
-        run(folder, &["verify", "referral", "case.json", "--keys", keys])
+        process::run(folder, &["verify", "referral", "case.json", "--keys", keys])
     };
     let (code, said) = verify(&inbox, "nca.jwks");
     assert_eq!(code, 0, "{said}");
@@ -497,5 +472,5 @@ async fn a_platform_verifies_with_no_server() {
     assert_eq!(verify(&cases[0], "nca.jwks").0, 0);
     let url = server.url();
     let refused = ["import", "pages.csv", "--agency", "agencies/nca", "--server", &url];
-    assert_eq!(run(folder, &refused).0, 1);
+    assert_eq!(process::run(folder, &refused).0, 1);
 }

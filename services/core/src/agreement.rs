@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::name::NameError;
+use crate::name::{NameError, canonical};
 use crate::vocabulary::{AfterEnd, FieldGroup, Ground, Purpose, Tlp};
 use crate::{Date, Timestamp};
 
@@ -26,9 +26,7 @@ impl FromStr for AgreementName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let id = text.strip_prefix("agreements/").and_then(|id| Some((id, Uuid::try_parse(id).ok()?)));
-        // Only the canonical form is a name.
-        id.filter(|(id, uuid)| *id == uuid.to_string()).map(|(_, id)| Self(id)).ok_or(NameError("agreements/{uuid}"))
+        text.strip_prefix("agreements/").and_then(canonical).map(Self).ok_or(NameError("agreements/{uuid}"))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod access;
 pub mod agreement;
 pub mod audit;
 pub mod consultation;
+pub mod erasure;
 pub mod error;
 pub mod id;
 pub mod identity;

@@ -129,7 +129,7 @@ fn parse_child(text: &str, kind: OrganisationKind, child: &str) -> Option<(Strin
 }
 
 /// An identifier in its canonical form, which alone is part of a name: two spellings of one resource would be two keys.
-fn canonical(id: &str) -> Option<Uuid> {
+pub fn canonical(id: &str) -> Option<Uuid> {
     Uuid::try_parse(id).ok().filter(|_| id.len() == 36 && !id.bytes().any(|b| b.is_ascii_uppercase()))
 }
 

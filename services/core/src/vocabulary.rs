@@ -185,6 +185,11 @@ coded! {
     }
 }
 
+impl FieldGroup {
+    /// The groups that can be erased, each by itself.
+    pub const ERASABLE: [Self; 3] = [Self::Target, Self::Reasons, Self::Grade];
+}
+
 coded! {
     /// For how long a group of fields is kept, after MISP's retention taxonomy.
     RetentionClass {

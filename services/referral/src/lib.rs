@@ -1,7 +1,7 @@
 //! The referral service: organisations, and what agencies refer to platforms.
 
 pub mod domain;
-pub mod retention;
+mod retention;
 pub mod rpc;
 pub mod store;
 

@@ -14,7 +14,7 @@ use crate::store::{Reads, SERVICE};
 /// Erases whatever is past its time at a moment. Gives the number of referrals of which something was erased.
 ///
 /// A replica that does the same at the same time finds nothing left to do: what is erased is decided in the commit.
-pub async fn sweep(parts: &Parts<Ledger, dyn Reads>, now: Timestamp) -> Result<usize> {
+async fn sweep(parts: &Parts<Ledger, dyn Reads>, now: Timestamp) -> Result<usize> {
     let mut erased = 0;
     for policy in parts.reads.retention_policies().await? {
         for (group, class) in policy.classes() {

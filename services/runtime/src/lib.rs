@@ -7,6 +7,7 @@ pub mod barrier;
 pub mod caller;
 pub mod channel;
 pub mod config;
+pub mod erasures;
 pub mod follow;
 pub mod identity;
 pub mod layers;

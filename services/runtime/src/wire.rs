@@ -2,6 +2,7 @@
 
 use portreeve_api::validate;
 use portreeve_core::id::Uuid;
+use portreeve_core::time::DAY_MICROS;
 use portreeve_core::{Error, Principal, Reason, Result, Timestamp, Violations, limits};
 use portreeve_storage::{Envelope, Guard, Outcome};
 use prost::Message;
@@ -42,6 +43,21 @@ pub fn revision<E>(log: &str, outcome: &Outcome<E>) -> String {
     portreeve_storage::event::revision(log, outcome.epoch, outcome.position).encode()
 }
 
+/// Notes a text that is there and says nothing; whether it must be there is the contract's to say.
+pub fn must_say(violations: &mut Violations, field: &str, text: &str) {
+    if text.trim().is_empty() && !text.is_empty() {
+        violations.add(field, "must say something");
+    }
+}
+
+/// The version that a caller knew, from an etag: `None` if it does not care, or if the etag is none, which is noted.
+pub fn read_etag(violations: &mut Violations, field: &str, etag: &str) -> Option<i64> {
+    if etag.is_empty() {
+        return None;
+    }
+    violations.check(field, etag.parse::<i64>().map_err(|_| "must be an etag as it was read"))
+}
+
 /// A time from the wire.
 pub fn read_time(time: &prost_types::Timestamp) -> Result<Timestamp, &'static str> {
     Timestamp::from_parts(time.seconds, time.nanos).ok_or("must be a time between the years 0001 and 9999")
@@ -74,7 +90,7 @@ pub fn told_time(
 
 /// Refuses a time further back than allowed, unless the caller brings in facts of long ago.
 pub fn check_backdating(principal: &Principal, told: Option<Timestamp>, now: Timestamp, days_max: u32) -> Result<()> {
-    let oldest = now.plus_micros(-i64::from(days_max) * 86_400_000_000);
+    let oldest = now.plus_micros(-i64::from(days_max) * DAY_MICROS);
     if told.is_none_or(|told| told >= oldest) || principal.has(portreeve_core::principal::Role::Import) {
         return Ok(());
     }

@@ -15,9 +15,6 @@ use portreeve_core::vocabulary::FieldGroup;
 use portreeve_core::{Error, Result};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-/// The groups of fields that are erased, each by itself.
-pub const GROUPS: [FieldGroup; 3] = [FieldGroup::Target, FieldGroup::Reasons, FieldGroup::Grade];
-
 /// What of an event is about a person, and of whose subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Personal {
@@ -27,7 +24,7 @@ pub struct Personal {
     pub begins: bool,
     /// What is sealed: the group, and the half of the message that holds it. A group that was erased is left out.
     pub parts: Vec<(FieldGroup, Vec<u8>)>,
-    /// The groups whose keys are destroyed with this event.
+    /// The groups whose keys are destroyed with this event, if they were not before.
     pub erases: Vec<FieldGroup>,
 }
 
@@ -38,7 +35,7 @@ pub struct Keys(BTreeMap<u8, [u8; 32]>);
 impl Keys {
     /// New keys, one for each group.
     pub fn new(ids: &dyn IdSource) -> Result<Self> {
-        GROUPS.iter().map(|group| Ok((number(*group), ids.secret()?))).collect::<Result<_>>().map(Self)
+        FieldGroup::ERASABLE.iter().map(|group| Ok((number(*group), ids.secret()?))).collect::<Result<_>>().map(Self)
     }
 
     /// The keys behind what a database keeps: each with the number of its group before it.
@@ -56,9 +53,9 @@ impl Keys {
         self.0.iter().flat_map(|(group, key)| std::iter::once(*group).chain(*key)).collect()
     }
 
-    /// Destroys the key of a group.
-    pub fn destroy(&mut self, group: FieldGroup) {
-        self.0.remove(&number(group));
+    /// Destroys the key of a group. Gives whether there was one.
+    pub fn destroy(&mut self, group: FieldGroup) -> bool {
+        self.0.remove(&number(group)).is_some()
     }
 
     fn of(&self, group: u8) -> Option<LessSafeKey> {
@@ -170,7 +167,7 @@ pub fn parse(body: &Bytes) -> Option<Sealed> {
     if !rest.starts_with(&TAG) {
         return None;
     }
-    let mut rest = rest.split_off(TAG.len());
+    rest.advance(TAG.len());
     let length = read_length(&mut rest)?;
     if length < SUBJECT || length > rest.len() {
         return None;
@@ -277,8 +274,8 @@ mod tests {
         let mut keys = Keys::new(&RandomIds).unwrap();
         assert_eq!(keys.encode().len(), 99);
         assert!(Keys::decode(&keys.encode()).unwrap() == keys);
-        for group in GROUPS {
-            keys.destroy(group);
+        for group in FieldGroup::ERASABLE {
+            assert!(keys.destroy(group) && !keys.destroy(group));
         }
         assert!(keys.encode().is_empty() && Keys::decode(&[]).unwrap() == keys);
         assert!(Keys::decode(&[1; 32]).is_none());

@@ -7,12 +7,12 @@ mod kill;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use portreeve_api::audit::v1 as audit;
 use portreeve_api::common::v1::{self as common, watch_start};
 use portreeve_api::decision::v1 as decision;
 use portreeve_api::referral::v1 as referral;
 use portreeve_api::reporting::v1::ReportDefinition;
-use portreeve_core::audit::{Check, Checkpoint, Entry, checkpoint};
+use portreeve_core::audit::Checkpoint;
+use portreeve_tests::logs::{check, entries, signed};
 use portreeve_tests::process::Process;
 use portreeve_tests::{Client, Database, Fixture, Part, Server, Timestamp, on_both_engines, refusal, sample, within};
 use referral::FieldGroup::{Grade, Reasons, Target};
@@ -132,40 +132,16 @@ async fn changes(client: &Client) -> String {
     format!("{:?} {:?}", referrals.into_inner().changes, cases.into_inner().changes)
 }
 
-async fn signed(client: &Client, log: &str) -> Checkpoint {
-    let request = audit::GetCheckpointRequest { log: log.into(), at_least: vec![] };
-    let reply = client.acting("services/auditor").audits().get_checkpoint(request).await.unwrap().into_inner();
-    checkpoint::open(&reply.checkpoint, &reply.verifier_key).unwrap()
+async fn root(client: &Client, log: &str) -> Checkpoint {
+    signed(&client.acting("services/auditor"), log, &[]).await.0
 }
 
-/// What is wrong with a log as it is now, held against a checkpoint of its first events; and the log's bytes.
+/// What is wrong with a log as it is now, held against a checkpoint of its first events; and the bytes of these.
 async fn verified(client: &Client, log: &str, against: &Checkpoint) -> (Vec<String>, Vec<u8>) {
-    let request = audit::ListLogEntriesRequest {
-        parent: log.into(),
-        page_size: 1_000,
-        ..audit::ListLogEntriesRequest::default()
-    };
-    let reply = client.acting("services/auditor").audits().list_log_entries(request).await.unwrap().into_inner();
-    let mut check = Check::new();
-    let mut bytes = Vec::new();
-    for entry in &reply.entries {
-        if entry.position > against.size {
-            continue;
-        }
-        let content = entry.content.as_ref().unwrap();
-        bytes.extend_from_slice(&content.body);
-        let recorded_at = Timestamp::from_micros(sample::micros(content.recorded_at.as_ref()));
-        let entry_of = Entry {
-            position: entry.position,
-            recorded_at,
-            agency: &content.agency,
-            platform: &content.platform,
-            actor: &content.actor,
-            body: &content.body,
-        };
-        check.take(entry.position, entry.leaf_hash.as_ref().try_into().unwrap(), Some(entry_of));
-    }
-    (check.against(against).iter().map(ToString::to_string).collect(), bytes)
+    let mut first = entries(&client.acting("services/auditor"), log).await;
+    first.retain(|entry| entry.position <= against.size);
+    let bytes = first.iter().flat_map(|entry| entry.content.as_ref().unwrap().body.to_vec()).collect();
+    (check(&first).against(against).iter().map(ToString::to_string).collect(), bytes)
 }
 
 fn found(bytes: &[u8], words: &[&'static str]) -> BTreeSet<&'static str> {
@@ -227,7 +203,7 @@ async fn what_is_erased_is_gone_and_the_logs_prove_themselves(database: &Databas
         ..ReportDefinition::default()
     };
     let report = client.report(definition.clone(), &at_least).await.unwrap();
-    let before = (signed(&client, "logs/referral").await, signed(&client, "logs/decision").await);
+    let before = (root(&client, "logs/referral").await, root(&client, "logs/decision").await);
     // The log itself never held it in the clear.
     assert_eq!(found(&verified(&client, "logs/referral", &before.0).await.1, &SECRETS), BTreeSet::new());
     assert_eq!(found(&verified(&client, "logs/decision", &before.1).await.1, &SECRETS), BTreeSet::new());
@@ -267,7 +243,7 @@ async fn what_is_erased_is_gone_and_the_logs_prove_themselves(database: &Databas
 
     // The logs are the ones that were signed, and prove it; the figures are the same, digest and all.
     for (log, before) in [("logs/referral", &before.0), ("logs/decision", &before.1)] {
-        let now = signed(&client, log).await;
+        let now = root(&client, log).await;
         assert!(now.size > before.size);
         assert_eq!(verified(&client, log, before).await.0, Vec::<String>::new(), "{log}");
         assert_eq!(verified(&client, log, &now).await.0, Vec::<String>::new(), "{log}");

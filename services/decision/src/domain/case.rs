@@ -2,6 +2,7 @@
 
 use portreeve_core::Timestamp;
 use portreeve_core::access::Marks;
+use portreeve_core::erasure::Erasure;
 use portreeve_core::name::{CaseName, ReferralName};
 use portreeve_core::vocabulary::{FieldGroup, Tlp};
 
@@ -107,19 +108,6 @@ pub struct Withdrawal {
     /// When the referral service recorded the withdrawal.
     pub recorded_at: Timestamp,
     /// Why.
-    pub reason: String,
-}
-
-/// That a group of the referral's fields was erased, as the referral log said it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Erasure {
-    /// Which group.
-    pub group: FieldGroup,
-    /// When the referral service recorded it.
-    pub at: Timestamp,
-    /// Why, by its number in the contract.
-    pub cause: i32,
-    /// What the agency said of it.
     pub reason: String,
 }
 

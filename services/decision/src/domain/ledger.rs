@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use portreeve_core::agreement::{Agreement, AgreementName};
+use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName};
 use portreeve_core::vocabulary::{Disposition, FieldGroup};
@@ -11,8 +12,8 @@ use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, Violations, lim
 
 use super::policy::in_force;
 use super::{
-    Case, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Erasure, Kind, Later, Outcome,
-    Progress, Receipt, Referred, Status, Withdrawal,
+    Case, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Kind, Later, Outcome, Progress,
+    Receipt, Referred, Status, Withdrawal,
 };
 
 /// What a step does to a case.

@@ -36,7 +36,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod policy;
 
-pub use case::{Case, Erasure, LegalBasis, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal};
+pub use case::{Case, LegalBasis, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal};
 pub use decision::{Cause, CauseKind, Content, Decision, DecisionDraft, Kind, Later, Source};
 pub use ledger::{CaseChanged, CaseRecord, ClauseRecord, Command, Event, Ledger, State, Told};
 pub use outcome::{

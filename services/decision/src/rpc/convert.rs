@@ -8,12 +8,14 @@ use portreeve_api::decision::v1 as wire;
 use portreeve_api::referral::v1 as referral;
 use portreeve_core::access::View;
 use portreeve_core::agreement::Agreement;
+use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName, OrganisationKind, ReferralName, parse_owner};
 use portreeve_core::token::Epoch;
 use portreeve_core::vocabulary::{Disposition, FieldGroup, Tlp};
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
 use portreeve_runtime::agreements::{read_agreement, write_agreement};
+use portreeve_runtime::erasures::{read_erasures, take_place, write_erasures};
 use portreeve_runtime::wire::{optional_time, read_time, told_time, write_time};
 use portreeve_storage::{Codec, Encoded, Personal, StoredEvent};
 use prost::Message;
@@ -22,8 +24,8 @@ use wire::case_change::Change;
 
 use crate::domain::{
     Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
-    Decision, DecisionDraft, Erasure, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred,
-    Signature, Source, Status, Target, Told, Withdrawal,
+    Decision, DecisionDraft, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred, Signature,
+    Source, Status, Target, Told, Withdrawal,
 };
 use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE, Shown};
 
@@ -236,36 +238,9 @@ pub fn decode_erasures(bytes: &[u8]) -> Option<Vec<Erasure>> {
     read_erasures(&wire::Case::decode(bytes).ok()?.erasures)
 }
 
-fn write_erasures(erasures: &[Erasure]) -> Vec<referral::Erasure> {
-    let write = |erasure: &Erasure| referral::Erasure {
-        field_group: erasure.group.code(),
-        erased_at: Some(write_time(erasure.at)),
-        cause: erasure.cause,
-        reason: erasure.reason.clone(),
-    };
-    erasures.iter().map(write).collect()
-}
-
-fn read_erasures(erasures: &[referral::Erasure]) -> Option<Vec<Erasure>> {
-    let read = |erasure: &referral::Erasure| {
-        Some(Erasure {
-            group: FieldGroup::from_code(erasure.field_group)?,
-            at: time(erasure.erased_at.as_ref())?,
-            cause: erasure.cause,
-            reason: erasure.reason.clone(),
-        })
-    };
-    erasures.iter().map(read).collect()
-}
-
 /// Takes what can be erased out of a case: each group in a case of its own, which holds nothing else.
 fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
-    let target = case.target.as_mut().map(|target| referral::Target {
-        kind: 0,
-        url: std::mem::take(&mut target.url),
-        native_id: std::mem::take(&mut target.native_id),
-        canonical_url: std::mem::take(&mut target.canonical_url),
-    });
+    let target = case.target.as_mut().map(take_place);
     let decision = case.latest_decision.as_mut().map(|decision| wire::Decision {
         explanation: std::mem::take(&mut decision.explanation),
         ..wire::Decision::default()
@@ -308,7 +283,7 @@ pub fn conceal(case: &mut wire::Case, view: View) {
     if !view.groups.has(FieldGroup::Target)
         && let Some(target) = &mut case.target
     {
-        *target = referral::Target { kind: target.kind, ..referral::Target::default() };
+        take_place(target);
     }
     if !view.groups.has(FieldGroup::Reasons) {
         case.statement_of_reasons.clear();

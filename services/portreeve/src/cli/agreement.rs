@@ -8,15 +8,15 @@ use portreeve_api::referral::v1::{
     ResumeAgreementRequest, SuspendAgreementRequest,
 };
 use portreeve_core::agreement::AgreementName;
+use portreeve_core::limits;
 use portreeve_core::name::OrganisationName;
-use portreeve_core::{Timestamp, limits};
 
 use super::connection::{Connection, call, now, request_id};
 use super::failure::Result;
 use super::json;
 use super::refer::{Write, written};
 use super::table::Lines;
-use super::words::{self, Word, from_proto, shown, to_proto, typed, words_of};
+use super::words::{self, Word, shown, to_proto, typed, when, words_of};
 
 /// Agree with other agencies on what is shared
 ///
@@ -245,7 +245,7 @@ impl Agreement {
 
 /// Says what was done, and where the agreement stands after it.
 fn told(done: &str, agreement: &Agreed, revision: &str, replayed: bool) -> Result<()> {
-    say!("{done}: {} is {}, until {}", agreement.name, state(agreement), time(agreement.ends_at.as_ref()))?;
+    say!("{done}: {} is {}, until {}", agreement.name, state(agreement), when(agreement.ends_at.as_ref()))?;
     written(revision, replayed)
 }
 
@@ -301,7 +301,7 @@ async fn show(name: AgreementName, as_json: bool, connection: &Connection) -> Re
 /// What an agreement says, line by line.
 fn lines(agreement: &Agreed) -> Vec<(&'static str, String)> {
     let given = |text: &str, none: &str| if text.is_empty() { none.to_owned() } else { text.to_owned() };
-    let optional = |at: Option<&prost_types::Timestamp>, none: &str| given(&time(at), none);
+    let optional = |at: Option<&prost_types::Timestamp>, none: &str| given(&when(at), none);
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let mut lines = vec![
         ("agreement", agreement.name.clone()),
@@ -315,27 +315,27 @@ fn lines(agreement: &Agreed) -> Vec<(&'static str, String)> {
         ("conditions", if agreement.accepts_conditions { "accepted" } else { "not accepted" }.to_owned()),
         ("onward", yes(agreement.onward_permitted)),
         ("since", optional(agreement.shared_since.as_ref(), "ever")),
-        ("begins", time(agreement.start_time.as_ref())),
-        ("ends", time(agreement.ends_at.as_ref())),
+        ("begins", when(agreement.start_time.as_ref())),
+        ("ends", when(agreement.ends_at.as_ref())),
         ("extendable", optional(agreement.extendable_until.as_ref(), "no")),
         ("notice", format!("{} days", agreement.notice_days)),
         ("review", given(&agreement.review_date, "none")),
         ("after its end", word::<AfterEnd>(agreement.after_end)),
     ];
     for consent in &agreement.acceptances {
-        lines.push(("accepted", format!("{} by {}", time(consent.consented_at.as_ref()), consent.party)));
+        lines.push(("accepted", format!("{} by {}", when(consent.consented_at.as_ref()), consent.party)));
     }
     for extension in &agreement.extensions {
         let consents = extension.consents.iter().map(|consent| consent.party.as_str()).collect::<Vec<_>>().join(", ");
         let force = optional(extension.in_force_at.as_ref(), "not yet in force");
-        lines.push(("extension", format!("to {} by {consents} ({force})", time(extension.end_time.as_ref()))));
+        lines.push(("extension", format!("to {} by {consents} ({force})", when(extension.end_time.as_ref()))));
     }
     for suspension in &agreement.suspensions {
-        let (from, until) = (time(suspension.suspended_at.as_ref()), time(suspension.resumed_at.as_ref()));
+        let (from, until) = (when(suspension.suspended_at.as_ref()), when(suspension.resumed_at.as_ref()));
         lines.push(("suspended", format!("{from} to {until} by {}: {}", suspension.party, suspension.reason)));
     }
     if let Some(notice) = &agreement.notice {
-        let given = time(notice.given_at.as_ref());
+        let given = when(notice.given_at.as_ref());
         lines.push(("notice given", format!("{given} by {}: {}", notice.party, notice.reason)));
     }
     lines.push(("etag", agreement.etag.clone()));
@@ -359,7 +359,7 @@ async fn list(of: Option<OrganisationName>, as_json: bool, connection: &Connecti
             table.row([
                 agreement.name.clone(),
                 state(agreement),
-                time(agreement.ends_at.as_ref()),
+                when(agreement.ends_at.as_ref()),
                 agreement.parties.join(" "),
                 agreement.title.clone(),
             ]);
@@ -374,10 +374,6 @@ async fn list(of: Option<OrganisationName>, as_json: bool, connection: &Connecti
 
 fn state(agreement: &Agreed) -> String {
     shown::<AgreementState>(agreement.state)
-}
-
-fn time(at: Option<&prost_types::Timestamp>) -> String {
-    from_proto(at).map_or_else(String::new, |at: Timestamp| at.to_string())
 }
 
 fn word<W: Word>(number: i32) -> String {

@@ -12,7 +12,7 @@ use super::connection::{Connection, Session};
 use super::failure::Result;
 use super::json;
 use super::table::Lines;
-use super::words::{from_proto, grouped, shown, time, words_of};
+use super::words::{grouped, shown, time, when, words_of};
 use crate::suite::Service;
 
 /// How entries are printed.
@@ -145,7 +145,7 @@ impl Consultations {
 }
 
 fn cells(entry: &Consultation) -> [String; 8] {
-    let when = from_proto(entry.recorded_at.as_ref()).map(|time| time.to_string()).unwrap_or_default();
+    let when = when(entry.recorded_at.as_ref());
     let method = entry.method.rsplit('/').next().unwrap_or_default().to_owned();
     let why = match (entry.purpose.as_str(), entry.justification.as_str()) {
         (purpose, "") => purpose.to_owned(),

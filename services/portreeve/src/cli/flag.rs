@@ -9,10 +9,10 @@ use portreeve_core::name::{OrganisationName, ReferralName, ReviewFlagName};
 use super::connection::{Connection, call, request_id};
 use super::failure::Result;
 use super::json;
-use super::measure::of_agency;
+use super::organisation::of_agency;
 use super::refer::{Write, written};
 use super::table::Lines;
-use super::words::{from_proto, shown, words_of};
+use super::words::{shown, when, words_of};
 
 /// Ask an agency to review a referral, and answer that
 ///
@@ -147,7 +147,7 @@ async fn list(agency: Option<&OrganisationName>, open: bool, as_json: bool, conn
 }
 
 fn cells(flag: ReviewFlag) -> [String; 7] {
-    let when = from_proto(flag.create_time.as_ref()).map(|time| time.to_string()).unwrap_or_default();
+    let when = when(flag.create_time.as_ref());
     let outcome = match flag.outcome() {
         ReviewOutcome::Unspecified => String::new(),
         outcome => shown::<ReviewOutcome>(outcome.into()),

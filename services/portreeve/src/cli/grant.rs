@@ -14,7 +14,7 @@ use super::json;
 use super::refer::{Write, written};
 use super::report::period;
 use super::table::Lines;
-use super::words::{self, from_proto, grouped, shown, words_of};
+use super::words::{self, grouped, shown, when, words_of};
 
 /// Issue, revoke and look at the grants under which researchers see figures
 ///
@@ -191,7 +191,7 @@ async fn list(of: Option<OrganisationName>, as_json: bool, connection: &Connecti
             if as_json {
                 say!("{}", json::line(&grant, "portreeve.reporting.v1.Grant")?)?;
             } else {
-                let (state, until) = (shown::<GrantState>(grant.state), time(grant.end_time.as_ref()));
+                let (state, until) = (shown::<GrantState>(grant.state), when(grant.end_time.as_ref()));
                 let left = grouped(left(&grant));
                 table.row([grant.name, grant.grantee, state, until, left, grant.purpose]);
             }
@@ -202,10 +202,6 @@ async fn list(of: Option<OrganisationName>, as_json: bool, connection: &Connecti
         request.page_token = reply.next_page_token;
     }
     if as_json { Ok(()) } else { say!("{table}") }
-}
-
-fn time(time: Option<&prost_types::Timestamp>) -> String {
-    from_proto(time).map(|time| time.to_string()).unwrap_or_default()
 }
 
 fn left(grant: &Message) -> i64 {
@@ -222,8 +218,8 @@ fn lines(grant: &Message) -> Vec<(&'static str, String)> {
         ("Issued by", grant.issuer.clone()),
         ("Purpose", grant.purpose.clone()),
         ("State", shown::<GrantState>(grant.state)),
-        ("From", time(grant.start_time.as_ref())),
-        ("Until", time(grant.end_time.as_ref())),
+        ("From", when(grant.start_time.as_ref())),
+        ("Until", when(grant.end_time.as_ref())),
         ("Cohorts", format!("{}..{}", grant.cohort_from_date, grant.cohort_until_date)),
         ("Divided by", if by.is_empty() { "nothing: totals alone".to_owned() } else { by.join(", ") }),
         ("Agencies", all(grant.agencies.clone())),
@@ -233,7 +229,7 @@ fn lines(grant: &Message) -> Vec<(&'static str, String)> {
         ("Queries", format!("{} left of {}", grouped(left(grant)), grouped(grant.query_budget.into()))),
     ];
     if let Some(revocation) = &grant.revocation {
-        let (at, by) = (time(revocation.revoked_at.as_ref()), &revocation.revoker);
+        let (at, by) = (when(revocation.revoked_at.as_ref()), &revocation.revoker);
         lines.push(("Revoked", format!("{at} by {by}: {}", revocation.reason)));
     }
     lines

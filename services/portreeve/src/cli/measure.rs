@@ -5,15 +5,16 @@ use portreeve_api::referral::v1::{
     AppealMeasureRequest, DecideAppealRequest, ImposeMeasureRequest, LiftMeasureRequest, ListMeasuresRequest,
     Measure as Message, MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseGrounds, MisuseIntent,
 };
-use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName};
+use portreeve_core::name::{MeasureName, OrganisationName};
 use prost_types::Timestamp;
 
 use super::connection::{Connection, call, request_id};
-use super::failure::{Failure, Result};
+use super::failure::Result;
 use super::json;
+use super::organisation::of_agency;
 use super::refer::{Write, written};
 use super::table::Lines;
-use super::words::{self, from_proto, shown, words_of};
+use super::words::{self, shown, when, words_of};
 
 /// Warn or suspend who misuses the right to refer, and appeal against that
 ///
@@ -148,13 +149,15 @@ macro_rules! tell {
             return say!("{}", json::line(&reply, concat!("portreeve.referral.v1.", $name))?);
         }
         let measure = reply.measure.unwrap_or_default();
-        say!("{}: {}, {} until {}", $done, measure.name, shown::<MeasureState>(measure.state), time(measure.ends_at))?;
+        say!(
+            "{}: {}, {} until {}",
+            $done,
+            measure.name,
+            shown::<MeasureState>(measure.state),
+            when(measure.ends_at.as_ref())
+        )?;
         written(&reply.revision, reply.replayed)
     }};
-}
-
-fn time(time: Option<Timestamp>) -> String {
-    from_proto(time.as_ref()).map(|time| time.to_string()).unwrap_or_default()
 }
 
 impl Measure {
@@ -221,14 +224,6 @@ impl Impose {
     }
 }
 
-/// Refuses who is no agency.
-pub(crate) fn of_agency(agency: &OrganisationName) -> Result<()> {
-    if agency.kind() == OrganisationKind::Agency {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!("{agency} is no agency; only agencies refer")))
-}
-
 async fn list(agency: Option<&OrganisationName>, as_json: bool, connection: &Connection) -> Result<()> {
     agency.map_or(Ok(()), of_agency)?;
     let session = connection.open(None).await?;
@@ -253,8 +248,8 @@ async fn list(agency: Option<&OrganisationName>, as_json: bool, connection: &Con
                 shown::<MeasureKind>(measure.kind),
                 measure.member,
                 shown::<MeasureState>(measure.state),
-                time(measure.start_time),
-                time(measure.ends_at),
+                when(measure.start_time.as_ref()),
+                when(measure.ends_at.as_ref()),
                 format!("{} of {}", grounds.unfounded_count, grounds.referred_count),
                 shown::<MisuseGravity>(grounds.gravity),
                 appeal.unwrap_or_default(),

@@ -115,3 +115,11 @@ async fn list(as_json: bool, connection: Connection) -> Result<()> {
     }
     Ok(())
 }
+
+/// Refuses who is no agency.
+pub(crate) fn of_agency(agency: &OrganisationName) -> Result<()> {
+    if agency.kind() == Kind::Agency {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!("{agency} is no agency; only agencies refer")))
+}

@@ -5,14 +5,15 @@ use portreeve_api::referral::v1::{
     EraseReferralRequest, FieldGroup, GetRetentionPolicyRequest, RetentionClass, RetentionRule,
     SetRetentionPolicyRequest,
 };
-use portreeve_core::name::{OrganisationKind, OrganisationName};
+use portreeve_core::name::OrganisationName;
 
 use super::connection::{Connection, call, request_id};
-use super::failure::{Failure, Result};
+use super::failure::Result;
 use super::json;
+use super::organisation::of_agency;
 use super::refer::{Write, written};
 use super::table::Lines;
-use super::words::{Word as _, from_proto, shown};
+use super::words::{Word as _, shown, when};
 
 /// Say for how long what is about people is kept, and erase it
 ///
@@ -95,9 +96,7 @@ impl Retention {
 }
 
 async fn show(agency: &OrganisationName, as_json: bool, connection: &Connection) -> Result<()> {
-    if agency.kind() != OrganisationKind::Agency {
-        return Err(Failure::Usage(format!("{agency} is no agency; only agencies refer")));
-    }
+    of_agency(agency)?;
     let session = connection.open(None).await?;
     let request = GetRetentionPolicyRequest { name: format!("{agency}/retentionPolicy"), ..Default::default() };
     let policy = call!(session, retention, get_retention_policy, request)?.policy.unwrap_or_default();
@@ -112,10 +111,7 @@ async fn show(agency: &OrganisationName, as_json: bool, connection: &Connection)
         table.row([shown::<FieldGroup>(rule.field_group), shown::<RetentionClass>(rule.retention_class)]);
     }
     say!("{table}")?;
-    match from_proto(policy.update_time.as_ref()) {
-        Some(at) => say!("since {at}"),
-        None => Ok(()),
-    }
+    say!("since {}", when(policy.update_time.as_ref()))
 }
 
 async fn set(rules: Vec<RetentionRule>, write: Write) -> Result<()> {

@@ -13,6 +13,7 @@ use portreeve_api::referral::v1::{
 use portreeve_api::signing;
 use portreeve_core::name::{OrganisationKind, OrganisationName, is_slug};
 use portreeve_core::signature::{Jwk, Jwks, PrivateKey, PublicKey, Revocation};
+use portreeve_core::time::DAY_MICROS;
 use rand::TryRngCore as _;
 
 use super::connection::{Connection, Session, call, now, request_id};
@@ -21,8 +22,6 @@ use super::json;
 use super::refer::{Write, written};
 use super::table::Lines;
 use super::words::{self, from_proto, to_proto};
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Keep the keys with which an agency signs its referrals
 ///

@@ -142,6 +142,11 @@ pub(crate) fn day(text: &str) -> Result<String, String> {
     text.trim().parse::<Date>().map(|day| day.to_string())
 }
 
+/// An instant of a message, in words; nothing where it has none.
+pub(crate) fn when(instant: Option<&prost_types::Timestamp>) -> String {
+    from_proto(instant).map(|instant| instant.to_string()).unwrap_or_default()
+}
+
 /// An instant as messages carry it.
 pub(crate) fn to_proto(instant: Timestamp) -> prost_types::Timestamp {
     let (seconds, nanos) = instant.to_parts();

@@ -2,6 +2,7 @@
 //! and `portreeve_core::access`'s.
 
 use portreeve_core::agreement::{Agreement, AgreementName, Consent, Extension, Notice, State, Suspension, Terms};
+use portreeve_core::time::DAY_MICROS;
 use portreeve_core::{Error, Reason, Result, Timestamp, limits};
 
 /// What a party does.
@@ -75,8 +76,6 @@ pub const TRANSITIONS: &[(State, Step)] = &[
     (State::Suspended, Step::GiveNotice),
     (State::NoticeGiven, Step::Suspend),
 ];
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// A proposal, which its proposer accepts by making it.
 pub fn propose(name: AgreementName, terms: Terms, proposer: &str, now: Timestamp) -> Agreement {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use portreeve_core::agreement::{Agreement, AgreementName, Terms};
+use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
 use portreeve_core::signature::{PublicKey, Revocation};
@@ -14,7 +15,7 @@ use super::agreement::{self, Act};
 use super::measure::{self, Measure, NewMeasure, Reach, no_measure};
 use super::organisation::Organisation;
 use super::referral::{NewReferral, Referral, Standing};
-use super::retention::{RetentionPolicy, Rule};
+use super::retention::RetentionPolicy;
 use super::review_flag::{Answer, ReviewFlag};
 use super::signing::SigningProfile;
 
@@ -251,8 +252,6 @@ pub struct Changes {
     pub updated: HashSet<Uuid>,
     /// Organisations that are new or have changed.
     pub organisations: HashSet<OrganisationName>,
-    /// Referrals that were there before the batch and of which something was erased.
-    pub erased: HashSet<Uuid>,
     /// Agencies whose signing profile has changed.
     pub signing: HashSet<String>,
     /// Agencies whose retention policy has changed.
@@ -329,22 +328,17 @@ impl portreeve_core::Ledger for Ledger {
                 state.change(referral);
             }
             Event::Erased(referral) => {
-                let mut referral = Referral { updated: position, ..(**referral).clone() };
-                let known = state.referral(&referral.name);
-                let created = known.map_or(0, |known| known.created);
-                let before = known.map(|known| known.erasures.clone()).unwrap_or_default();
-                let agency = referral.name.agency.clone();
-                for erasure in referral.erasures.iter_mut().filter(|erasure| !before.contains(erasure)) {
-                    erasure.at = recorded_at;
-                    if erasure.cause == EraseCause::Retention
-                        && let Some(policy) = state.retention.get_mut(&agency)
-                    {
+                let referral = Referral { updated: position, ..(**referral).clone() };
+                let created = state.referral(&referral.name).map_or(0, |known| known.created);
+                if let Some(policy) = state.retention.get_mut(&referral.name.agency) {
+                    let over =
+                        |erasure: &&Erasure| erasure.cause == EraseCause::Retention.code() && erasure.at == recorded_at;
+                    for erasure in referral.erasures.iter().filter(over) {
                         let rule = policy.rules.entry(erasure.group).or_default();
                         rule.swept = rule.swept.max(created);
                         state.changes.retention.insert(policy.agency.clone());
                     }
                 }
-                state.changes.erased.insert(referral.name.id);
                 state.change(referral);
             }
             Event::RetentionChanged(policy) => {
@@ -352,7 +346,7 @@ impl portreeve_core::Ledger for Ledger {
                 let mut policy = RetentionPolicy { updated_at: recorded_at, updated: position, ..policy.clone() };
                 // How far it was erased is no part of what the agency says.
                 for (group, known) in state.retention.get(&agency).into_iter().flat_map(|known| &known.rules) {
-                    policy.rules.entry(*group).or_insert(Rule { class: None, swept: 0 }).swept = known.swept;
+                    policy.rules.entry(*group).or_default().swept = known.swept;
                 }
                 state.changes.retention.insert(agency.clone());
                 state.retention.insert(agency, policy);

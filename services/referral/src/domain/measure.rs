@@ -4,12 +4,11 @@
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName};
 use portreeve_core::principal::unnamed;
+use portreeve_core::time::DAY_MICROS;
 use portreeve_core::vocabulary::{AppealOutcome, MeasureKind, MisuseGravity, MisuseIntent};
 use portreeve_core::{Error, Reason, Result, Timestamp, Violations, limits};
 
 use super::ledger::{Event, State as Loaded};
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// What a measure rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,6 +15,6 @@ pub use ledger::{Command, Event, Ledger, State};
 pub use measure::Measure;
 pub use organisation::Organisation;
 pub use referral::{LegalBasis, NewReferral, Referral, Said, Standing, Target};
-pub use retention::{Erasure, RetentionPolicy, Rule};
+pub use retention::{RetentionPolicy, Rule};
 pub use review_flag::ReviewFlag;
 pub use signing::{Signature, Signed, SigningProfile};

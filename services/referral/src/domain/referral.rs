@@ -4,13 +4,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use portreeve_core::access::Marks;
+use portreeve_core::erasure::Erasure;
 use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Timestamp, limits};
 
 use super::Handling;
-use super::retention::Erasure;
 use super::signing::{Signature, Signed};
 
 /// What is referred.

@@ -3,32 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::location::Location;
 use portreeve_core::name::{OrganisationKind, ReferralName};
+use portreeve_core::time::DAY_MICROS;
 use portreeve_core::vocabulary::{EraseCause, FieldGroup, RetentionClass};
 use portreeve_core::{Error, Reason, Result, Timestamp};
 
 use super::ledger::{Event, State, no_referral};
 use super::referral::{Referral, Standing};
-
-const DAY_MICROS: i64 = 86_400_000_000;
-
-/// The groups of fields that can be erased, each by itself.
-pub const ERASABLE: [FieldGroup; 3] = [FieldGroup::Target, FieldGroup::Reasons, FieldGroup::Grade];
-
-/// That a group of fields of a referral was erased.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Erasure {
-    /// Which.
-    pub group: FieldGroup,
-    /// When the server recorded it.
-    pub at: Timestamp,
-    /// Why.
-    pub cause: EraseCause,
-    /// What the agency said of it; empty for retention.
-    pub reason: String,
-}
 
 /// For how long a group is kept, and how far what is past its time was erased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,7 +124,7 @@ impl State {
     ) -> Result<Vec<Event>> {
         let referral = self.referral(name).ok_or_else(|| no_referral(name))?;
         let left = groups.iter().copied().filter(|group| !referral.is_erased(*group));
-        let erasure = |group| Erasure { group, at: now, cause: EraseCause::Request, reason: reason.to_owned() };
+        let erasure = |group| Erasure { group, at: now, cause: EraseCause::Request.code(), reason: reason.to_owned() };
         let erasures = left.map(erasure).collect::<Vec<_>>();
         if erasures.is_empty() {
             return Ok(Vec::new());
@@ -163,7 +147,8 @@ impl State {
             let over = policy.classes().filter(|(group, class)| {
                 !referral.is_erased(*group) && referral.recorded_at <= RetentionPolicy::over_until(*class, now)
             });
-            let erasure = |(group, _)| Erasure { group, at: now, cause: EraseCause::Retention, reason: String::new() };
+            let erasure =
+                |(group, _)| Erasure { group, at: now, cause: EraseCause::Retention.code(), reason: String::new() };
             let erasures = over.map(erasure).collect::<Vec<_>>();
             (!erasures.is_empty()).then(|| Event::Erased(Box::new(referral.without(erasures))))
         })

@@ -9,7 +9,9 @@ use portreeve_core::{Error, Principal, Reason, Result, Violations};
 use portreeve_runtime::agreements::{read_terms, write_agreement};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::filter_hash;
-use portreeve_runtime::wire::{guard, optional_time, page_size, position_key, principal, read_position, violations};
+use portreeve_runtime::wire::{
+    guard, optional_time, page_size, position_key, principal, read_etag, read_position, violations,
+};
 use portreeve_storage::{Guard, Outcome};
 use tonic::{Request, Response, Status};
 use wire::agreement_service_server::AgreementService;
@@ -96,15 +98,10 @@ struct Said {
 impl Said {
     fn read(violations: &mut Violations, name: &str, party: &str, etag: &str) -> Option<Self> {
         let name = violations.check("name", name.parse::<AgreementName>());
-        let etag = match etag {
-            "" => Some(None),
-            text => {
-                violations.check("etag", text.parse::<i64>().map_err(|_| "must be an etag as it was read")).map(Some)
-            }
-        };
+        let etag = read_etag(violations, "etag", etag);
         // The contract's rules have said what is wrong with any other.
         let party = parse_owner(party, OrganisationKind::Agency).ok()?.to_owned();
-        Some(Self { name: name?, party, etag: etag? })
+        Some(Self { name: name?, party, etag })
     }
 }
 

@@ -7,16 +7,18 @@ use portreeve_api::common::v1::HandlingCode;
 use portreeve_api::referral::v1 as wire;
 use portreeve_api::signing;
 use portreeve_core::access::View;
+use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::location::{self, Location};
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName, parse_owner};
 use portreeve_core::signature::{Jws, PublicKey, Revocation};
 use portreeve_core::token::Epoch;
 use portreeve_core::vocabulary::{
-    Assessment, Classification, EraseCause, FieldGroup, Ground, Nature, RetentionClass, SourceGrade, TargetKind, Tlp,
+    Assessment, Classification, FieldGroup, Ground, Nature, RetentionClass, SourceGrade, TargetKind, Tlp,
 };
 use portreeve_core::{Error, Principal, Reason, Result, Timestamp, Violations, limits};
 use portreeve_runtime::agreements::{read_agreement, write_agreement};
+use portreeve_runtime::erasures::{read_erasures, take_place, write_erasures};
 use portreeve_runtime::wire::{optional_time, read_time, told_time, write_time};
 use portreeve_storage::{Codec, Encoded, Personal, StoredEvent};
 use prost::Message;
@@ -25,8 +27,8 @@ use wire::referral_change::Change;
 use super::measures::convert::{read_measure, write_measure};
 use super::review_flags::convert::{read_flag, write_flag};
 use crate::domain::{
-    Erasure, Event, Handling, LegalBasis, NewReferral, Organisation, Referral, RetentionPolicy, Rule, Said, Signature,
-    Signed, SigningProfile, Standing, Target,
+    Event, Handling, LegalBasis, NewReferral, Organisation, Referral, RetentionPolicy, Rule, Said, Signature, Signed,
+    SigningProfile, Standing, Target,
 };
 use crate::store::Filter;
 
@@ -169,7 +171,7 @@ pub fn conceal(referral: &mut wire::Referral, view: View) {
     if !view.groups.has(FieldGroup::Target)
         && let Some(target) = &mut referral.target
     {
-        *target = wire::Target { kind: target.kind, ..wire::Target::default() };
+        take_place(target);
     }
     if !view.groups.has(FieldGroup::Reasons) {
         referral.statement_of_reasons.clear();
@@ -196,36 +198,9 @@ pub fn decode_erasures(bytes: &[u8]) -> Option<Vec<Erasure>> {
     read_erasures(&wire::Referral::decode(bytes).ok()?.erasures)
 }
 
-fn write_erasures(erasures: &[Erasure]) -> Vec<wire::Erasure> {
-    let write = |erasure: &Erasure| wire::Erasure {
-        field_group: erasure.group.code(),
-        erased_at: Some(write_time(erasure.at)),
-        cause: erasure.cause.code(),
-        reason: erasure.reason.clone(),
-    };
-    erasures.iter().map(write).collect()
-}
-
-fn read_erasures(erasures: &[wire::Erasure]) -> Option<Vec<Erasure>> {
-    let read = |erasure: &wire::Erasure| {
-        Some(Erasure {
-            group: FieldGroup::from_code(erasure.field_group)?,
-            at: read_time(erasure.erased_at.as_ref()?).ok()?,
-            cause: EraseCause::from_code(erasure.cause)?,
-            reason: erasure.reason.clone(),
-        })
-    };
-    erasures.iter().map(read).collect()
-}
-
 /// Takes what can be erased out of a referral: each group in a referral of its own, which holds nothing else.
 fn take_personal(referral: &mut wire::Referral) -> Vec<(FieldGroup, wire::Referral)> {
-    let target = referral.target.as_mut().map(|target| wire::Target {
-        kind: 0,
-        url: std::mem::take(&mut target.url),
-        native_id: std::mem::take(&mut target.native_id),
-        canonical_url: std::mem::take(&mut target.canonical_url),
-    });
+    let target = referral.target.as_mut().map(take_place);
     let handling = referral.handling.as_mut().map(|handling| wire::Handling {
         source_grade: std::mem::take(&mut handling.source_grade),
         assessment: std::mem::take(&mut handling.assessment),

@@ -4,10 +4,10 @@ use portreeve_api::referral::v1 as wire;
 use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_core::principal::Role;
 use portreeve_core::token::Page;
-use portreeve_core::{Error, Reason, Result};
+use portreeve_core::{Error, Principal, Reason, Result};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::filter_hash;
-use portreeve_runtime::wire::{guard, page_size, principal, violations};
+use portreeve_runtime::wire::{guard, page_size, principal, read_etag, violations};
 use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status};
 use wire::organisation_service_server::OrganisationService;
@@ -100,12 +100,7 @@ impl Rpc {
         }
         let kind = name.as_ref().map_or(OrganisationKind::Platform, OrganisationName::kind);
         let hosts = masked("hosts", !draft.hosts.is_empty()).then(|| read_hosts(&mut violations, kind, &draft.hosts));
-        let etag = match draft.etag.as_str() {
-            "" => None,
-            text => {
-                violations.check("organisation.etag", text.parse::<i64>().map_err(|_| "must be an etag as it was read"))
-            }
-        };
+        let etag = read_etag(&mut violations, "organisation.etag", &draft.etag);
         violations.into_result()?;
         caller.require(Role::Operator)?;
         let content = wire::UpdateOrganisationRequest { request_id: String::new(), ..message.clone() };
@@ -137,9 +132,7 @@ impl Rpc {
         let name = violations.check("name", message.name.parse::<OrganisationName>());
         let name = violations.finish(name)?;
         let revisions = self.caught_up(&message.at_least).await?;
-        let found = self.parts.reads.organisation(&caller, &name).await?.ok_or_else(|| {
-            Error::new(Reason::OrganisationNotFound, format!("there is no {name}")).with("name", &name)
-        })?;
+        let found = self.registered(&caller, &name).await?;
         Ok(wire::GetOrganisationResponse { organisation: Some(write_organisation(&found)), revisions })
     }
 
@@ -170,6 +163,14 @@ impl Rpc {
 
 fn without_id(message: &wire::CreateOrganisationRequest) -> wire::CreateOrganisationRequest {
     wire::CreateOrganisationRequest { request_id: String::new(), ..message.clone() }
+}
+
+impl Rpc {
+    /// An organisation that is registered.
+    pub(super) async fn registered(&self, caller: &Principal, name: &OrganisationName) -> Result<Organisation> {
+        let found = self.parts.reads.organisation(caller, name).await?;
+        found.ok_or_else(|| Error::new(Reason::OrganisationNotFound, format!("there is no {name}")).with("name", name))
+    }
 }
 
 /// The organisation as the command left it, from the event alone, so that a replay gives the same.

@@ -7,9 +7,9 @@ use portreeve_core::access::Reader;
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName, parse_owner};
 use portreeve_core::principal::Role;
 use portreeve_core::vocabulary::{FieldGroup, RetentionClass};
-use portreeve_core::{Error, Principal, Reason, Result, Violations};
+use portreeve_core::{Error, Principal, Result, Violations};
 use portreeve_runtime::status::IntoStatus as _;
-use portreeve_runtime::wire::{guard, principal, violations};
+use portreeve_runtime::wire::{guard, must_say, principal, read_etag, violations};
 use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status};
 use wire::retention_service_server::RetentionService;
@@ -74,10 +74,7 @@ impl Rpc {
         let mut message = request.into_inner();
         let mut violations = violations(&message);
         let agency = violations.check("name", of_policy(&message.name));
-        let etag = match message.etag.as_str() {
-            "" => None,
-            text => violations.check("etag", text.parse::<i64>().map_err(|_| "must be an etag as it was read")),
-        };
+        let etag = read_etag(&mut violations, "etag", &message.etag);
         let classes = read_rules(&mut violations, &message.rules);
         let agency = violations.finish(agency)?;
         caller.require_as(Role::Approver, OrganisationKind::Agency, &agency)?;
@@ -97,9 +94,7 @@ impl Rpc {
         let mut message = request.into_inner();
         let mut violations = violations(&message);
         let name = violations.check("name", message.name.parse::<ReferralName>());
-        if message.reason.trim().is_empty() && !message.reason.is_empty() {
-            violations.add("reason", "must say something");
-        }
+        must_say(&mut violations, "reason", &message.reason);
         let name = violations.finish(name)?;
         caller.require_as(Role::Approver, OrganisationKind::Agency, &name.agency)?;
         let request_id = std::mem::take(&mut message.request_id);
@@ -134,15 +129,12 @@ impl Rpc {
     }
 
     async fn retention_of(&self, caller: &Principal, agency: &str) -> Result<wire::RetentionPolicy> {
-        let reads = &self.parts.reads;
-        if let Some(policy) = reads.retention_policy(caller, agency).await? {
+        if let Some(policy) = self.parts.reads.retention_policy(caller, agency).await? {
             return Ok(write_retention_policy(&policy));
         }
         let name = OrganisationName::new(OrganisationKind::Agency, agency)
             .map_err(|error| Error::internal(error.to_string()))?;
-        if reads.organisation(caller, &name).await?.is_none() {
-            return Err(Error::new(Reason::OrganisationNotFound, format!("there is no {name}")).with("name", &name));
-        }
+        self.registered(caller, &name).await?;
         Ok(write_retention_policy(&RetentionPolicy { agency: agency.to_owned(), ..RetentionPolicy::default() }))
     }
 }

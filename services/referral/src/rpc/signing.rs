@@ -5,9 +5,10 @@ use portreeve_core::name::{OrganisationKind, OrganisationName, is_slug, parse_ow
 use portreeve_core::principal::Role;
 use portreeve_core::signature::key::is_public_key;
 use portreeve_core::signature::{PublicKey, Revocation};
-use portreeve_core::{Error, Principal, Reason, Result, Timestamp, Violations, limits};
+use portreeve_core::time::DAY_MICROS;
+use portreeve_core::{Error, Principal, Result, Timestamp, Violations, limits};
 use portreeve_runtime::status::IntoStatus as _;
-use portreeve_runtime::wire::{guard, optional_time, principal, told_time, violations};
+use portreeve_runtime::wire::{guard, must_say, optional_time, principal, read_etag, told_time, violations};
 use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status};
 use wire::signing_service_server::SigningService;
@@ -16,7 +17,6 @@ use super::Rpc;
 use super::convert::write_signing_profile;
 use crate::domain::{Command, Event, SigningProfile};
 
-const DAY_MICROS: i64 = 86_400_000_000;
 const SECOND_MICROS: i64 = 1_000_000;
 
 #[tonic::async_trait]
@@ -97,9 +97,7 @@ impl Rpc {
         let mut violations = violations(&message);
         let name = violations.check("name", of_key(&message.name));
         let told = told_time(&mut violations, "revoked_at", message.revoked_at.as_ref(), now);
-        if message.reason.trim().is_empty() && !message.reason.is_empty() {
-            violations.add("reason", "must say something");
-        }
+        must_say(&mut violations, "reason", &message.reason);
         let (agency, kid) = violations.finish(name)?;
         caller.require_as(Role::Approver, OrganisationKind::Agency, &agency)?;
         let request_id = std::mem::take(&mut message.request_id);
@@ -124,10 +122,7 @@ impl Rpc {
         let mut message = request.into_inner();
         let mut violations = violations(&message);
         let agency = violations.check("name", of_profile(&message.name));
-        let etag = match message.etag.as_str() {
-            "" => None,
-            text => violations.check("etag", text.parse::<i64>().map_err(|_| "must be an etag as it was read")),
-        };
+        let etag = read_etag(&mut violations, "etag", &message.etag);
         let agency = violations.finish(agency)?;
         caller.require_as(Role::Approver, OrganisationKind::Agency, &agency)?;
         let request_id = std::mem::take(&mut message.request_id);
@@ -158,15 +153,12 @@ impl Rpc {
     }
 
     async fn profile_of(&self, caller: &Principal, agency: &str) -> Result<wire::SigningProfile> {
-        let reads = &self.parts.reads;
-        if let Some(profile) = reads.signing_profile(caller, agency).await? {
+        if let Some(profile) = self.parts.reads.signing_profile(caller, agency).await? {
             return Ok(write_signing_profile(&profile));
         }
         let name = OrganisationName::new(OrganisationKind::Agency, agency)
             .map_err(|error| Error::internal(error.to_string()))?;
-        if reads.organisation(caller, &name).await?.is_none() {
-            return Err(Error::new(Reason::OrganisationNotFound, format!("there is no {name}")).with("name", &name));
-        }
+        self.registered(caller, &name).await?;
         Ok(write_signing_profile(&SigningProfile { agency: agency.to_owned(), ..SigningProfile::default() }))
     }
 }

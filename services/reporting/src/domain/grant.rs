@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use portreeve_core::error::Violation;
-use portreeve_core::name::{NameError, OrganisationName};
+use portreeve_core::name::{NameError, OrganisationName, canonical};
 use portreeve_core::{Date, Error, Reason, Result, Timestamp, Uuid};
 
 use super::{Definition, Dimension};
@@ -24,9 +24,7 @@ impl FromStr for GrantName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let id = text.strip_prefix("grants/").and_then(|id| Some((id, Uuid::try_parse(id).ok()?)));
-        // Only the canonical form is a name.
-        id.filter(|(id, uuid)| *id == uuid.to_string()).map(|(_, id)| Self(id)).ok_or(NameError("grants/{uuid}"))
+        text.strip_prefix("grants/").and_then(canonical).map(Self).ok_or(NameError("grants/{uuid}"))
     }
 }
 

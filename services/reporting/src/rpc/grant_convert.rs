@@ -2,15 +2,14 @@
 
 use portreeve_api::reporting::v1 as wire;
 use portreeve_core::name::{OrganisationKind, OrganisationName, parse_owner};
+use portreeve_core::time::DAY_MICROS;
 use portreeve_core::{Date, Timestamp, Violations, limits};
-use portreeve_runtime::wire::{optional_time, read_time, write_time};
+use portreeve_runtime::wire::{must_say, optional_time, read_time, write_time};
 use prost::Message as _;
 
 use super::convert::{read_dimension, write_dimension};
 use crate::domain::grant::{Revocation, Standing};
 use crate::domain::{Grant, Terms};
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// The terms of a draft. What the contract's own rules refuse has been noted, and gives `None` here.
 pub(super) fn read_draft(violations: &mut Violations, draft: &wire::Grant, now: Timestamp) -> Option<Terms> {
@@ -30,9 +29,7 @@ pub(super) fn read_draft(violations: &mut Violations, draft: &wire::Grant, now: 
     if cohort_from.zip(cohort_until).is_some_and(|(from, until)| until < from) {
         violations.add("grant.cohort_until_date", "must not be before cohort_from_date");
     }
-    if draft.purpose.trim().is_empty() && !draft.purpose.is_empty() {
-        violations.add("grant.purpose", "must say something");
-    }
+    must_say(violations, "grant.purpose", &draft.purpose);
     let start = match &draft.start_time {
         None => Some(now),
         some => optional_time(violations, "grant.start_time", some.as_ref()),

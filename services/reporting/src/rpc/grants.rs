@@ -7,7 +7,9 @@ use portreeve_core::token::Page;
 use portreeve_core::{Error, Principal, Result};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::filter_hash;
-use portreeve_runtime::wire::{guard, page_size, position_key, principal, read_position, revision, violations};
+use portreeve_runtime::wire::{
+    guard, must_say, page_size, position_key, principal, read_position, revision, violations,
+};
 use portreeve_storage::{Envelope, Guard, Outcome};
 use tonic::{Request, Response, Status};
 use wire::grant_service_server::GrantService;
@@ -73,9 +75,7 @@ impl Rpc {
         let message = request.into_inner();
         let mut violations = violations(&message);
         let name = violations.check("name", message.name.parse::<GrantName>());
-        if message.reason.trim().is_empty() && !message.reason.is_empty() {
-            violations.add("reason", "must say something");
-        }
+        must_say(&mut violations, "reason", &message.reason);
         let content = wire::RevokeGrantRequest { request_id: String::new(), ..message.clone() };
         let guard = guard("RevokeGrant", &message.request_id, &content);
         let (name, guard) = violations.finish(name.zip(guard))?;

@@ -1,5 +1,6 @@
 //! The keys of what can be erased: made with a subject's first event, destroyed with the event that erases.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portreeve_core::id::{IdSource, Uuid};
@@ -60,17 +61,16 @@ pub(super) async fn seal(
     if personal().next().is_none() {
         return Ok(Ok(false));
     }
-    let erases = personal().any(|of| !of.erases.is_empty());
     let fresh = personal().filter(|of| of.begins).map(|of| of.subject).collect::<BTreeSet<_>>();
     let known = personal().map(|of| of.subject).filter(|subject| !fresh.contains(subject)).collect::<BTreeSet<_>>();
     let mut keys = if known.is_empty() { BTreeMap::new() } else { self::keys(script.conn().await?, known).await? };
-    let mut changed = BTreeSet::new();
+    let (mut changed, mut destroyed) = (BTreeSet::new(), false);
     for (encoded, position) in events.iter_mut().zip(after + 1..) {
         let Some(personal) = &encoded.personal else { continue };
         let of = match keys.entry(personal.subject) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            Entry::Occupied(known) => known.into_mut(),
             // New, or of before there were keys.
-            std::collections::btree_map::Entry::Vacant(new) => {
+            Entry::Vacant(new) => {
                 changed.insert(personal.subject);
                 match Keys::new(ids) {
                     Ok(keys) => new.insert(keys),
@@ -79,8 +79,10 @@ pub(super) async fn seal(
             }
         };
         for group in &personal.erases {
-            of.destroy(*group);
-            changed.insert(personal.subject);
+            if of.destroy(*group) {
+                changed.insert(personal.subject);
+                destroyed = true;
+            }
         }
         encoded.body = match seal::seal(&encoded.body, personal, of, position, ids) {
             Ok(body) => body,
@@ -93,7 +95,7 @@ pub(super) async fn seal(
             binds.add(subject.as_bytes().to_vec()).add(keys.encode());
         })
         .await?;
-    Ok(Ok(erases))
+    Ok(Ok(destroyed))
 }
 
 /// Opens events with the keys that are left. Fails for an event that was changed since it was sealed.

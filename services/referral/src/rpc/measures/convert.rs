@@ -4,7 +4,7 @@ use portreeve_api::referral::v1 as wire;
 use portreeve_core::name::MeasureName;
 use portreeve_core::vocabulary::{AppealOutcome, MeasureKind, MisuseGravity, MisuseIntent};
 use portreeve_core::{Timestamp, Violations};
-use portreeve_runtime::wire::{optional_time, read_time, write_time};
+use portreeve_runtime::wire::{must_say, optional_time, read_time, write_time};
 use prost::Message as _;
 
 use crate::domain::measure::{Appeal, Grounds, Lift, Measure, NewMeasure, State, Verdict};
@@ -161,9 +161,7 @@ pub fn read_draft(violations: &mut Violations, name: MeasureName, message: &wire
     if member.chars().any(char::is_control) || member.trim() != member {
         violations.add("measure.member", "must be a member's name as the certificate or token has it");
     }
-    if message.statement_of_reasons.trim().is_empty() && !message.statement_of_reasons.is_empty() {
-        violations.add("measure.statement_of_reasons", "must say something");
-    }
+    must_say(violations, "measure.statement_of_reasons", &message.statement_of_reasons);
     let grounds = message.grounds.as_ref()?;
     if grounds.referred_count > 0 && grounds.unfounded_count > grounds.referred_count {
         violations.add("measure.grounds.referred_count", "must not be less than unfounded_count");

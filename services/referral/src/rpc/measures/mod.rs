@@ -10,7 +10,9 @@ use portreeve_core::vocabulary::AppealOutcome;
 use portreeve_core::{Error, Principal, Result, Violations};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::filter_hash;
-use portreeve_runtime::wire::{guard, optional_time, page_size, position_key, principal, read_position, violations};
+use portreeve_runtime::wire::{
+    guard, must_say, optional_time, page_size, position_key, principal, read_position, violations,
+};
 use portreeve_storage::{Guard, Outcome};
 use tonic::{Request, Response, Status};
 use wire::measure_service_server::MeasureService;
@@ -42,9 +44,7 @@ macro_rules! acts {
                         let caller = principal(&request)?;
                         let $message = request.into_inner();
                         let mut $violations = violations(&$message);
-                        if $message.reasons.trim().is_empty() && !$message.reasons.is_empty() {
-                            $violations.add("reasons", "must say something");
-                        }
+                        must_say(&mut $violations, "reasons", &$message.reasons);
                         let act: Option<Act> = $act;
                         let name = $violations.check("name", $message.name.parse::<MeasureName>());
                         let (name, act) = $violations.finish(name.zip(act))?;

@@ -10,7 +10,7 @@ use portreeve_core::vocabulary::ReviewOutcome;
 use portreeve_core::{Error, Result, Violations};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::filter_hash;
-use portreeve_runtime::wire::{guard, page_size, position_key, principal, read_position, violations};
+use portreeve_runtime::wire::{guard, must_say, page_size, position_key, principal, read_position, violations};
 use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status};
 use wire::review_flag_service_server::ReviewFlagService;
@@ -140,12 +140,6 @@ impl Rpc {
             flags: found.iter().map(write_flag).collect(),
             revisions,
         })
-    }
-}
-
-fn must_say(violations: &mut Violations, field: &str, text: &str) {
-    if text.trim().is_empty() && !text.is_empty() {
-        violations.add(field, "must say something");
     }
 }
 

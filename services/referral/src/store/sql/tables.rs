@@ -74,17 +74,12 @@ static UPSERT_ORGANISATION: Insert = Insert::new(
 );
 static INSERT_HOST: Insert = Insert::new("platform_host", &["host TEXT", "platform TEXT", "place BIGINT"], "");
 const UPDATE_REFERRAL: &str = "UPDATE referral SET updated_seq = $1, state = $2, withdrawn_us = $3, \
-     withdrawal_recorded_us = $4, withdrawal_reason = $5 WHERE seq = $6";
-const ERASE_REFERRAL: &str = "UPDATE referral SET url = $1, native_id = $2, statement = $3, withdrawal_reason = $4, \
-     signature = $5, signed_occurred_us = $6, source_grade = $7, assessment = $8, conditions = $9, erasures = $10 \
-     WHERE seq = $11";
+     withdrawal_recorded_us = $4, withdrawal_reason = $5, url = $6, native_id = $7, statement = $8, signature = $9, \
+     signed_occurred_us = $10, source_grade = $11, assessment = $12, conditions = $13, erasures = $14 WHERE seq = $15";
 const FORGET_HOSTS: &str = "DELETE FROM platform_host WHERE platform = $1";
 
 pub(super) fn statements() -> Vec<(&'static str, String)> {
-    let mut all =
-        [("update_referral", UPDATE_REFERRAL), ("erase_referral", ERASE_REFERRAL), ("forget_hosts", FORGET_HOSTS)]
-            .map(|(name, text)| (name, text.to_owned()))
-            .to_vec();
+    let mut all = vec![("update_referral", UPDATE_REFERRAL.to_owned()), ("forget_hosts", FORGET_HOSTS.to_owned())];
     for (name, texts) in [
         ("organisations", ORGANISATIONS.texts()),
         ("hosts", HOSTS.texts()),
@@ -366,15 +361,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         review_flags::persist(script, &changed).await?;
         INSERT_REFERRAL.run(script, &changes.created, bind_referral).await?;
         for referral in changes.updated.iter().filter_map(|id| referrals.get(id)) {
-            let (state, at, recorded_at, reason) = standing(&referral.standing);
-            script
-                .execute(UPDATE_REFERRAL, |binds| {
-                    binds.add(referral.updated).add(state).add(at).add(recorded_at).add(reason).add(referral.created);
-                })
-                .await?;
-        }
-        for referral in changes.erased.iter().filter_map(|id| referrals.get(id)) {
-            script.execute(ERASE_REFERRAL, |binds| bind_erased(referral, binds)).await?;
+            script.execute(UPDATE_REFERRAL, |binds| bind_changes(referral, binds)).await?;
         }
         let changed = changes.organisations.iter().filter_map(|name| organisations.get(name)).collect::<Vec<_>>();
         UPSERT_ORGANISATION
@@ -447,13 +434,18 @@ fn bind_referral(referral: &Referral, binds: &mut Binds) {
         .add(encode_erasures(&referral.erasures));
 }
 
-fn bind_erased(referral: &Referral, binds: &mut Binds) {
-    let (_, _, _, reason) = standing(&referral.standing);
+/// What of a referral changes: where it stands, and what is left of it.
+fn bind_changes(referral: &Referral, binds: &mut Binds) {
+    let (state, at, recorded_at, reason) = standing(&referral.standing);
     binds
+        .add(referral.updated)
+        .add(state)
+        .add(at)
+        .add(recorded_at)
+        .add(reason)
         .add(referral.target.location.raw())
         .add(referral.target.native_id.as_str())
         .add(referral.statement.as_str())
-        .add(reason)
         .add(referral.signature.as_ref().map_or("", |signature| signature.jws.as_str()))
         .add(referral.signature.as_ref().and_then(|signature| signature.occurred_at).map(Timestamp::micros))
         .add(referral.handling.source_grade.map_or(0, |grade| i64::from(grade.code())))
