@@ -83,8 +83,14 @@ pub fn withdraw(name: &str, id: &str) -> referral::WithdrawReferralRequest {
 /// read.
 pub fn agreement(parties: [&str; 2], until: &str) -> referral::Agreement {
     use referral::{AfterEnd, FieldGroup, Purpose};
-    let groups =
-        [FieldGroup::Target, FieldGroup::Reasons, FieldGroup::LegalBasis, FieldGroup::Grade, FieldGroup::Decision];
+    let groups = [
+        FieldGroup::Target,
+        FieldGroup::Reasons,
+        FieldGroup::LegalBasis,
+        FieldGroup::Grade,
+        FieldGroup::Decision,
+        FieldGroup::Figures,
+    ];
     referral::Agreement {
         title: "Channel crossings".into(),
         parties: parties.map(|party| format!("agencies/{party}")).to_vec(),

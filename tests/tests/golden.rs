@@ -361,11 +361,22 @@ async fn five_an_agreement_ends_with_open_streams_and_155_undecided(database: &D
         of.decisions().list_cases(request).await.map(|reply| reply.into_inner().cases)
     };
 
+    let figures = |known_at: &str| reporting::ReportDefinition {
+        known_at_date: known_at.into(),
+        filter: Some(reporting::ReportFilter {
+            agencies: vec!["agencies/nca".into()],
+            ..reporting::ReportFilter::default()
+        }),
+        ..cohort()
+    };
+
     // A second before the end, everybody still receives, and knows of 155 that nobody has answered.
     clock.set("2020-12-31T22:59:59Z".parse().unwrap());
     let mut open = Vec::new();
     for name in ["bka", "fra"] {
         assert_eq!(undecided(partner(name), &revisions).await.unwrap().len(), 155);
+        let report = partner(name).report(figures(""), &revisions).await.unwrap();
+        assert_eq!(counts(&report.total.unwrap()), [1_218, 578, 485, 155, 0]);
         let mut streams = Streams::open(&partner(name), &revisions).await;
         let (rows, token) = portreeve_tests::within(60, "the snapshots", streams.snapshot()).await;
         assert_eq!(rows, [1_218, 1_218, 1_063]);
@@ -426,12 +437,20 @@ async fn five_an_agreement_ends_with_open_streams_and_155_undecided(database: &D
     // For whom it is frozen it is out of reach, and so it stays until there is another agreement.
     let refused = refusal(&undecided(partner("fra"), &[]).await.unwrap_err());
     assert_eq!((refused.reason.as_str(), &refused.metadata["agreement"]), ("AGREEMENT_LAPSED", &frozen));
+    let refused = refusal(&partner("fra").report(figures("2020-12-30"), &[]).await.unwrap_err());
+    assert_eq!((refused.reason.as_str(), &refused.metadata["agreement"]), ("AGREEMENT_LAPSED", &frozen));
     let anew = terms("fra", referral::AfterEnd::Freeze, "2021-12-31T23:00:00Z");
     let (_, agreed) = sample::agree(&client, anew, "anew").await;
-    assert_eq!(undecided(partner("fra"), &[agreed]).await.unwrap().len(), 154);
+    assert_eq!(undecided(partner("fra"), std::slice::from_ref(&agreed)).await.unwrap().len(), 154);
     assert!(partner("fra").referrals().get_referral(get).await.is_ok());
 
-    // Figures were never shared, and are what they were.
+    // Figures are shared as rows are: as they were known, for who keeps them, and anew; and they are what they were.
+    let kept = partner("bka").report(figures("2020-12-30"), &later).await.unwrap();
+    assert_eq!(counts(&kept.total.unwrap()), [1_218, 578, 485, 155, 0]);
+    let refused = refusal(&partner("bka").report(figures(""), &later).await.unwrap_err());
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::PermissionDenied, "AGREEMENT_EXCEEDED"));
+    let shared = partner("fra").report(figures(""), &[&later[..], &[agreed]].concat()).await.unwrap();
+    assert_eq!(counts(&shared.total.unwrap()), [1_218, 578, 485, 155, 0]);
     let report = client.acting("agencies/nca").report(cohort(), &later).await.unwrap();
     assert_eq!(counts(&report.total.unwrap()), [1_218, 578, 485, 155, 0]);
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::agreement::{Agreement, AgreementName, State};
 use crate::principal::Scope;
 use crate::vocabulary::{AfterEnd, FieldGroup, Ground, Purpose, Tlp};
-use crate::{Error, Principal, Reason, Result, Timestamp};
+use crate::{Date, Error, Principal, Reason, Result, Timestamp};
 
 /// A set of field groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,6 +137,48 @@ impl Share {
     }
 }
 
+/// What a report would count of agencies.
+#[derive(Clone, Copy, Debug)]
+pub struct Count<'c> {
+    /// Whose referrals.
+    pub agencies: &'c [String],
+    /// For which grounds, by their numbers; empty for every one.
+    pub grounds: &'c [i64],
+    /// The first day of which the referrals are.
+    pub from: Date,
+    /// The day at whose end the knowledge is looked at; `None` for all that is known.
+    pub known_at: Option<Date>,
+}
+
+/// Why a share does not cover a count: the field of its definition, and what it would have to be.
+type Beyond = (&'static str, String);
+
+impl Share {
+    /// Whether the share covers the count of one ground (of every one, if none is named). A count holds no content: no
+    /// marking limits it. What it counts is told apart by days alone: only whole days that the share covers are counted.
+    fn covers(&self, ground: Option<i64>, count: &Count<'_>) -> Result<(), Beyond> {
+        let (owner, under) =
+            (&self.owner, self.under.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "));
+        let shared = |ground: i64| self.grounds.iter().any(|shared| i64::from(shared.code()) == ground);
+        if !self.grounds.is_empty() && !ground.is_some_and(shared) {
+            let says =
+                format!("must name grounds of which {under} shares the figures of agencies/{owner}, and no others");
+            return Err(("definition.filter.grounds", says));
+        }
+        if let Some(since) = self.since.filter(|since| count.from.start() < *since) {
+            let says =
+                format!("of agencies/{owner}, {under} shares what was recorded from {since} on: must be a later day");
+            return Err(("definition.cohort_from_date", says));
+        }
+        if let Some(before) = self.before.filter(|before| count.known_at.is_none_or(|day| day.end() > *before)) {
+            let says =
+                format!("of agencies/{owner}, {under} keeps what was recorded before {before}: must be an earlier day");
+            return Err(("definition.known_at_date", says));
+        }
+        Ok(())
+    }
+}
+
 /// Who reads, and what is shared with them at a moment.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -188,13 +230,66 @@ impl Reader {
                 return Err(lapsed_with(&own, partner, agreements, now).unwrap_or_else(|| principal.denied()));
             }
         }
+        Ok(Self::with(principal, found, agreements, now))
+    }
+
+    /// A reader who asks for figures of agencies. Those of partners are counted only where they are named, so that a report
+    /// stays what its definition says, whatever is agreed later; and only whole: refuses a count of which an agreement covers
+    /// a part, with all that goes beyond it. `relied` is what the figures have rested on so far, which must still stand.
+    pub fn of_figures(
+        principal: Principal,
+        count: &Count<'_>,
+        purpose: Option<Purpose>,
+        agreements: &[Agreement],
+        relied: Option<&Self>,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let Scope::Agency(own) = principal.scope() else { return Ok(Self::own(principal)) };
+        if let Some(relied) = relied {
+            Self::with(principal.clone(), Vec::new(), agreements, now).still(relied)?;
+        }
+        let of = |partner: &str, purpose| -> Vec<Share> {
+            let all = self::shares(&own, purpose, agreements, now).into_iter();
+            all.filter(|share| share.owner == partner && share.groups.has(FieldGroup::Figures)).collect()
+        };
+        let (mut shares, mut beyond) = (Vec::<Share>::new(), Vec::<Beyond>::new());
+        for partner in count.agencies.iter().filter(|agency| **agency != own) {
+            let found = purpose.map(|purpose| of(partner, Some(purpose))).unwrap_or_default();
+            if found.is_empty() {
+                let allowed = of(partner, None);
+                if !allowed.is_empty() {
+                    return Err(purpose_required(&own, agreements, &allowed));
+                }
+                let shared = agreements.iter().filter(|it| it.terms.field_groups.contains(&FieldGroup::Figures));
+                let shared = shared.cloned().collect::<Vec<_>>();
+                return Err(lapsed_with(&own, partner, &shared, now).unwrap_or_else(|| principal.denied()));
+            }
+            let every = [None];
+            let named = count.grounds.iter().copied().map(Some).collect::<Vec<_>>();
+            for ground in if named.is_empty() { &every[..] } else { &named } {
+                match found.iter().find(|share| share.covers(*ground, count).is_ok()) {
+                    Some(share) => shares.push(share.clone()),
+                    None => beyond.extend(found.iter().filter_map(|share| share.covers(*ground, count).err())),
+                }
+            }
+        }
+        if !beyond.is_empty() {
+            beyond.sort();
+            beyond.dedup();
+            let refused = Error::new(Reason::AgreementExceeded, "the report asks for more than the agreements share");
+            return Err(beyond.into_iter().fold(refused, |refused, (field, says)| refused.at(field, says)));
+        }
+        Ok(Self::with(principal, shares, agreements, now))
+    }
+
+    fn with(principal: Principal, shares: Vec<Share>, agreements: &[Agreement], now: Timestamp) -> Self {
         let concerned = agreements.iter().filter(|agreement| agreement.begins_at().is_some());
         let standings = concerned
             .clone()
             .map(|agreement| (agreement.name, (agreement.state(now), agreement.stopped_at(now))))
             .collect();
         let next_change = concerned.filter_map(|agreement| agreement.next_change(now)).min();
-        Ok(Self { principal, scope, shares: found, standings, next_change })
+        Self { scope: principal.scope(), principal, shares, standings, next_change }
     }
 
     /// Who reads.

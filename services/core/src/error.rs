@@ -165,6 +165,8 @@ reasons! {
     GrantLapsed = "GRANT_LAPSED" => PermissionDenied,
     /// The report asks for more than the grant covers.
     GrantExceeded = "GRANT_EXCEEDED" => PermissionDenied,
+    /// A report asks for more of partners' figures than the agreements share.
+    AgreementExceeded = "AGREEMENT_EXCEEDED" => PermissionDenied,
     /// Every query that the grant allows has been answered.
     QueryBudgetSpent = "QUERY_BUDGET_SPENT" => ResourceExhausted,
     /// The agency, or the member who acts for it, is suspended from referring.

@@ -1,112 +1,28 @@
 //! The service over gRPC, on both engines: what clients ask and what they are told.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use portreeve_api::clients::{self, Acting, ReportingClient};
-use portreeve_api::common::v1::{Disposition as WireDisposition, Ground};
+use portreeve_api::common::v1::Disposition as WireDisposition;
 use portreeve_api::reporting::v1 as wire;
-use portreeve_core::id::CountingIds;
-use portreeve_core::time::ManualClock;
-use portreeve_core::{Date, Principal};
 use portreeve_reporting::domain::step::Place;
-use portreeve_reporting::domain::{Citation, Command, Disposition, Learnt, Source, Step, Subject};
-use portreeve_reporting::{Service, Settings};
-use portreeve_runtime::lifecycle::Lifecycle;
-use portreeve_runtime::server::Builder;
-use portreeve_runtime::watch;
+use portreeve_reporting::domain::{Citation, Disposition, Source, Step, Subject};
+use portreeve_storage::Database;
 use portreeve_storage::conformance::Fixture;
-use portreeve_storage::{Database, Envelope, Guard};
-use tonic::transport::Channel;
+use support::{EPOCH, Server, buckets, cohort, date, key, present, reason, referred, subject};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use wire::watch_report_request::Start;
 use wire::watch_report_response::Change;
 
-const EPOCH: [u8; 8] = [7; 8];
-
-struct Server {
-    service: Service,
-    channel: Channel,
-    clock: Arc<ManualClock>,
-    _life: Lifecycle,
-}
-
-impl Server {
-    async fn start(database: &Database) -> Self {
-        let clock = Arc::new(ManualClock::at("2020-09-03T12:00:00Z".parse().unwrap()));
-        let ids = Arc::new(CountingIds::default());
-        let life = Lifecycle::new();
-        let checkpoint_interval = Duration::from_millis(50);
-        let watch = watch::Settings { checkpoint_interval, drain: life.soft(), clock: Arc::clone(&clock) as _ };
-        let service = Service::open(
-            database,
-            Settings { watch, ..Settings::default() },
-            Arc::clone(&clock) as _,
-            Arc::clone(&ids) as _,
-        )
-        .await
-        .unwrap();
-        let mut server = Builder::new(life.clone(), Arc::clone(&clock) as _, ids);
-        server.add(service.reports());
-        let channel = server.local_channel();
-        server.start("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        Self { service, channel, clock, _life: life }
-    }
-
-    fn client(&self, organisation: &str) -> ReportingClient {
-        clients::reporting(self.channel.clone(), Acting::new(organisation).unwrap())
-    }
-
-    /// Takes in the next stretch of a log.
-    async fn follow(&self, source: Source, heard_on: &str, steps: Vec<Step>) {
-        let (_, followed) = self.service.log().standing().await.unwrap();
-        let after = followed.iter().find(|at| at.log == source.name()).map_or(0, |at| at.position);
-        let guard =
-            Guard::Follow { source: source.name(), epoch: EPOCH, after, through: after + 1, carries: Vec::new() };
-        let command = Command::Learn(Learnt { source, heard_on: Some(date(heard_on)), steps });
-        let principal = Principal::service("reporting").unwrap();
-        self.service.writer().submit(Envelope { principal, guard, command }).await.unwrap();
-    }
-
-    async fn query(&self, organisation: &str, definition: wire::ReportDefinition) -> Result<wire::Report, Status> {
-        let request = wire::QueryReportRequest { definition: Some(definition), at_least: Vec::new() };
-        self.client(organisation).query_report(request).await.map(|reply| reply.into_inner().report.unwrap())
-    }
-
-    async fn watch(
-        &self,
-        organisation: &str,
-        definition: wire::ReportDefinition,
-        start: Start,
-    ) -> Result<tonic::Streaming<wire::WatchReportResponse>, Status> {
-        let request =
-            wire::WatchReportRequest { start: Some(start), definition: Some(definition), at_least: Vec::new() };
-        self.client(organisation).watch_report(request).await.map(tonic::Response::into_inner)
-    }
-}
-
-fn date(text: &str) -> Date {
-    text.parse().unwrap()
-}
-
-fn subject(agency: &str, platform: &str, day: &str) -> Subject {
-    Subject {
-        cohort_day: date(day),
-        agency: agency.into(),
-        platform: platform.into(),
-        ground: Ground::OfferTransportSea as i64,
-        target_kind: 1,
-        nature: 1,
-        content_language: "sq".into(),
-    }
-}
-
-fn referred(subject: &Subject) -> Step {
-    Step::Referred { subject: subject.clone(), recorded_on: subject.cohort_day }
+fn client(server: &Server, organisation: &str) -> ReportingClient {
+    clients::reporting(server.channel.clone(), Acting::new(organisation).unwrap())
 }
 
 fn place(disposition: Disposition, clause: &str) -> Place {
@@ -156,33 +72,6 @@ async fn with_cohort(database: &Database) -> Server {
     server.follow(Source::Referral, "2020-03-02", sent).await;
     server.follow(Source::Decision, "2020-03-12", decided).await;
     server
-}
-
-fn cohort(dimensions: &[wire::Dimension]) -> wire::ReportDefinition {
-    wire::ReportDefinition {
-        cohort_from_date: "2020-01-01".into(),
-        cohort_until_date: "2020-05-31".into(),
-        as_of_date: "2020-09-03".into(),
-        dimensions: dimensions.iter().map(|dimension| *dimension as i32).collect(),
-        ..wire::ReportDefinition::default()
-    }
-}
-
-fn present(dimensions: &[wire::Dimension]) -> wire::ReportDefinition {
-    wire::ReportDefinition { as_of_date: String::new(), ..cohort(dimensions) }
-}
-
-fn buckets(row: &wire::ReportRow) -> [i64; 5] {
-    let counts = row.counts.as_ref().unwrap();
-    [counts.referred, counts.closed, counts.not_in_breach, counts.undecided, counts.other]
-}
-
-fn key(row: &wire::ReportRow) -> Vec<&str> {
-    row.key.iter().map(|value| value.value.as_str()).collect()
-}
-
-fn reason(status: &Status) -> String {
-    status.get_error_details().error_info().unwrap().reason.clone()
 }
 
 macro_rules! on_both_engines {
@@ -311,7 +200,7 @@ async fn each_sees_its_own_figures(database: &Database) {
     let nobody = clients::reporting(server.channel.clone(), Acting::new("nobody").unwrap());
     let refused = { nobody }.list_measures(wire::ListMeasuresRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
-    let measures = server.client("agencies/nca").list_measures(wire::ListMeasuresRequest {}).await.unwrap();
+    let measures = client(&server, "agencies/nca").list_measures(wire::ListMeasuresRequest {}).await.unwrap();
     let ids = measures.into_inner().measures.into_iter().map(|measure| measure.id).collect::<Vec<_>>();
     assert!(ids.is_sorted() && ids.contains(&"counts.referred".to_owned()));
 }
@@ -352,7 +241,7 @@ async fn everything_wrong_is_told_at_once(database: &Database) {
     let told = wire::ReportDefinition { known_at_date: "2020-09-03".into(), ..cohort(&[]) };
     let found = fields(server.watch("operators/op", told, Start::Snapshot(false)).await.unwrap_err());
     assert_eq!(found, ["definition.as_of_date", "definition.known_at_date", "snapshot"]);
-    let bare = server.client("operators/op").export_report(wire::ExportReportRequest::default()).await.unwrap_err();
+    let bare = client(&server, "operators/op").export_report(wire::ExportReportRequest::default()).await.unwrap_err();
     assert_eq!(fields(bare), ["definition", "format"]);
     let many = cohort(&wire_dimensions()[..5]);
     assert_eq!(fields(server.query("operators/op", many).await.unwrap_err()), ["definition.dimensions"]);
@@ -539,7 +428,7 @@ async fn files_hold_the_report(database: &Database) {
             format: format as i32,
             at_least: Vec::new(),
         };
-        let mut pieces = server.client("operators/op").export_report(request).await.unwrap().into_inner();
+        let mut pieces = client(&server, "operators/op").export_report(request).await.unwrap().into_inner();
         let mut file = Vec::new();
         while let Some(piece) = pieces.next().await {
             let piece = piece.unwrap().data;
@@ -589,7 +478,7 @@ async fn reads_wait_for_what_the_caller_wrote(database: &Database) {
     let server = Arc::new(Server::start(database).await);
     let revision = |log: &str, position| Revision { log: log.into(), epoch: EPOCH, position }.encode();
     let query = |at_least: Vec<String>| {
-        let mut client = server.client("operators/op");
+        let mut client = client(&server, "operators/op");
         async move {
             let request = wire::QueryReportRequest { definition: Some(cohort(&[])), at_least };
             client.query_report(request).await.map(|reply| reply.into_inner().report.unwrap())

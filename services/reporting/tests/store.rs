@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use portreeve_core::access::Reader;
 use portreeve_core::id::RandomIds;
 use portreeve_core::time::ManualClock;
 use portreeve_core::{Date, Principal, Reason, Timestamp, Uuid};
@@ -37,7 +38,8 @@ impl Store {
 
     async fn follow(&self, after: i64, steps: &[Step]) -> portreeve_core::Result<usize> {
         let guard = Guard::Follow { source: "decision", epoch: EPOCH, after, through: after + 1, carries: Vec::new() };
-        let learnt = Learnt { source: Source::Decision, heard_on: Some(Date::from_days(100)), steps: steps.to_vec() };
+        let (heard_on, steps) = (Some(Date::from_days(100)), steps.to_vec());
+        let learnt = Learnt { source: Source::Decision, heard_on, steps, agreements: vec![] };
         let command = Command::Learn(learnt);
         let principal = principal("services/reporting");
         let outcome = self.opened.0.writer.submit(Envelope { principal, guard, command }).await?;
@@ -45,7 +47,7 @@ impl Store {
     }
 
     async fn report(&self, definition: &Definition) -> Report {
-        let permitted = Permitted::new(&principal("operators/op"), definition.clone()).unwrap();
+        let permitted = Permitted::new(&Reader::own(principal("operators/op")), definition.clone()).unwrap();
         let selected = self.opened.0.reads.select(&permitted).await.unwrap();
         report(definition, Date::from_days(50), &selected.slices)
     }
@@ -221,7 +223,7 @@ async fn what_is_read_is_of_one_moment(database: &Database) {
             }
         }
     });
-    let permitted = Permitted::new(&principal("operators/op"), everything()).unwrap();
+    let permitted = Permitted::new(&Reader::own(principal("operators/op")), everything()).unwrap();
     let mut last = 0;
     while last < 60 {
         let selected = store.opened.0.reads.select(&permitted).await.unwrap();

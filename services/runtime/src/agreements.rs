@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use portreeve_api::referral::v1 as wire;
-use portreeve_core::access::Reader;
+use portreeve_core::access::{Count, Reader};
 use portreeve_core::agreement::{Agreement, Consent, Extension, Notice, State, Suspension, Terms};
 use portreeve_core::name::{OrganisationKind, parse_owner};
 use portreeve_core::principal::Scope;
@@ -266,6 +266,29 @@ impl Asker {
         let agreements = if self.is_alone() { Vec::new() } else { concerning(self.principal.id().to_owned()).await? };
         let reader = Reader::new(self.principal.clone(), self.asked.as_deref(), self.purpose, &agreements, now)?;
         Ok(Arc::new(reader))
+    }
+
+    /// Who asks for figures of agencies, with what partners share of theirs at a moment. `relied` is what the figures have
+    /// rested on so far.
+    pub async fn reader_of_figures<F>(
+        &self,
+        count: Count<'_>,
+        relied: Option<&Reader>,
+        concerning: impl FnOnce(String) -> F,
+        now: Timestamp,
+    ) -> Result<Arc<Reader>>
+    where
+        F: Future<Output = Result<Vec<Agreement>>>,
+    {
+        let partners = match self.principal.scope() {
+            Scope::Agency(own) => count.agencies.iter().any(|agency| *agency != own),
+            _ => false,
+        };
+        if !partners {
+            return Ok(Arc::clone(&self.own));
+        }
+        let agreements = concerning(self.principal.id().to_owned()).await?;
+        Reader::of_figures(self.principal.clone(), &count, self.purpose, &agreements, relied, now).map(Arc::new)
     }
 
     /// As [`Asker::reader`], for a stream that is open. One that named no purpose rests on no agreement, and goes on with its

@@ -51,9 +51,9 @@ const ROWS: Table = &[
 ];
 /// Rows of an agency: of each, a platform gets those that were sent to it.
 const OF_AGENCY: Table = &[(Platform, None, [Shown, Nothing, Nothing, Nothing])];
-/// Figures are not shared, and those of all are for who analyses and who runs the exchange.
+/// Figures of agencies that are named; those of all are for who analyses and who runs the exchange.
 const FIGURES: Table = &[
-    (Agency, None, [Shown, DENIED, DENIED, DENIED]),
+    (Agency, None, [Shown, Shown, LAPSED, DENIED]),
     (Platform, None, [Shown, Nothing, Nothing, Nothing]),
     (Oversight, Some(Role::Analyst), [Shown; 4]),
     (Operator, Some(Role::Operator), [Shown; 4]),

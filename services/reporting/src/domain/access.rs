@@ -1,5 +1,6 @@
 //! Who may see which figures: the one choke point.
 
+use portreeve_core::access::{Count, Reader};
 use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_core::principal::Role;
 use portreeve_core::{Error, Principal, Reason, Result, Timestamp};
@@ -7,15 +8,24 @@ use portreeve_core::{Error, Principal, Reason, Result, Timestamp};
 use super::grant::{Grant, GrantName, no_grant};
 use super::{Definition, Dimension};
 
+impl Definition {
+    /// What it counts of agencies.
+    pub fn count(&self) -> Count<'_> {
+        let Self { cohort_from, known_at, filter, .. } = self;
+        Count { agencies: &filter.agencies, grounds: &filter.grounds, from: *cohort_from, known_at: *known_at }
+    }
+}
+
 /// A definition narrowed to what its asker may see. Figures come out of the store for nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permitted(Definition);
 
 impl Permitted {
-    /// Narrows a definition: an agency counts what it referred, a platform what was submitted to it, oversight, the
-    /// operator and the suite's own services everything. Refuses one that names figures of others: an answer of zero
-    /// would be a lie.
-    pub fn new(principal: &Principal, mut definition: Definition) -> Result<Self> {
+    /// Narrows a definition: an agency counts what it referred, and what partners that it names share of theirs; a platform
+    /// what was submitted to it; oversight, the operator and the suite's own services everything. Refuses one that names
+    /// figures of others: an answer of zero would be a lie.
+    pub fn new(reader: &Reader, mut definition: Definition) -> Result<Self> {
+        let principal = reader.principal();
         let filter = &mut definition.filter;
         let own = match principal.kind() {
             OrganisationKind::Agency => &mut filter.agencies,
@@ -25,10 +35,13 @@ impl Permitted {
             OrganisationKind::Service => return principal.require(Role::Service).map(|()| Self(definition)),
             OrganisationKind::Researcher => return Err(needs_a_grant(principal)),
         };
-        if own.iter().any(|id| id != principal.id()) {
+        let shared = |id: &String| reader.shares().iter().any(|share| share.owner == *id);
+        if own.iter().any(|id| id != principal.id() && !shared(id)) {
             return Err(principal.denied());
         }
-        *own = vec![principal.id().to_owned()];
+        if own.is_empty() {
+            own.push(principal.id().to_owned());
+        }
         Ok(Self(definition))
     }
 
@@ -95,7 +108,7 @@ mod tests {
         let day = Date::default();
         let definition =
             Definition { cohort_from: day, cohort_until: day, as_of: None, known_at: None, dimensions: vec![], filter };
-        Permitted::new(&principal, definition).map(|permitted| permitted.0.filter)
+        Permitted::new(&Reader::own(principal), definition).map(|permitted| permitted.0.filter)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::name::OrganisationName;
 use portreeve_core::{Date, Error, Recorded, Result, Timestamp};
 
@@ -79,6 +80,8 @@ pub struct Learnt {
     pub heard_on: Option<Date>,
     /// What the figures take from it, in the order of the log.
     pub steps: Vec<Step>,
+    /// Agreements that it tells of.
+    pub agreements: Vec<Agreement>,
 }
 
 /// The cube changed.
@@ -97,6 +100,8 @@ pub struct CubeChanged {
 pub enum Event {
     /// The cube changed.
     CubeChanged(CubeChanged),
+    /// The referral log told of an agreement, or of a change of one.
+    AgreementLearnt(Box<Agreement>),
     /// A grant was issued or revoked: the whole of it, as it is then.
     GrantChanged(Box<Grant>),
     /// A report was counted under a grant.
@@ -113,7 +118,7 @@ impl Event {
     pub fn deltas(&self) -> &[(Cell, i64)] {
         match self {
             Self::CubeChanged(changed) => &changed.deltas,
-            Self::GrantChanged(_) | Self::QueryCounted { .. } => &[],
+            Self::AgreementLearnt(_) | Self::GrantChanged(_) | Self::QueryCounted { .. } => &[],
         }
     }
 }
@@ -125,6 +130,10 @@ pub struct State {
     pub heard: BTreeMap<Source, Date>,
     /// What is to be added to the cells. Sums, not values: adding does not need what is there.
     pub added: BTreeMap<Cell, i64>,
+    /// Agreements, as the referral log told them last, with the position of the event that brought each here.
+    pub agreements: BTreeMap<AgreementName, (Agreement, i64)>,
+    /// Those of them that are new or have changed, with the position of the event that told so.
+    pub learnt: BTreeMap<AgreementName, i64>,
     /// The grants.
     pub grants: BTreeMap<GrantName, Grant>,
     /// Those of them that have changed.
@@ -142,7 +151,11 @@ impl portreeve_core::Ledger for Ledger {
 
     fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
         let event = match command {
-            Command::Learn(learnt) => learn(state, learnt).map(Event::CubeChanged),
+            Command::Learn(learnt) => {
+                let news = learnt.agreements.iter().filter(|told| state.is_news(told)).cloned();
+                let news = news.map(|agreement| Event::AgreementLearnt(Box::new(agreement)));
+                return Ok(news.chain(learn(state, learnt).map(Event::CubeChanged)).collect());
+            }
             Command::Issue { name, terms, issuer } => Some(Event::GrantChanged(Box::new(Grant {
                 name: *name,
                 terms: (**terms).clone(),
@@ -179,6 +192,11 @@ impl portreeve_core::Ledger for Ledger {
                     *state.added.entry(cell.clone()).or_default() += count;
                 }
             }
+            Event::AgreementLearnt(agreement) => {
+                let first = state.agreements.get(&agreement.name).map_or(recorded.position, |(_, first)| *first);
+                state.agreements.insert(agreement.name, ((**agreement).clone(), first));
+                state.learnt.insert(agreement.name, recorded.position);
+            }
             Event::GrantChanged(grant) => {
                 let issued = state.grants.get(&grant.name).map_or(recorded.position, |known| known.issued);
                 state.grants.insert(grant.name, Grant { issued, ..(**grant).clone() });
@@ -191,6 +209,13 @@ impl portreeve_core::Ledger for Ledger {
                 }
             }
         }
+    }
+}
+
+impl State {
+    /// Whether an agreement is not known yet as it is told. Told twice, it is learnt once.
+    fn is_news(&self, told: &Agreement) -> bool {
+        self.agreements.get(&told.name).is_none_or(|(known, _)| known.updated < told.updated)
     }
 }
 

@@ -304,7 +304,8 @@ fn followed<'s>(stretches: impl IntoIterator<Item = &'s [Step]>) -> BTreeMap<Cel
     let mut state = State::default();
     let mut position = 0;
     for steps in stretches {
-        let learnt = Learnt { source: Source::Decision, heard_on: Some(day(0)), steps: steps.to_vec() };
+        let (heard_on, steps) = (Some(day(0)), steps.to_vec());
+        let learnt = Learnt { source: Source::Decision, heard_on, steps, agreements: vec![] };
         let command = Command::Learn(learnt);
         for event in Ledger::decide(&state, &command, Timestamp::default()).unwrap() {
             position += 1;

@@ -2,12 +2,16 @@
 
 use std::str::FromStr as _;
 
+use std::sync::Arc;
+
 use portreeve_api::reporting::v1 as wire;
 use portreeve_consultation::Asking;
+use portreeve_core::access::Reader;
 use portreeve_core::consultation::Stretch;
 use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_core::principal::Role;
 use portreeve_core::{Error, Reason, Result};
+use portreeve_runtime::agreements::Asker as Who;
 use portreeve_runtime::caller::GRANT;
 use portreeve_storage::Guard;
 use tonic::Request;
@@ -20,6 +24,9 @@ use crate::domain::{Command, Definition, Filter, Grant, GrantName, Permitted};
 pub(super) struct Asker {
     asking: Asking,
     permitted: Permitted,
+    who: Who,
+    /// What partners shared when it was asked.
+    reader: Arc<Reader>,
     /// The grant under which researchers ask.
     grant: Option<Grant>,
 }
@@ -40,24 +47,40 @@ impl Rpc {
     pub(super) async fn may_ask(
         &self,
         asking: Asking,
+        who: Who,
         grant: Option<GrantName>,
         definition: Definition,
+        at_least: &[String],
     ) -> Result<Asker> {
+        // What was agreed is learnt from the log that is waited for.
+        self.caught_up(at_least).await?;
         let caller = asking.caller().clone();
+        let reader = self.reader(&who, &definition, None).await?;
         let Some(name) = grant else {
-            let permitted = Permitted::new(&caller, definition)?;
-            return Ok(Asker { asking, permitted, grant: None });
+            let permitted = Permitted::new(&reader, definition)?;
+            return Ok(Asker { asking, permitted, who, reader, grant: None });
         };
         caller.require(Role::Researcher)?;
         let grant = self.parts.reads.grant(&caller, name).await?;
         let permitted = Permitted::under(grant.as_ref(), name, caller.organisation(), definition, self.clock.now())?;
         // The grant is why they read.
-        Ok(Asker { asking: asking.under(&name.to_string()), permitted, grant })
+        Ok(Asker { asking: asking.under(&name.to_string()), permitted, who, reader, grant })
+    }
+
+    /// Who asks, with what partners share of their figures now.
+    pub(super) async fn reader(
+        &self,
+        who: &Who,
+        definition: &Definition,
+        relied: Option<&Reader>,
+    ) -> Result<Arc<Reader>> {
+        let concerning = |own: String| async move { self.parts.reads.agreements_concerning(&own).await };
+        who.reader_of_figures(definition.count(), relied, concerning, self.clock.now()).await
     }
 
     /// The report that is to be given.
-    pub(super) async fn report_for(&self, asker: &Asker, at_least: &[String]) -> Result<wire::Report> {
-        write_report_under(&self.compute(&asker.permitted, at_least).await?, asker.grant.as_ref())
+    pub(super) async fn report_for(&self, asker: &Asker) -> Result<wire::Report> {
+        write_report_under(&self.compute(&asker.permitted).await?, asker.grant.as_ref())
     }
 
     /// Counts the report, if it is given under a grant, and records that it is about to be shown. Only then may it be.
@@ -65,7 +88,11 @@ impl Rpc {
     /// What was allowed when the call began is asked once more in the commit that counts: however many calls there are, on
     /// whichever replica, no more are given than the grant allows.
     pub(super) async fn give(&self, asker: &Asker, report: &wire::Report) -> Result<()> {
-        let Asker { asking, permitted, grant } = asker;
+        let Asker { asking, permitted, who, reader, grant } = asker;
+        if !reader.shares().is_empty() {
+            // An agreement may have ended while the report was made.
+            self.reader(who, permitted.definition(), Some(reader)).await?;
+        }
         if let Some(grant) = grant {
             let caller = asking.caller();
             let (by, definition) = (caller.organisation().clone(), Box::new(permitted.definition().clone()));

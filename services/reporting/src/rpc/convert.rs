@@ -10,6 +10,7 @@ use portreeve_api::reporting::v1 as wire;
 use portreeve_core::audit::hex;
 use portreeve_core::name::{OrganisationKind, parse_owner};
 use portreeve_core::{Date, Error, Reason, Result, Violations, limits};
+use portreeve_runtime::agreements::{read_agreement, write_agreement};
 use portreeve_runtime::wire::read_time;
 use portreeve_storage::{Codec, Encoded};
 use prost::Message;
@@ -61,11 +62,13 @@ fn language(tag: &str) -> String {
 /// What a stretch of the referral log tells.
 pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Command> {
     use referral::referral_change::Change;
-    let mut steps = Vec::new();
+    let (mut steps, mut agreements) = (Vec::new(), Vec::new());
     for change in changes {
+        let unreadable = || unreadable(Source::Referral, change.position);
         match &change.change {
-            Some(Change::Created(referral)) => {
-                steps.push(read_referred(referral).ok_or_else(|| unreadable(Source::Referral, change.position))?);
+            Some(Change::Created(referral)) => steps.push(read_referred(referral).ok_or_else(unreadable)?),
+            Some(Change::AgreementChanged(agreement)) => {
+                agreements.push(read_agreement(agreement).ok_or_else(unreadable)?);
             }
             // A withdrawal is counted when the decision log tells it, from where the case stood.
             Some(
@@ -75,7 +78,6 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::OrganisationCreated(_)
                 | Change::OrganisationUpdated(_)
                 | Change::SigningProfileChanged(_)
-                | Change::AgreementChanged(_)
                 | Change::MeasureChanged(_)
                 | Change::ReviewFlagChanged(_),
             ) => {}
@@ -87,13 +89,11 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::MeasureSnapshot(_)
                 | Change::ReviewFlagSnapshot(_),
             )
-            | None => {
-                return Err(unreadable(Source::Referral, change.position));
-            }
+            | None => return Err(unreadable()),
         }
     }
     let heard_on = changes.iter().map(|change| day(change.recorded_at.as_ref())).max().flatten();
-    Ok(Command::Learn(Learnt { source: Source::Referral, heard_on, steps }))
+    Ok(Command::Learn(Learnt { source: Source::Referral, heard_on, steps, agreements }))
 }
 
 fn read_referred(message: &referral::Referral) -> Option<Step> {
@@ -136,7 +136,7 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
         steps.push(step.ok_or_else(|| unreadable(Source::Decision, change.position))?);
     }
     let heard_on = changes.iter().map(|change| day(change.recorded_at.as_ref())).max().flatten();
-    Ok(Command::Learn(Learnt { source: Source::Decision, heard_on, steps }))
+    Ok(Command::Learn(Learnt { source: Source::Decision, heard_on, steps, agreements: Vec::new() }))
 }
 
 fn read_moved(
@@ -204,6 +204,8 @@ struct EventBody {
     grant: Option<wire::Grant>,
     #[prost(message, optional, tag = "5")]
     counted: Option<CountedBody>,
+    #[prost(message, optional, tag = "6")]
+    agreement: Option<referral::Agreement>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -260,6 +262,10 @@ impl Codec<Event> for Log {
                 deltas: changed.deltas.iter().map(|(cell, count)| write_delta(cell, *count)).collect(),
                 ..EventBody::default()
             },
+            Event::AgreementLearnt(agreement) => {
+                let learnt = write_agreement(agreement, agreement.updated_at);
+                EventBody { agreement: Some(learnt), ..EventBody::default() }
+            }
             Event::GrantChanged(grant) => EventBody { grant: Some(write_kept(grant)), ..EventBody::default() },
             Event::QueryCounted { grant, spent } => {
                 let counted = CountedBody { grant: grant.to_string(), spent: *spent };
@@ -272,12 +278,13 @@ impl Codec<Event> for Log {
     fn decode(body: &[u8]) -> Result<Event> {
         let read = || {
             let body = EventBody::decode(body).ok()?;
-            Some(match (body.grant, body.counted) {
-                (Some(grant), _) => Event::GrantChanged(Box::new(read_grant(&grant)?)),
-                (None, Some(counted)) => {
+            Some(match (body.agreement, body.grant, body.counted) {
+                (Some(agreement), ..) => Event::AgreementLearnt(Box::new(read_agreement(&agreement)?)),
+                (None, Some(grant), _) => Event::GrantChanged(Box::new(read_grant(&grant)?)),
+                (None, None, Some(counted)) => {
                     Event::QueryCounted { grant: counted.grant.parse::<GrantName>().ok()?, spent: counted.spent }
                 }
-                (None, None) => Event::CubeChanged(CubeChanged {
+                (None, None, None) => Event::CubeChanged(CubeChanged {
                     source: Source::from_name(&body.source)?,
                     heard_on: Date::from_days(body.heard_on),
                     deltas: body.deltas.into_iter().map(read_delta).collect::<Option<_>>()?,

@@ -9,6 +9,7 @@ use portreeve_api::reporting::v1 as wire;
 use portreeve_core::access::Reader;
 use portreeve_core::token::Revision;
 use portreeve_core::{Clock, Error, Reason, Result, Timestamp, limits};
+use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::watch::Feed;
 use portreeve_storage::{Codec as _, EventLog, LogState, StoredEvent};
 
@@ -23,8 +24,10 @@ pub(super) struct ReportFeed {
     pub(super) reads: Arc<dyn Reads>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) permitted: Permitted,
-    /// Who reads; what they may count is in the definition.
-    pub(super) own: Arc<Reader>,
+    /// Who reads. What they may count is in the definition, while what partners share of it lasts.
+    pub(super) who: Asker,
+    /// What partners shared when the stream was opened.
+    pub(super) relied: Arc<Reader>,
 }
 
 /// What the stream tells.
@@ -89,8 +92,9 @@ const WHOLE: [u8; 1] = [1];
 impl Feed for ReportFeed {
     type Change = Change;
 
-    async fn reader(&self, _now: Timestamp) -> Result<Arc<Reader>> {
-        Ok(Arc::clone(&self.own))
+    async fn reader(&self, now: Timestamp) -> Result<Arc<Reader>> {
+        let concerning = |own: String| async move { self.reads.agreements_concerning(&own).await };
+        self.who.reader_of_figures(self.permitted.definition().count(), Some(&self.relied), concerning, now).await
     }
 
     fn change(&self, _: &Reader, event: &StoredEvent, _state: &LogState) -> Result<Option<Change>> {

@@ -8,8 +8,8 @@ use futures_util::{Stream, TryStreamExt as _, stream};
 use portreeve_api::common::v1::Progress;
 use portreeve_api::reporting::v1 as wire;
 use portreeve_core::Result;
-use portreeve_core::access::Reader;
 use portreeve_core::consultation::Stretch;
+use portreeve_runtime::agreements::Asker as Who;
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Batch, Start, filter_hash};
 use portreeve_runtime::wire::{principal, violations};
@@ -64,13 +64,13 @@ impl ReportingService for Rpc {
 
 impl Rpc {
     async fn query(&self, request: Request<wire::QueryReportRequest>) -> Result<wire::QueryReportResponse> {
-        let asking = self.access.ask(&request)?;
+        let (asking, who) = (self.access.ask(&request)?, Who::new(&request)?);
         let grant = named(&request)?;
         let message = request.into_inner();
         let mut violations = violations(&message);
         let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Told);
-        let asker = self.may_ask(asking, grant, violations.finish(definition)?).await?;
-        let report = self.report_for(&asker, &message.at_least).await?;
+        let asker = self.may_ask(asking, who, grant, violations.finish(definition)?, &message.at_least).await?;
+        let report = self.report_for(&asker).await?;
         export::check_size(&report)?;
         self.give(&asker, &report).await?;
         Ok(wire::QueryReportResponse { report: Some(report) })
@@ -78,8 +78,7 @@ impl Rpc {
 
     async fn watch(&self, request: Request<wire::WatchReportRequest>) -> Result<Replies<wire::WatchReportResponse>> {
         use wire::watch_report_request::Start as From;
-        let asking = self.access.ask(&request)?;
-        let caller = asking.caller().clone();
+        let (asking, who) = (self.access.ask(&request)?, Who::new(&request)?);
         let message = request.into_inner();
         let mut violations = violations(&message);
         let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Present);
@@ -93,8 +92,9 @@ impl Rpc {
             None => None,
         };
         let (definition, start) = violations.finish(definition.zip(start))?;
-        let permitted = Permitted::new(&caller, definition)?;
         self.caught_up(&message.at_least).await?;
+        let relied = self.reader(&who, &definition, None).await?;
+        let permitted = Permitted::new(&relied, definition)?;
         // What the caller may see is part of what was asked for: a token does not pass from one organisation to another.
         let hash = filter_hash("WatchReport", "", &write_definition(permitted.definition()));
         let log = Arc::clone(&self.parts.log);
@@ -103,7 +103,8 @@ impl Rpc {
             reads: Arc::clone(&self.parts.reads),
             clock: Arc::clone(&self.clock),
             permitted: permitted.clone(),
-            own: Arc::new(Reader::own(caller)),
+            who,
+            relied,
         };
         let batches = watch::open(log, feed, hash, start, self.settings.watch.clone()).await?;
         let definition = definition_digest(Some(&write_definition(permitted.definition())));
@@ -127,13 +128,13 @@ impl Rpc {
     }
 
     async fn export(&self, request: Request<wire::ExportReportRequest>) -> Result<Replies<wire::ExportReportResponse>> {
-        let asking = self.access.ask(&request)?;
+        let (asking, who) = (self.access.ask(&request)?, Who::new(&request)?);
         let grant = named(&request)?;
         let message = request.into_inner();
         let mut violations = violations(&message);
         let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Told);
-        let asker = self.may_ask(asking, grant, violations.finish(definition)?).await?;
-        let report = self.report_for(&asker, &message.at_least).await?;
+        let asker = self.may_ask(asking, who, grant, violations.finish(definition)?, &message.at_least).await?;
+        let report = self.report_for(&asker).await?;
         let file = match message.format() {
             wire::ExportFormat::Json => export::json(&report)?,
             wire::ExportFormat::Csv | wire::ExportFormat::Unspecified => export::csv(&report),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use portreeve_core::agreement::Agreement;
 use portreeve_core::token::Revision;
 use portreeve_core::{Clock, Date, IdSource, Principal, Result};
 use portreeve_storage::{Database, Parts};
@@ -37,6 +38,9 @@ pub struct Selected {
 pub trait Reads: Send + Sync + 'static {
     /// The cells that a definition selects, added up over what it does not tell apart, in one snapshot.
     async fn select(&self, permitted: &Permitted) -> Result<Selected>;
+
+    /// The agreements of an agency and of its partners.
+    async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>>;
 
     /// One grant, if the principal may see it. Refuses who sees none.
     async fn grant(&self, principal: &Principal, name: GrantName) -> Result<Option<Grant>>;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use portreeve_core::{Clock, IdSource, Result};
 use portreeve_storage::Parts;
 
-use super::engine::sql::{self, Insert, Lookup, Script, Store, followed};
+use super::engine::sql::{self, Insert, Lookup, Script, Store, agreements, followed};
 use super::engine::{Conn, Db, Engine, begin_read};
 use crate::domain::Ledger;
 use crate::store::{Opened, SERVICE};
@@ -26,5 +26,6 @@ pub fn statements() -> Vec<(&'static str, String)> {
     let mut all = tables::statements();
     all.extend(reads::statements());
     all.extend(grants::statements());
+    all.extend(agreements::statements());
     all
 }

@@ -1,13 +1,14 @@
 //! The service's reads.
 
 use async_trait::async_trait;
+use portreeve_core::agreement::Agreement;
 use portreeve_core::token::{Epoch, Revision};
 use portreeve_core::{Date, Principal, Result};
 use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
-use super::tables::{Tables, heard};
-use super::{Conn, Db, SERVICE, Store, begin_read, followed, grants, sql};
+use super::tables::{Tables, heard, kept_agreement};
+use super::{Conn, Db, SERVICE, Store, agreements, begin_read, followed, grants, sql};
 use crate::domain::{
     Citation, Clock, Definition, Dimension, Disposition, Filter, Grant, GrantName, Ledger, Permitted, Slice, Standing,
     Subject, grants_seen,
@@ -222,6 +223,11 @@ impl crate::store::Reads for Reads {
 
     async fn select(&self, permitted: &Permitted) -> Result<Selected> {
         self.try_select(permitted.definition()).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>> {
+        let kept = agreements::concerning(self.0.readers(), agency).await.map_err(|e| unavailable(&e))?;
+        kept.iter().map(kept_agreement).collect::<sqlx::Result<_>>().map_err(|e| unavailable(&e))
     }
 
     async fn rebuild(&self) -> Result<i64> {

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portreeve_core::Date;
+use portreeve_core::agreement::{Agreement, AgreementName};
+use portreeve_runtime::agreements::{decode, encode};
 
-use super::{Conn, Insert, Script, grants};
+use super::agreements::{self, Kept};
+use super::{Conn, Insert, Script, grants, sql};
 use crate::domain::{Cell, Command, Event, GrantName, Ledger, Source, State};
 use crate::rpc::convert::Log;
 
@@ -55,20 +58,45 @@ pub(super) async fn heard(conn: &mut Conn) -> sqlx::Result<BTreeMap<Source, Date
         .ok_or_else(|| sqlx::Error::Decode("a row of heard cannot be read".into()))
 }
 
+/// The agreement behind a row.
+pub(super) fn kept_agreement(kept: &Kept) -> sqlx::Result<Agreement> {
+    decode(&kept.body).ok_or_else(|| sqlx::Error::Decode("an agreement cannot be read".into()))
+}
+
+async fn known(
+    conn: &mut Conn,
+    names: &BTreeSet<AgreementName>,
+) -> sqlx::Result<BTreeMap<AgreementName, (Agreement, i64)>> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut reads = sql::Reads::new();
+    let ids = names.iter().map(|name| name.0.as_bytes().to_vec()).collect::<Vec<_>>();
+    let known = agreements::find(&mut reads, &ids);
+    let known = agreements::found(&mut reads.run(conn).await?, known)?;
+    known.iter().map(|kept| kept_agreement(kept).map(|agreement| (agreement.name, (agreement, kept.created)))).collect()
+}
+
+/// What the writer loads. Of the cube, what there is to load does not depend on what is done.
+#[derive(Default)]
+pub struct Keys {
+    grants: BTreeSet<GrantName>,
+    agreements: BTreeSet<AgreementName>,
+}
+
 /// The tables.
 pub struct Tables;
 
 impl super::super::engine::sql::Tables<Ledger> for Tables {
-    // Of the cube, what there is to load does not depend on what is done.
-    type Keys = BTreeSet<GrantName>;
+    type Keys = Keys;
     type Codec = Log;
-    const STATE_TABLES: &'static [&'static str] = &["cell", "heard", "research_grant"];
+    const STATE_TABLES: &'static [&'static str] = &["cell", "heard", "research_grant", "agreement_party", "agreement"];
 
     fn command_keys(command: &Command, keys: &mut Self::Keys) {
         match command {
-            Command::Learn(_) => {}
+            Command::Learn(learnt) => keys.agreements.extend(learnt.agreements.iter().map(|agreement| agreement.name)),
             Command::Issue { name, .. } | Command::Revoke { name, .. } | Command::Count { grant: name, .. } => {
-                keys.insert(*name);
+                keys.grants.insert(*name);
             }
         }
     }
@@ -76,20 +104,28 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     fn event_keys(event: &Event, keys: &mut Self::Keys) {
         match event {
             Event::CubeChanged(_) => {}
-            Event::GrantChanged(grant) => _ = keys.insert(grant.name),
-            Event::QueryCounted { grant, .. } => _ = keys.insert(*grant),
+            Event::AgreementLearnt(agreement) => _ = keys.agreements.insert(agreement.name),
+            Event::GrantChanged(grant) => _ = keys.grants.insert(grant.name),
+            Event::QueryCounted { grant, .. } => _ = keys.grants.insert(*grant),
         }
     }
 
     async fn load(conn: &mut Conn, keys: Self::Keys) -> sqlx::Result<State> {
-        let names = keys.into_iter().collect::<Vec<_>>();
-        let grants = grants::load(conn, &names).await?;
-        Ok(State { heard: heard(conn).await?, grants, ..State::default() })
+        let grants = grants::load(conn, &keys.grants.into_iter().collect::<Vec<_>>()).await?;
+        let agreements = known(conn, &keys.agreements).await?;
+        Ok(State { heard: heard(conn).await?, agreements, grants, ..State::default() })
     }
 
     async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
         let changed = state.changed.iter().filter_map(|name| state.grants.get(name)).collect::<Vec<_>>();
         grants::persist(script, &changed).await?;
+        let learnt = state.learnt.iter().filter_map(|(name, position)| {
+            let (agreement, first) = state.agreements.get(name)?;
+            let kept =
+                Kept { id: name.0.as_bytes().to_vec(), created: *first, updated: *position, body: encode(agreement) };
+            Some((kept, agreement.terms.parties.clone()))
+        });
+        agreements::keep(script, &learnt.collect::<Vec<_>>()).await?;
         let heard = state.heard.into_iter().collect::<Vec<_>>();
         HEAR.run(script, &heard, |(source, day), binds| {
             binds.add(source.name()).add(i64::from(day.days()));
