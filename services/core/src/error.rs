@@ -159,7 +159,7 @@ reasons! {
     PurposeRequired = "PURPOSE_REQUIRED" => PermissionDenied,
     /// The content is classified above what this exchange takes.
     MarkingRefused = "MARKING_REFUSED" => FailedPrecondition,
-    /// No such grant, or none that the caller may use.
+    /// No such grant.
     GrantNotFound = "GRANT_NOT_FOUND" => NotFound,
     /// The grant is not in force: not yet, no more, or revoked.
     GrantLapsed = "GRANT_LAPSED" => PermissionDenied,

@@ -32,8 +32,6 @@ enum Seen {
 }
 
 const DENIED: Seen = Refused("PERMISSION_DENIED");
-/// The same whether others have it or nobody.
-const NO_GRANT: Seen = Refused("GRANT_NOT_FOUND");
 const LAPSED: Seen = Refused("AGREEMENT_LAPSED");
 
 /// For readers of a kind, and in a role if one is named: what comes of asking for the row that is their own, that is shared,
@@ -93,7 +91,7 @@ const GRANTS: Table = &[
     (Platform, None, [DENIED; 4]),
     (Oversight, None, [Shown; 4]),
     (Operator, None, [DENIED; 4]),
-    (Researcher, None, [Shown, NO_GRANT, NO_GRANT, NO_GRANT]),
+    (Researcher, None, [Shown, DENIED, DENIED, DENIED]),
     (Service, None, [Shown; 4]),
 ];
 const GRANTS_OF: Table = &[(Researcher, None, [Shown, DENIED, DENIED, DENIED])];

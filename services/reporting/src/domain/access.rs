@@ -5,7 +5,7 @@ use portreeve_core::name::{OrganisationKind, OrganisationName};
 use portreeve_core::principal::Role;
 use portreeve_core::{Error, Principal, Reason, Result, Timestamp};
 
-use super::grant::{Grant, GrantName, no_grant};
+use super::grant::{Grant, GrantName, not_theirs};
 use super::{Definition, Dimension};
 
 impl Definition {
@@ -55,7 +55,7 @@ impl Permitted {
         now: Timestamp,
     ) -> Result<Self> {
         let own = grant.filter(|grant| grant.name == name && grant.terms.grantee == *by);
-        own.ok_or_else(|| no_grant(name))?.narrow(definition, now).map(Self)
+        own.ok_or_else(|| not_theirs(name, by))?.narrow(definition, now).map(Self)
     }
 
     /// Whether the definition divides by spans of cohort days.

@@ -114,9 +114,15 @@ pub struct Grant {
     pub issued: i64,
 }
 
-/// There is no such grant, or none that the caller may use or see.
+/// There is no such grant: told to who sees all of them.
 pub fn no_grant(name: GrantName) -> Error {
-    Error::new(Reason::GrantNotFound, format!("there is no {name} that you may use")).with("name", name)
+    Error::new(Reason::GrantNotFound, format!("there is no {name}")).with("name", name)
+}
+
+/// The grant is not these researchers': told to them whether it is others' or nobody's.
+pub fn not_theirs(name: GrantName, researchers: &OrganisationName) -> Error {
+    Error::new(Reason::PermissionDenied, format!("{name} is none of the grants of {researchers}"))
+        .with("organisation", researchers)
 }
 
 impl Grant {

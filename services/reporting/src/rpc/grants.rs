@@ -16,7 +16,7 @@ use wire::grant_service_server::GrantService;
 
 use super::Rpc;
 use super::grant_convert::{read_draft, write_grant};
-use crate::domain::grant::no_grant;
+use crate::domain::grant::{no_grant, not_theirs};
 use crate::domain::{Command, Event, GrantName, grants_seen};
 use crate::store::SERVICE;
 
@@ -101,7 +101,10 @@ impl Rpc {
         let name = violations.finish(name)?;
         grants_seen(&caller, None)?;
         let revisions = self.caught_up(&message.at_least).await?;
-        let found = self.parts.reads.grant(&caller, name).await?.ok_or_else(|| no_grant(name))?;
+        let found = self.parts.reads.grant(&caller, name).await?.ok_or_else(|| match caller.kind() {
+            OrganisationKind::Researcher => not_theirs(name, caller.organisation()),
+            _ => no_grant(name),
+        })?;
         Ok(wire::GetGrantResponse { grant: Some(write_grant(&found, self.clock.now())), revisions })
     }
 
