@@ -10,8 +10,9 @@ pub trait IdSource: Send + Sync + 'static {
     /// A UUIDv7 (RFC 9562) that carries the given instant, so that keys grow with time.
     fn uuid(&self, now: Timestamp) -> Uuid;
 
-    /// Bytes that nobody can guess, for a key. Fails if the system has none.
-    fn secret(&self) -> Result<[u8; 32]>;
+    /// So many times bytes that nobody can guess, for keys. Asking once for many costs about as much as asking for one. Fails if
+    /// the system has none.
+    fn secrets(&self, count: usize) -> Result<Vec<[u8; 32]>>;
 }
 
 /// Identifiers from the operating system's random source.
@@ -27,11 +28,11 @@ impl IdSource for RandomIds {
         v7(now, tail)
     }
 
-    fn secret(&self) -> Result<[u8; 32]> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes)
+    fn secrets(&self, count: usize) -> Result<Vec<[u8; 32]>> {
+        let mut secrets = vec![[0; 32]; count];
+        getrandom::fill(secrets.as_flattened_mut())
             .map_err(|error| Error::internal(format!("the system gave no randomness: {error}")))?;
-        Ok(bytes)
+        Ok(secrets)
     }
 }
 
@@ -48,10 +49,13 @@ impl IdSource for CountingIds {
         v7(now, tail)
     }
 
-    fn secret(&self) -> Result<[u8; 32]> {
-        let mut bytes = [0; 32];
-        bytes[..16].copy_from_slice(self.uuid(Timestamp::default()).as_bytes());
-        Ok(bytes)
+    fn secrets(&self, count: usize) -> Result<Vec<[u8; 32]>> {
+        let secret = |_| {
+            let mut bytes = [0; 32];
+            bytes[..16].copy_from_slice(self.uuid(Timestamp::default()).as_bytes());
+            bytes
+        };
+        Ok((0..count).map(secret).collect())
     }
 }
 
@@ -73,7 +77,8 @@ mod tests {
         let counting = CountingIds::default();
         assert!(counting.uuid(Timestamp::default()) < counting.uuid(Timestamp::default()));
         for ids in [&RandomIds as &dyn IdSource, &counting] {
-            assert_ne!(ids.secret().unwrap(), ids.secret().unwrap());
+            let (one, other) = (ids.secrets(100).unwrap(), ids.secrets(100).unwrap());
+            assert_eq!(one.iter().chain(&other).collect::<std::collections::BTreeSet<_>>().len(), 200);
         }
     }
 }

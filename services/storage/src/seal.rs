@@ -7,8 +7,6 @@
 //! An event's body begins with field 1000 of the contract's message (`sealed`), then the message without what is sealed.
 //! What is opened is put behind it: the encodings of two halves of one message, one after the other, are that message's.
 
-use std::collections::BTreeMap;
-
 use bytes::{Buf as _, Bytes};
 use portreeve_core::id::{IdSource, Uuid};
 use portreeve_core::vocabulary::FieldGroup;
@@ -28,14 +26,39 @@ pub struct Personal {
     pub erases: Vec<FieldGroup>,
 }
 
-/// The keys of a subject that are left.
+/// Random bytes, drawn for many at a time.
+pub struct Draws<'i> {
+    ids: &'i dyn IdSource,
+    drawn: Vec<[u8; 32]>,
+    at_a_time: usize,
+}
+
+impl<'i> Draws<'i> {
+    /// Draws for so many events, and for more as they are needed.
+    pub fn new(ids: &'i dyn IdSource, events: usize) -> Self {
+        // A key and a nonce for each group.
+        let at_a_time = events.clamp(1, Self::EVENTS_MAX) * FieldGroup::ERASABLE.len() * 2;
+        Self { ids, drawn: Vec::new(), at_a_time }
+    }
+
+    const EVENTS_MAX: usize = 64;
+
+    fn next(&mut self) -> Result<[u8; 32]> {
+        if self.drawn.is_empty() {
+            self.drawn = self.ids.secrets(self.at_a_time)?;
+        }
+        self.drawn.pop().ok_or_else(|| Error::internal("there was nothing to draw"))
+    }
+}
+
+/// The keys of a subject that are left, in the order of their groups.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Keys(BTreeMap<u8, [u8; 32]>);
+pub struct Keys(Vec<(u8, [u8; 32])>);
 
 impl Keys {
     /// New keys, one for each group.
-    pub fn new(ids: &dyn IdSource) -> Result<Self> {
-        FieldGroup::ERASABLE.iter().map(|group| Ok((number(*group), ids.secret()?))).collect::<Result<_>>().map(Self)
+    pub fn new(draws: &mut Draws<'_>) -> Result<Self> {
+        FieldGroup::ERASABLE.iter().map(|group| Ok((number(*group), draws.next()?))).collect::<Result<_>>().map(Self)
     }
 
     /// The keys behind what a database keeps: each with the number of its group before it.
@@ -55,11 +78,14 @@ impl Keys {
 
     /// Destroys the key of a group. Gives whether there was one.
     pub fn destroy(&mut self, group: FieldGroup) -> bool {
-        self.0.remove(&number(group)).is_some()
+        let before = self.0.len();
+        self.0.retain(|(of, _)| *of != number(group));
+        self.0.len() < before
     }
 
     fn of(&self, group: u8) -> Option<LessSafeKey> {
-        UnboundKey::new(&AES_256_GCM, self.0.get(&group)?).ok().map(LessSafeKey::new)
+        let (_, key) = self.0.iter().find(|(of, _)| *of == group)?;
+        UnboundKey::new(&AES_256_GCM, key).ok().map(LessSafeKey::new)
     }
 }
 
@@ -128,7 +154,7 @@ fn read_length(from: &mut Bytes) -> Option<usize> {
 }
 
 /// The body of an event with what is personal sealed under the keys that are left.
-pub fn seal(body: &[u8], personal: &Personal, keys: &Keys, position: i64, ids: &dyn IdSource) -> Result<Vec<u8>> {
+pub fn seal(body: &[u8], personal: &Personal, keys: &Keys, position: i64, draws: &mut Draws<'_>) -> Result<Vec<u8>> {
     let subject = personal.subject.as_bytes();
     let mut sealed = subject.to_vec();
     for (group, part) in &personal.parts {
@@ -136,7 +162,7 @@ pub fn seal(body: &[u8], personal: &Personal, keys: &Keys, position: i64, ids: &
         let Some(key) = keys.of(group) else { continue };
         // Drawn anew each time: a commit that is tried again seals other things at the same place.
         let mut nonce = [0; NONCE_LEN];
-        nonce.copy_from_slice(&ids.secret()?[..NONCE_LEN]);
+        nonce.copy_from_slice(&draws.next()?[..NONCE_LEN]);
         let mut text = padded(part).ok_or_else(failed)?;
         let unique = Nonce::assume_unique_for_key(nonce);
         key.seal_in_place_append_tag(unique, bound(subject, group, position), &mut text).map_err(|_| failed())?;
@@ -203,6 +229,10 @@ mod tests {
 
     use super::*;
 
+    fn draws() -> Draws<'static> {
+        Draws::new(&RandomIds, 1)
+    }
+
     fn personal() -> Personal {
         let parts = vec![(FieldGroup::Target, b"where".to_vec()), (FieldGroup::Reasons, b"why".to_vec())];
         Personal { subject: Uuid::from_u128(7), begins: true, parts, erases: Vec::new() }
@@ -214,37 +244,37 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_in_its_own_place_with_the_keys_that_are_left() {
-        let mut keys = Keys::new(&RandomIds).unwrap();
-        let body = seal(b"rest", &personal(), &keys, 5, &RandomIds).unwrap();
+        let mut keys = Keys::new(&mut draws()).unwrap();
+        let body = seal(b"rest", &personal(), &keys, 5, &mut draws()).unwrap();
         assert!(!body.windows(5).any(|window| window == b"where"));
         assert_eq!(opened(&body, &keys, 5).unwrap(), b"restwherewhy"[..]);
         assert_eq!(opened(&body, &keys, 6), None);
-        assert_eq!(opened(&body, &Keys::new(&RandomIds).unwrap(), 5), None);
+        assert_eq!(opened(&body, &Keys::new(&mut draws()).unwrap(), 5), None);
         keys.destroy(FieldGroup::Target);
         assert_eq!(opened(&body, &keys, 5).unwrap(), b"restwhy"[..]);
         // What follows is sealed with what is left.
-        let body = seal(b"rest", &personal(), &keys, 6, &RandomIds).unwrap();
+        let body = seal(b"rest", &personal(), &keys, 6, &mut draws()).unwrap();
         assert_eq!(opened(&body, &keys, 6).unwrap(), b"restwhy"[..]);
         assert_eq!(opened(&body, &Keys::default(), 6).unwrap(), b"rest"[..]);
     }
 
     #[test]
     fn texts_of_every_length_come_back() {
-        let keys = Keys::new(&RandomIds).unwrap();
+        let keys = Keys::new(&mut draws()).unwrap();
         for length in [0, 1, 60, 127, 128, 16_300, 16_400, 300_000] {
             let text = vec![7; length];
             let of = Personal { parts: vec![(FieldGroup::Grade, text.clone())], ..personal() };
-            let body = seal(b"rest", &of, &keys, 1, &RandomIds).unwrap();
+            let body = seal(b"rest", &of, &keys, 1, &mut draws()).unwrap();
             assert_eq!(opened(&body, &keys, 1).unwrap(), [b"rest".to_vec(), text].concat(), "{length}");
         }
     }
 
     #[test]
     fn short_texts_look_alike() {
-        let keys = Keys::new(&RandomIds).unwrap();
+        let keys = Keys::new(&mut draws()).unwrap();
         let long = |part: &[u8]| {
             let of = Personal { parts: vec![(FieldGroup::Grade, part.to_vec())], ..personal() };
-            seal(b"", &of, &keys, 1, &RandomIds).unwrap().len()
+            seal(b"", &of, &keys, 1, &mut draws()).unwrap().len()
         };
         assert_eq!(long(b""), long(&[1; 60]));
         assert_eq!(long(&[1; 61]), long(&[1; 124]));
@@ -253,8 +283,9 @@ mod tests {
 
     #[test]
     fn every_changed_byte_is_found_and_none_is_a_fault() {
-        let keys = Keys::new(&CountingIds::default()).unwrap();
-        let body = seal(b"", &personal(), &keys, 5, &CountingIds::default()).unwrap();
+        let ids = CountingIds::default();
+        let keys = Keys::new(&mut Draws::new(&ids, 1)).unwrap();
+        let body = seal(b"", &personal(), &keys, 5, &mut Draws::new(&ids, 1)).unwrap();
         for place in 0..body.len() {
             let mut changed = body.clone();
             changed[place] ^= 0x80;
@@ -271,7 +302,7 @@ mod tests {
 
     #[test]
     fn keys_are_kept_as_they_were() {
-        let mut keys = Keys::new(&RandomIds).unwrap();
+        let mut keys = Keys::new(&mut draws()).unwrap();
         assert_eq!(keys.encode().len(), 99);
         assert!(Keys::decode(&keys.encode()).unwrap() == keys);
         for group in FieldGroup::ERASABLE {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use futures_util::future::join;
 use portreeve_core::token::{Epoch, Revision};
 use portreeve_core::{Clock, Error, IdSource, Ledger, Reason, Recorded, Result};
 use sqlx::Pool;
@@ -193,13 +194,20 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
             tx.rollback().await?;
         } else {
             let mut script = Script::new(conn);
-            request_log::insert(&mut script, &requests).await?;
-            T::persist(&mut script, state).await?;
-            if moved {
-                followed::upsert(&mut script, &cursors).await?;
-            }
-            let ids = self.ids.as_ref();
-            let erased = match event_log::append::<L::Event, T::Codec>(&mut script, head.tree, &events, ids).await? {
+            let persisting = async {
+                request_log::insert(&mut script, &requests).await?;
+                T::persist(&mut script, state).await?;
+                if moved { followed::upsert(&mut script, &cursors).await } else { Ok(()) }
+            };
+            // The events are encoded and sealed while the database writes what they change.
+            let preparing = event_log::prepare::<L::Event, T::Codec>(&events, self.ids.as_ref());
+            let (persisted, prepared) = join(persisting, preparing).await;
+            persisted?;
+            let appended = match prepared {
+                Ok(prepared) => event_log::append(&mut script, head.tree, &events, prepared).await?,
+                Err(error) => Err(error),
+            };
+            let erased = match appended {
                 Ok(erased) => erased,
                 Err(error) => return Ok(batch.iter().map(|_| Err(error.clone())).collect()),
             };

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 
 use super::super::LOCK_HEAD;
 use super::script::{Found, Ticket};
+use super::seal::{self, Sealer};
 use super::tree::Growing;
-use super::{Conn, Db, Insert, Reads, Script, followed, seal, tree};
+use super::{Conn, Db, Insert, Reads, Script, followed, tree};
 use crate::{Codec, Encoded, EventLog, LogPage, LogState, LoggedEvent, StoredEvent};
 
 pub(super) const HEAD: &str = "SELECT epoch, last, compacted, recorded_us, tree FROM event_head WHERE id = 1";
@@ -72,17 +73,45 @@ pub async fn make_head(pool: &Pool<Db>, epoch: Epoch) -> sqlx::Result<()> {
     sqlx::query(MAKE_HEAD).bind(epoch.to_vec()).execute(pool).await.map(|_| ())
 }
 
+/// Events as the log takes them: encoded, and sealed as far as that takes no key that has to be looked up.
+pub struct Prepared<'i> {
+    encoded: Vec<Encoded>,
+    sealer: Sealer<'i>,
+}
+
+/// Events that are prepared between two looks at whether the database waits for its next statement.
+const PREPARED_AT_ONCE: usize = 16;
+
+/// Prepares events for the log. It takes no connection, so that the database can work meanwhile.
+pub async fn prepare<'i, E: Send + Sync, C: Codec<E>>(
+    events: &[Recorded<E>],
+    ids: &'i dyn IdSource,
+) -> Result<Prepared<'i>> {
+    let (mut encoded, mut sealer) = (Vec::with_capacity(events.len()), Sealer::new(ids, events.len()));
+    for (index, some) in events.chunks(PREPARED_AT_ONCE).enumerate() {
+        if index > 0 {
+            tokio::task::yield_now().await;
+        }
+        for recorded in some {
+            let mut event = C::encode(&recorded.event);
+            sealer.seal_fresh(&mut event, recorded.position)?;
+            encoded.push(event);
+        }
+    }
+    Ok(Prepared { encoded, sealer })
+}
+
 /// Appends events that follow the head to the log and to its tree, sealed, and moves the head to the last of them. Gives
 /// whether a key was destroyed.
-pub async fn append<E: Send + Sync, C: Codec<E>>(
+pub async fn append<E: Send + Sync>(
     script: &mut Script<'_>,
     tree: Tree,
     events: &[Recorded<E>],
-    ids: &dyn IdSource,
+    prepared: Prepared<'_>,
 ) -> sqlx::Result<Result<bool>> {
     let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(Ok(false)) };
-    let mut encoded = events.iter().map(|recorded| C::encode(&recorded.event)).collect::<Vec<_>>();
-    let erased = match seal::seal(script, first.position - 1, &mut encoded, ids).await? {
+    let Prepared { mut encoded, sealer } = prepared;
+    let erased = match sealer.end(script, first.position - 1, &mut encoded).await? {
         Ok(erased) => erased,
         Err(error) => return Ok(Err(error)),
     };

@@ -8,7 +8,7 @@ use portreeve_core::{Error, Result};
 
 use super::script::{Found, Ticket};
 use super::{Conn, Insert, Lookup, Reads, Script};
-use crate::seal::{self, Keys};
+use crate::seal::{self, Draws, Keys};
 use crate::{Encoded, StoredEvent};
 
 pub(super) static FIND: Lookup = Lookup::new("SELECT subject, keys FROM seal_key WHERE subject IN");
@@ -49,53 +49,72 @@ async fn keys(conn: &mut Conn, subjects: BTreeSet<Uuid>) -> sqlx::Result<BTreeMa
     rows.into_iter().map(read).collect()
 }
 
-/// Seals what is personal in events that are about to be appended after a position, and keeps or destroys keys. Gives whether any
-/// was destroyed.
-pub(super) async fn seal(
-    script: &mut Script<'_>,
-    after: i64,
-    events: &mut [Encoded],
-    ids: &dyn IdSource,
-) -> sqlx::Result<Result<bool>> {
-    let personal = || events.iter().filter_map(|encoded| encoded.personal.as_ref());
-    if personal().next().is_none() {
-        return Ok(Ok(false));
+/// Seals what is personal in events that are about to be appended.
+pub(super) struct Sealer<'i> {
+    draws: Draws<'i>,
+    keys: BTreeMap<Uuid, Keys>,
+    changed: BTreeSet<Uuid>,
+    destroyed: bool,
+}
+
+impl<'i> Sealer<'i> {
+    pub(super) fn new(ids: &'i dyn IdSource, events: usize) -> Self {
+        Self { draws: Draws::new(ids, events), keys: BTreeMap::new(), changed: BTreeSet::new(), destroyed: false }
     }
-    let fresh = personal().filter(|of| of.begins).map(|of| of.subject).collect::<BTreeSet<_>>();
-    let known = personal().map(|of| of.subject).filter(|subject| !fresh.contains(subject)).collect::<BTreeSet<_>>();
-    let mut keys = if known.is_empty() { BTreeMap::new() } else { self::keys(script.conn().await?, known).await? };
-    let (mut changed, mut destroyed) = (BTreeSet::new(), false);
-    for (encoded, position) in events.iter_mut().zip(after + 1..) {
-        let Some(personal) = &encoded.personal else { continue };
-        let of = match keys.entry(personal.subject) {
+
+    /// Seals an event if its subject begins with it, or began in this very batch: then no key has to be looked up.
+    pub(super) fn seal_fresh(&mut self, encoded: &mut Encoded, position: i64) -> Result<()> {
+        match &encoded.personal {
+            Some(of) if of.begins || self.keys.contains_key(&of.subject) => self.seal(encoded, position),
+            _ => Ok(()),
+        }
+    }
+
+    /// Seals the rest of the events that follow a position, and keeps or destroys keys. Gives whether any was destroyed.
+    pub(super) async fn end(
+        mut self,
+        script: &mut Script<'_>,
+        after: i64,
+        events: &mut [Encoded],
+    ) -> sqlx::Result<Result<bool>> {
+        let known = events.iter().filter_map(|encoded| encoded.personal.as_ref()).map(|of| of.subject);
+        let known = known.collect::<BTreeSet<_>>();
+        if !known.is_empty() {
+            self.keys.extend(keys(script.conn().await?, known).await?);
+        }
+        for (encoded, position) in events.iter_mut().zip(after + 1..) {
+            if let Err(error) = self.seal(encoded, position) {
+                return Ok(Err(error));
+            }
+        }
+        let changed = self.changed.iter().filter_map(|subject| self.keys.get_key_value(subject)).collect::<Vec<_>>();
+        UPSERT
+            .run(script, &changed, |(subject, keys), binds| {
+                binds.add(subject.as_bytes().to_vec()).add(keys.encode());
+            })
+            .await?;
+        Ok(Ok(self.destroyed))
+    }
+
+    fn seal(&mut self, encoded: &mut Encoded, position: i64) -> Result<()> {
+        let Some(personal) = encoded.personal.take() else { return Ok(()) };
+        let of = match self.keys.entry(personal.subject) {
             Entry::Occupied(known) => known.into_mut(),
             // New, or of before there were keys.
             Entry::Vacant(new) => {
-                changed.insert(personal.subject);
-                match Keys::new(ids) {
-                    Ok(keys) => new.insert(keys),
-                    Err(error) => return Ok(Err(error)),
-                }
+                self.changed.insert(personal.subject);
+                new.insert(Keys::new(&mut self.draws)?)
             }
         };
         for group in &personal.erases {
             if of.destroy(*group) {
-                changed.insert(personal.subject);
-                destroyed = true;
+                self.changed.insert(personal.subject);
+                self.destroyed = true;
             }
         }
-        encoded.body = match seal::seal(&encoded.body, personal, of, position, ids) {
-            Ok(body) => body,
-            Err(error) => return Ok(Err(error)),
-        };
+        encoded.body = seal::seal(&encoded.body, &personal, of, position, &mut self.draws)?;
+        Ok(())
     }
-    let changed = changed.iter().filter_map(|subject| keys.get_key_value(subject)).collect::<Vec<_>>();
-    UPSERT
-        .run(script, &changed, |(subject, keys), binds| {
-            binds.add(subject.as_bytes().to_vec()).add(keys.encode());
-        })
-        .await?;
-    Ok(Ok(destroyed))
 }
 
 /// Opens events with the keys that are left. Fails for an event that was changed since it was sealed.
