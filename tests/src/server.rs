@@ -272,7 +272,9 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
         stop_when_quiet(&life, "the referral writer", async move { service.stop().await });
     }
     if offers(Part::Decision) {
-        let settings = portreeve_decision::Settings { backdating_days_max, watch: watch.clone(), justification };
+        let sweep_every = Duration::from_millis(100);
+        let settings =
+            portreeve_decision::Settings { backdating_days_max, watch: watch.clone(), justification, sweep_every };
         let service =
             portreeve_decision::Service::open(database, settings, Arc::clone(clock), Arc::clone(&ids)).await.unwrap();
         server.add(service.decisions()).add(service.policies());

@@ -16,6 +16,7 @@ use tonic::Code;
 
 on_both_engines!(
     one_the_cohort_of_the_written_evidence,
+    two_a_clause_changes_and_the_rejections_that_rested_on_it_are_found,
     five_an_agreement_ends_with_open_streams_and_155_undecided,
     seven_a_retry_storm_returns_the_same_referral,
     eight_an_amended_decision_restates_the_report,
@@ -327,6 +328,125 @@ impl Streams {
         };
         [first, second, third]
     }
+}
+
+/// (2) In 2020 the platforms left 485 pages open because a clause permitted asking to be smuggled. From 12 December 2022 on the
+/// clause of one of them bans it: on that day, and with nobody asking, its rejections are found again, by the agency, the
+/// platform and a stream; nobody else's.
+async fn two_a_clause_changes_and_the_rejections_that_rested_on_it_are_found(database: &Database) {
+    let (_server, clock, client) = suite(database).await;
+    let (spread, _) = of_the_evidence();
+    let (_, revisions) = play(&client, &spread).await;
+    let (platform, _) = sample::PLATFORMS[0];
+    let nca = client.acting("agencies/nca");
+    let candidates = async |of: &Client, parent: &str| {
+        let filter = decision::CaseFilter { replay_candidates: true, ..decision::CaseFilter::default() };
+        let request = decision::ListCasesRequest {
+            parent: parent.into(),
+            filter: Some(filter),
+            page_size: 1_000,
+            at_least: revisions.clone(),
+            ..decision::ListCasesRequest::default()
+        };
+        of.decisions().list_cases(request).await.unwrap().into_inner().cases
+    };
+    let filter = decision::CaseFilter { replay_candidates: true, ..decision::CaseFilter::default() };
+    let request = decision::WatchCasesRequest {
+        parent: "platforms/-".into(),
+        start: Some(sample::start(watch_start::Start::Snapshot(true))),
+        filter: Some(filter),
+        at_least: revisions.clone(),
+    };
+    let mut stream = nca.decisions().watch_cases(request).await.unwrap().into_inner();
+    let mut next = async |wanted: usize| {
+        let told = async {
+            let mut told = Vec::new();
+            while told.len() < wanted {
+                let message = stream.message().await.unwrap().unwrap();
+                told.extend(message.changes.into_iter().map(|change| match change.change {
+                    Some(decision::case_change::Change::ReplayChanged(case)) => (case, "replay"),
+                    Some(decision::case_change::Change::Decided(case)) => (case, "decided"),
+                    other => panic!("{other:?}"),
+                }));
+            }
+            told
+        };
+        portreeve_tests::within(60, "the candidates", told).await
+    };
+
+    // The platform says so beforehand. Until the day comes, the clause permits what it did.
+    let clause = format!("platforms/{platform}/clauses/solicitation");
+    let change = "2022-12-12T00:00:00Z";
+    clock.set("2022-12-01T00:00:00Z".parse().unwrap());
+    let mut editor = client.acting(&format!("platforms/{platform}")).policies();
+    let version = decision::ClauseVersion {
+        title: "Human exploitation".into(),
+        text_digest: "1".repeat(64),
+        effective_from: Some(sample::time(change)),
+        ends_permission_of: vec![1],
+        ..decision::ClauseVersion::default()
+    };
+    let request = decision::AddClauseVersionRequest {
+        parent: clause.clone(),
+        clause_version: Some(version),
+        request_id: sample::request_id("asking is banned"),
+    };
+    editor.add_clause_version(request).await.unwrap();
+    clock.set("2022-12-11T23:59:59.999999Z".parse().unwrap());
+    assert_eq!(candidates(&nca, "platforms/-").await, []);
+
+    clock.set(change.parse().unwrap());
+    let left_open = (spread.closed..spread.closed + spread.not_in_breach).filter(|page| page % 3 == 0).count();
+    let told = next(left_open).await;
+    let under = Some(decision::ReplayCandidate {
+        under: Some(decision::ClauseCitation { clause: clause.clone(), version: 2 }),
+        since: Some(sample::time(change)),
+    });
+    assert!(told.iter().all(|(case, what)| *what == "replay" && case.replay_candidate == under), "{told:?}");
+    let names = told.iter().map(|(case, _)| case.name.clone()).collect::<BTreeSet<_>>();
+    assert_eq!(names.len(), left_open, "each is told once");
+    let reviewer = client.acting(&format!("platforms/{platform}"));
+    for (of, parent) in [(&nca, "platforms/-"), (&reviewer, "platforms/-")] {
+        let listed = candidates(of, parent).await;
+        assert_eq!(listed.iter().map(|case| case.name.clone()).collect::<BTreeSet<_>>(), names);
+    }
+    let (other, _) = sample::PLATFORMS[1];
+    assert_eq!(candidates(&client.acting(&format!("platforms/{other}")), "platforms/-").await, []);
+    assert_eq!(candidates(&client.acting("agencies/bka"), "platforms/-").await, []);
+
+    // The platform looks at one of them again. It is no candidate any more, and its first decision stays what it was.
+    let case = names.first().unwrap();
+    let cause = decision::DecisionCause { kind: decision::CauseKind::ClauseChange.into(), reference: String::new() };
+    let draft = decision::DecisionDraft {
+        cause: Some(cause),
+        ..sample::later(decision::DecisionKind::Amended, sample::closed())
+    };
+    reviewer.decisions().record_decision(sample::record(case, draft, "again")).await.unwrap();
+    let told = next(1).await;
+    assert!(
+        told.iter().all(|(told, what)| told.name == *case && *what == "decided" && told.replay_candidate.is_none())
+    );
+    assert_eq!(candidates(&nca, "platforms/-").await.len(), left_open - 1);
+    let report = nca.report(cohort(), &revisions).await.unwrap();
+    assert_eq!(counts(&report.total.unwrap()), [1_218, 578, 485, 155, 0], "as of 2020 nothing has changed");
+
+    // A third version permits it again.
+    let version = decision::ClauseVersion {
+        title: "Human exploitation".into(),
+        text_digest: "2".repeat(64),
+        effective_from: Some(sample::time("2023-01-01")),
+        ..decision::ClauseVersion::default()
+    };
+    let request = decision::AddClauseVersionRequest {
+        parent: clause,
+        clause_version: Some(version),
+        request_id: sample::request_id("asking is permitted"),
+    };
+    clock.set("2023-01-01".parse().unwrap());
+    editor.add_clause_version(request).await.unwrap();
+    let told = next(left_open - 1).await;
+    assert!(told.iter().all(|(told, what)| *what == "replay" && told.replay_candidate.is_none()));
+    assert_eq!(candidates(&nca, "platforms/-").await, []);
 }
 
 /// (5) The access of two partners ends with the year, at 23:00 UTC, while their streams are open and 155 pages are

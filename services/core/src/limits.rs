@@ -52,6 +52,8 @@ pub const SIGNING_KEYS_MAX: usize = 64;
 pub const SIGNING_KEY_DAYS_MAX: i64 = 1_096;
 /// Referrals that are looked at for erasure in one commit.
 pub const SWEEP_REFERRALS_MAX: usize = 200;
+/// Cases that are marked as candidates for replay in one commit.
+pub const SWEEP_CASES_MAX: usize = 100;
 /// Rows of a page when the caller names no size.
 pub const PAGE_ROWS_DEFAULT: usize = 50;
 /// Rows of a page at most; a larger size is taken as this one (AIP-158).

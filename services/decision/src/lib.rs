@@ -2,10 +2,13 @@
 //! they rest it.
 
 pub mod domain;
+mod replay;
 pub mod rpc;
 pub mod store;
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portreeve_api::decision::v1::decision_service_server::DecisionServiceServer;
 use portreeve_api::decision::v1::policy_service_server::PolicyServiceServer;
@@ -14,6 +17,7 @@ use portreeve_core::consultation::Policy;
 use portreeve_core::{Clock, IdSource, Principal, Result, limits};
 use portreeve_runtime::{follow, watch};
 use portreeve_storage::{Database, EventLog, Parts, Writer};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -39,11 +43,18 @@ pub struct Settings {
     pub watch: watch::Settings,
     /// Whether callers must say why they read.
     pub justification: Policy,
+    /// How often the service looks for candidates for replay, though nothing has happened that it knows of.
+    pub sweep_every: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { backdating_days_max: 30, watch: watch::Settings::default(), justification: Policy::default() }
+        Self {
+            backdating_days_max: 30,
+            watch: watch::Settings::default(),
+            justification: Policy::default(),
+            sweep_every: Duration::from_mins(1),
+        }
     }
 }
 
@@ -53,6 +64,8 @@ pub struct Service {
     rpc: Arc<Rpc>,
     access: consultation::Service,
     writer_task: JoinHandle<()>,
+    sweeping: CancellationToken,
+    sweeper: JoinHandle<()>,
 }
 
 impl Service {
@@ -68,14 +81,19 @@ impl Service {
         let access =
             consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), Arc::clone(&ids)).await?;
         let (state, _) = parts.log.standing().await?;
+        let sweeping = CancellationToken::new();
+        let version_added = Arc::new(Notify::new());
+        let sweeper = replay::Sweeper { parts: parts.clone(), clock: Arc::clone(&clock), settled: HashMap::new() };
+        let sweeper = tokio::spawn(sweeper.run(settings.sweep_every, Arc::clone(&version_added), sweeping.clone()));
         let rpc = Arc::new(Rpc {
             parts: parts.clone(),
             access: Arc::clone(access.access()),
             settings,
             clock,
             epoch: state.epoch,
+            version_added,
         });
-        Ok(Self { parts, rpc, access, writer_task })
+        Ok(Self { parts, rpc, access, writer_task, sweeping, sweeper })
     }
 
     /// The server of `DecisionService`.
@@ -121,6 +139,11 @@ impl Service {
 
     /// Takes no more writes, and returns when all that had queued is committed and answered.
     pub async fn stop(self) {
+        self.sweeping.cancel();
+        // It holds the store open.
+        if self.sweeper.await.is_err() {
+            tracing::error!("the sweeper of candidates for replay ended abnormally");
+        }
         self.parts.writer.stop();
         if self.writer_task.await.is_err() {
             tracing::error!("the decision writer ended abnormally");

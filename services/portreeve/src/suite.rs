@@ -86,7 +86,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
     }
     if matches!(part, Part::Suite | Part::Decision) {
         let (backdating_days_max, watch) = (config.max_backdating_days, streams.clone());
-        let settings = portreeve_decision::Settings { backdating_days_max, watch, justification };
+        let settings = portreeve_decision::Settings { backdating_days_max, watch, justification, ..Default::default() };
         let service = portreeve_decision::Service::open(&database, settings, Arc::clone(&clock), Arc::clone(&ids))
             .await
             .map_err(|error| SuiteError::Data("decision", error))?;

@@ -58,6 +58,7 @@ pub struct Service {
     access: consultation::Service,
     writer_task: JoinHandle<()>,
     sweeping: CancellationToken,
+    sweeper: JoinHandle<()>,
 }
 
 impl Service {
@@ -74,9 +75,9 @@ impl Service {
             consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), Arc::clone(&ids)).await?;
         let sweeping = CancellationToken::new();
         let every = settings.sweep_every;
-        tokio::spawn(retention::run(parts.clone(), Arc::clone(&clock), every, sweeping.clone()));
+        let sweeper = tokio::spawn(retention::run(parts.clone(), Arc::clone(&clock), every, sweeping.clone()));
         let rpc = Arc::new(Rpc { parts: parts.clone(), access: Arc::clone(access.access()), settings, clock, ids });
-        Ok(Self { parts, rpc, access, writer_task, sweeping })
+        Ok(Self { parts, rpc, access, writer_task, sweeping, sweeper })
     }
 
     /// Adds the service's servers to one that is being built.
@@ -162,6 +163,10 @@ impl Service {
     /// Takes no more writes, and returns when all that had queued is committed and answered.
     pub async fn stop(self) {
         self.sweeping.cancel();
+        // It holds the store open.
+        if self.sweeper.await.is_err() {
+            tracing::error!("the sweeper of retention ended abnormally");
+        }
         self.parts.writer.stop();
         if self.writer_task.await.is_err() {
             tracing::error!("the referral writer ended abnormally");

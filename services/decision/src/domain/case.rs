@@ -6,7 +6,7 @@ use portreeve_core::erasure::Erasure;
 use portreeve_core::name::{CaseName, ReferralName};
 use portreeve_core::vocabulary::{FieldGroup, Tlp};
 
-use super::Decision;
+use super::{Decision, Replay};
 
 coded! {
     /// Where a case stands.
@@ -140,6 +140,8 @@ pub struct Case {
     pub withdrawal: Option<Withdrawal>,
     /// What of it was erased, as the referral log told it, in the order of the groups.
     pub erasures: Vec<Erasure>,
+    /// Set while the clause in force would not permit any more what the decision in force permits.
+    pub replay: Option<Replay>,
 }
 
 impl Case {
@@ -155,9 +157,11 @@ impl Case {
         }
     }
 
-    /// Whether something of it was recorded at or after a moment.
+    /// Whether something of it was recorded at or after a moment; a mark might have been.
     pub fn changed_since(&self, moment: Timestamp) -> bool {
-        self.latest_record() >= moment || self.withdrawal.as_ref().is_some_and(|gone| gone.recorded_at >= moment)
+        self.replay.is_some()
+            || self.latest_record() >= moment
+            || self.withdrawal.as_ref().is_some_and(|gone| gone.recorded_at >= moment)
     }
 
     /// The case as it stood before a moment: what was recorded then or later had not happened. `latest` is the decision that
@@ -173,7 +177,7 @@ impl Case {
             }
         };
         let withdrawal = self.withdrawal.clone().filter(|gone| gone.recorded_at < moment);
-        Self { referred: self.referred.clone(), progress, withdrawal, erasures: self.erasures.clone() }
+        Self { referred: self.referred.clone(), progress, withdrawal, erasures: self.erasures.clone(), replay: None }
     }
 
     /// Whether the group was erased.

@@ -92,6 +92,13 @@ pub enum Command {
         /// What it says.
         draft: ClauseVersionDraft,
     },
+    /// Mark cases that rest on a clause as the versions in force have it.
+    Replay {
+        /// The clause.
+        clause: ClauseName,
+        /// The cases.
+        cases: Vec<Uuid>,
+    },
 }
 
 /// A change of a case.
@@ -105,6 +112,8 @@ pub struct CaseChanged {
     pub before: Option<Disposition>,
     /// The decisive clause of the decision that was the latest before, if it cited one.
     pub clause_before: Option<Citation>,
+    /// Whether it was a candidate for replay before.
+    pub replay_before: bool,
     /// The case as it is afterwards.
     pub case: Arc<Case>,
 }
@@ -122,6 +131,8 @@ pub enum Event {
     CaseWithdrawn(CaseChanged),
     /// Groups of the referral's fields were erased.
     CaseErased(CaseChanged),
+    /// The case became a candidate for replay, or ceased to be one.
+    ReplayChanged(CaseChanged),
     /// A platform added a clause.
     ClauseCreated(Clause),
     /// A platform added a version of a clause.
@@ -138,7 +149,8 @@ impl Event {
             | Self::CaseAcknowledged(changed)
             | Self::CaseDecided(changed)
             | Self::CaseWithdrawn(changed)
-            | Self::CaseErased(changed) => Some(changed),
+            | Self::CaseErased(changed)
+            | Self::ReplayChanged(changed) => Some(changed),
             Self::ClauseCreated(_) | Self::ClauseVersionAdded(_) | Self::AgreementLearnt(_) => None,
         }
     }
@@ -222,6 +234,7 @@ impl portreeve_core::Ledger for Ledger {
             Command::Record { case, draft, expected_version } => state.record(case, draft, *expected_version, now),
             Command::CreateClause { name, title } => state.create_clause(name, title, now),
             Command::AddClauseVersion { clause, draft } => state.add_clause_version(clause, draft, now),
+            Command::Replay { cases, .. } => Ok(state.replay(cases, now)),
         }
     }
 
@@ -255,7 +268,11 @@ impl portreeve_core::Ledger for Ledger {
             Event::CaseErased(changed) => {
                 state.changes.erased.insert(changed.case.referred.name.id);
             }
-            Event::CaseOpened(_) | Event::CaseAcknowledged(_) | Event::CaseDecided(_) | Event::CaseWithdrawn(_) => {}
+            Event::CaseOpened(_)
+            | Event::CaseAcknowledged(_)
+            | Event::CaseDecided(_)
+            | Event::CaseWithdrawn(_)
+            | Event::ReplayChanged(_) => {}
         }
     }
 }
@@ -300,12 +317,14 @@ impl State {
                     progress: Progress::Submitted,
                     withdrawal: None,
                     erasures: Vec::new(),
+                    replay: None,
                 });
                 events.push(Event::CaseOpened(CaseChanged {
                     occurred_at: told.referred.occurred_at,
                     referral_position: told.position,
                     before: None,
                     clause_before: None,
+                    replay_before: false,
                     case: Arc::clone(&case),
                 }));
                 fresh.insert(id, Arc::clone(&case));
@@ -314,7 +333,7 @@ impl State {
             if let Some(withdrawal) = &told.withdrawal
                 && transition(case.status(), Step::Withdraw).is_some()
             {
-                let after = Arc::new(Case { withdrawal: Some(withdrawal.clone()), ..(*case).clone() });
+                let after = Arc::new(Case { withdrawal: Some(withdrawal.clone()), replay: None, ..(*case).clone() });
                 events.push(Event::CaseWithdrawn(changed(&case, &after, withdrawal.occurred_at, told.position)));
                 fresh.insert(id, Arc::clone(&after));
                 case = after;
@@ -403,7 +422,8 @@ impl State {
             Progress::Submitted | Progress::Received(_) => decided_at,
         };
         let progress = Progress::Decided { receipt, first_decided_at, latest: Box::new(decision) };
-        let after = Arc::new(Case { progress, ..(**case).clone() });
+        let after = Case { progress, ..(**case).clone() };
+        let after = Arc::new(Case { replay: self.replay_of(&after, now), ..after });
         Ok(vec![Event::CaseDecided(changed(case, &after, decided_at, self.referral_position))])
     }
 
@@ -413,12 +433,13 @@ impl State {
             let field = format!("decision.clauses[{index}]");
             let versions = self.clauses.get(&citation.clause).map(|record| record.versions.as_slice());
             let versions = versions.unwrap_or_default();
+            let effective = in_force(versions, decided_at).map(|version| version.citation.version);
             if !versions.iter().any(|known| known.citation.version == citation.version) {
                 return Err(Error::new(Reason::ClauseNotFound, format!("the catalogue has no {citation}"))
                     .with("name", citation)
                     .at(field, "must be a clause and a version of the platform's catalogue"));
             }
-            if !in_force(versions, citation.version, decided_at) {
+            if effective != Some(citation.version) {
                 return Err(Error::new(
                     Reason::ClauseNotInForce,
                     format!("{citation} was not in force at {decided_at}; cite the version that was"),
@@ -457,6 +478,12 @@ impl State {
         }
         if draft.effective_until.is_some_and(|until| until <= draft.effective_from) {
             violations.add("clause_version.effective_until", "must be later than effective_from");
+        }
+        for (index, ended) in draft.ends_permission_of.iter().enumerate() {
+            if !record.versions.iter().any(|version| version.citation.version == *ended) {
+                let field = format!("clause_version.ends_permission_of[{index}]");
+                violations.add(field, "must be the number of an earlier version of the clause");
+            }
         }
         violations.into_result()?;
         Ok(vec![Event::ClauseVersionAdded(ClauseVersion {
@@ -556,12 +583,13 @@ fn resolve(
     None
 }
 
-fn changed(before: &Case, after: &Arc<Case>, occurred_at: Timestamp, referral_position: i64) -> CaseChanged {
+pub(super) fn changed(before: &Case, after: &Arc<Case>, occurred_at: Timestamp, referral_position: i64) -> CaseChanged {
     CaseChanged {
         occurred_at,
         referral_position,
         before: Some(before.disposition()),
         clause_before: before.decision().and_then(|latest| latest.content.clauses().next().cloned()),
+        replay_before: before.replay.is_some(),
         case: Arc::clone(after),
     }
 }

@@ -35,6 +35,7 @@ pub mod disposition;
 pub mod ledger;
 pub mod outcome;
 pub mod policy;
+pub mod replay;
 
 pub use case::{Case, LegalBasis, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal};
 pub use decision::{Cause, CauseKind, Content, Decision, DecisionDraft, Kind, Later, Source};
@@ -44,6 +45,7 @@ pub use outcome::{
 };
 pub use policy::{Citation, Clause, ClauseVersion, ClauseVersionDraft};
 pub use portreeve_core::vocabulary::Disposition;
+pub use replay::Replay;
 
 #[cfg(test)]
 pub(crate) mod tests;

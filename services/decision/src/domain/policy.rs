@@ -50,6 +50,8 @@ pub struct ClauseVersionDraft {
     pub permits: String,
     /// Where the text is published; empty when it is not.
     pub public_url: String,
+    /// The earlier versions whose permission it ends.
+    pub ends_permission_of: Vec<u32>,
 }
 
 /// One version of a clause. Never changed once added.
@@ -63,15 +65,19 @@ pub struct ClauseVersion {
     pub recorded_at: Timestamp,
 }
 
-/// Whether a version was in force at an instant. A later version ends it even where it names no end or a later one.
+/// The version in force at an instant, if one is. A later version ends one even where it names no end or a later one.
 ///
-/// `versions` are those of one clause, in the order of their numbers.
-pub fn in_force(versions: &[ClauseVersion], version: u32, at: Timestamp) -> bool {
-    let own = versions.iter().find(|known| known.citation.version == version);
-    let next = versions.iter().find(|known| known.citation.version == version.saturating_add(1));
-    own.is_some_and(|own| {
-        own.content.effective_from <= at && own.content.effective_until.is_none_or(|until| at < until)
-    }) && next.is_none_or(|next| at < next.content.effective_from)
+/// `versions` are those of one clause, in the order of their numbers: each is in force from later on than the one before.
+pub fn in_force(versions: &[ClauseVersion], at: Timestamp) -> Option<&ClauseVersion> {
+    let begun = versions.iter().rfind(|version| version.content.effective_from <= at)?;
+    begun.content.effective_until.is_none_or(|until| at < until).then_some(begun)
+}
+
+/// When time alone next brings a version into force, or ends one.
+pub fn next_change(versions: &[ClauseVersion], now: Timestamp) -> Option<Timestamp> {
+    let times =
+        versions.iter().flat_map(|version| [Some(version.content.effective_from), version.content.effective_until]);
+    times.flatten().filter(|at| *at > now).min()
 }
 
 #[cfg(test)]
@@ -89,6 +95,7 @@ mod tests {
                 jurisdictions: Vec::new(),
                 permits: String::new(),
                 public_url: String::new(),
+                ends_permission_of: Vec::new(),
             },
             recorded_at: Timestamp::default(),
         }
@@ -97,14 +104,20 @@ mod tests {
     #[test]
     fn a_version_is_in_force_from_its_beginning_until_its_end_or_the_next() {
         let versions = [version(1, 10, None), version(2, 20, Some(30)), version(3, 40, Some(90)), version(4, 50, None)];
-        let at = |number, at| in_force(&versions, number, Timestamp::from_micros(at));
+        let found = |at| in_force(&versions, Timestamp::from_micros(at)).map(|version| version.citation.version);
+        let at = |number, at| found(at) == Some(number);
         for (number, first, last) in [(1, 10, 19), (2, 20, 29), (3, 40, 49), (4, 50, 1_000)] {
             assert!(at(number, first) && at(number, last), "{number}");
             assert!(!at(number, first - 1), "{number}");
             assert!(number == 4 || !at(number, last + 1), "{number}");
         }
-        assert!(!at(5, 60));
+        assert_eq!(found(9), None);
         // Nothing was in force between the end of the second and the beginning of the third.
-        assert!((1..=4).all(|number| !at(number, 35)));
+        assert_eq!(found(35), None);
+        let next = |at| next_change(&versions, Timestamp::from_micros(at)).map(Timestamp::micros);
+        assert_eq!(
+            [9, 10, 20, 30, 50, 89, 90].map(next),
+            [10, 20, 30, 40, 90, 90].map(Some).into_iter().chain([None]).collect::<Vec<_>>()[..]
+        );
     }
 }

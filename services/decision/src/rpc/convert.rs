@@ -24,8 +24,8 @@ use wire::case_change::Change;
 
 use crate::domain::{
     Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
-    Decision, DecisionDraft, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred, Signature,
-    Source, Status, Target, Told, Withdrawal,
+    Decision, DecisionDraft, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred, Replay,
+    Signature, Source, Status, Target, Told, Withdrawal,
 };
 use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE, Shown};
 
@@ -212,6 +212,7 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         revision,
         first_decided_at: case.first_decided_at().map(write_time),
         erasures: write_erasures(&case.erasures),
+        replay_candidate: case.replay.as_ref().map(write_replay),
         signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
             jws: signature.jws.clone(),
             occurred_at: signature.occurred_at.map(write_time),
@@ -266,6 +267,7 @@ fn seal(message: &mut wire::CaseChange, changed: &CaseChanged, begins: bool) -> 
         Change::Decided(_) => Change::Decided,
         Change::Withdrawn(_) => Change::Withdrawn,
         Change::Erased(_) => Change::Erased,
+        Change::ReplayChanged(_) => Change::ReplayChanged,
         _ => return None,
     };
     let half = |part| wire::CaseChange { change: Some(again(part)), ..wire::CaseChange::default() };
@@ -357,6 +359,26 @@ fn read_case(message: &wire::Case) -> Option<Case> {
         progress,
         withdrawal,
         erasures: read_erasures(&message.erasures)?,
+        replay: match &message.replay_candidate {
+            None => None,
+            Some(candidate) => Some(read_replay(candidate)?),
+        },
+    })
+}
+
+fn write_replay(replay: &Replay) -> wire::ReplayCandidate {
+    let Citation { clause, version } = &replay.under;
+    wire::ReplayCandidate {
+        under: Some(wire::ClauseCitation { clause: clause.to_string(), version: *version }),
+        since: Some(write_time(replay.since)),
+    }
+}
+
+fn read_replay(candidate: &wire::ReplayCandidate) -> Option<Replay> {
+    let under = candidate.under.as_ref()?;
+    Some(Replay {
+        under: Citation { clause: under.clause.parse().ok()?, version: under.version },
+        since: time(candidate.since.as_ref())?,
     })
 }
 
@@ -479,6 +501,7 @@ pub fn write_clause_version(version: &ClauseVersion) -> wire::ClauseVersion {
         jurisdictions: content.jurisdictions.clone(),
         permits: content.permits.clone(),
         public_url: content.public_url.clone(),
+        ends_permission_of: content.ends_permission_of.clone(),
         recorded_at: Some(write_time(version.recorded_at)),
     }
 }
@@ -509,6 +532,7 @@ fn read_clause_content(
         jurisdictions: message.jurisdictions.clone(),
         permits: message.permits.clone(),
         public_url: message.public_url.clone(),
+        ends_permission_of: message.ends_permission_of.clone(),
     }
 }
 
@@ -539,6 +563,7 @@ pub fn read_case_filter(violations: &mut Violations, filter: Option<&wire::CaseF
         target_kinds: filter.target_kinds.clone(),
         submitted_from: optional_time(violations, "filter.submitted_from", filter.submitted_from.as_ref()),
         submitted_until: optional_time(violations, "filter.submitted_until", filter.submitted_until.as_ref()),
+        replay_candidates: filter.replay_candidates,
     }
 }
 
@@ -567,7 +592,8 @@ impl Codec<Event> for Log {
             | Event::CaseAcknowledged(changed)
             | Event::CaseDecided(changed)
             | Event::CaseWithdrawn(changed)
-            | Event::CaseErased(changed) => {
+            | Event::CaseErased(changed)
+            | Event::ReplayChanged(changed) => {
                 (changed.case.referred.name.agency.clone(), changed.case.referred.platform.clone())
             }
             // The catalogue is no agency's; that is how streams know it.
@@ -595,6 +621,7 @@ fn write_event(event: &Event) -> wire::CaseChange {
         before: changed.before.map_or(WireDisposition::Unspecified as i32, Disposition::code),
         after: changed.case.disposition().code(),
         clause_before: changed.clause_before.as_ref().map(write_cited).unwrap_or_default(),
+        replay_candidate_before: changed.replay_before,
         change: Some(change(write_case(&changed.case, String::new()))),
         ..wire::CaseChange::default()
     };
@@ -609,6 +636,7 @@ fn write_event(event: &Event) -> wire::CaseChange {
         Event::CaseDecided(changed) => case(changed, Change::Decided),
         Event::CaseWithdrawn(changed) => case(changed, Change::Withdrawn),
         Event::CaseErased(changed) => case(changed, Change::Erased),
+        Event::ReplayChanged(changed) => case(changed, Change::ReplayChanged),
         Event::ClauseCreated(clause) => catalogue(clause.created_at, Change::ClauseCreated(write_clause(clause))),
         Event::ClauseVersionAdded(version) => {
             catalogue(version.recorded_at, Change::ClauseVersionAdded(write_clause_version(version)))
@@ -628,7 +656,8 @@ pub fn is_graded(body: &[u8]) -> bool {
             | Change::Acknowledged(case)
             | Change::Decided(case)
             | Change::Withdrawn(case)
-            | Change::Erased(case),
+            | Change::Erased(case)
+            | Change::ReplayChanged(case),
         ) => read_marking(case.handling.as_ref()).is_none_or(|(_, conditional)| conditional),
         Some(_) => false,
         None => true,
@@ -658,6 +687,7 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
                 "" => None,
                 text => Some(read_cited(text)?),
             },
+            replay_before: message.replay_candidate_before,
             case: Arc::new(read_case(case)?),
         })
     };
@@ -667,6 +697,7 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
         Change::Decided(message) => case(message).map(Event::CaseDecided),
         Change::Withdrawn(message) => case(message).map(Event::CaseWithdrawn),
         Change::Erased(message) => case(message).map(Event::CaseErased),
+        Change::ReplayChanged(message) => case(message).map(Event::ReplayChanged),
         Change::ClauseCreated(message) => read_clause(message).map(Event::ClauseCreated),
         Change::ClauseVersionAdded(message) => read_clause_version(message).map(Event::ClauseVersionAdded),
         Change::AgreementLearnt(message) => read_agreement(message).map(|of| Event::AgreementLearnt(Box::new(of))),
@@ -686,6 +717,7 @@ pub fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
         | Change::Decided(case)
         | Change::Withdrawn(case)
         | Change::Erased(case)
+        | Change::ReplayChanged(case)
         | Change::Snapshot(case) => Some(case),
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
     }
@@ -722,7 +754,8 @@ pub fn changed_case(message: &wire::CaseChange) -> Result<Option<Case>> {
             | Change::Acknowledged(case)
             | Change::Decided(case)
             | Change::Withdrawn(case)
-            | Change::Erased(case),
+            | Change::Erased(case)
+            | Change::ReplayChanged(case),
         ) => read_case(case).map(Some).ok_or_else(unreadable),
         _ => Ok(None),
     }

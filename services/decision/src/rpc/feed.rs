@@ -27,6 +27,7 @@ pub(super) fn agency_of_case(change: &wire::CaseChange) -> Option<&str> {
         | Change::Decided(case)
         | Change::Withdrawn(case)
         | Change::Erased(case)
+        | Change::ReplayChanged(case)
         | Change::Snapshot(case) => Some(case.agency.as_str()),
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
     }
@@ -97,7 +98,7 @@ impl Feed for CaseFeed {
             return Ok(Some(message));
         }
         let Some((case, view)) = seen(reader, event, &message)? else { return Ok(None) };
-        if !self.filter.is_whole() && !self.filter.selects(&case) {
+        if !self.filter.is_whole() && !self.filter.selects_change(&case, message.replay_candidate_before) {
             return Ok(None);
         }
         if let Some(case) = message.change.as_mut().and_then(case_in) {

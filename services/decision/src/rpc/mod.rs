@@ -18,6 +18,7 @@ use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::barrier;
 use portreeve_storage::{Envelope, Guard, Outcome, Parts};
 use prost::Message;
+use tokio::sync::Notify;
 use tonic::Status;
 
 use crate::Settings;
@@ -33,6 +34,8 @@ pub struct Rpc {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) epoch: token::Epoch,
+    /// Told that a version of a clause was added, which may end permissions at once.
+    pub(crate) version_added: Arc<Notify>,
 }
 
 impl Rpc {

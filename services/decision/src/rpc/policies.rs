@@ -89,6 +89,7 @@ impl Rpc {
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("AddClauseVersion", &request_id, &message);
         let outcome = self.submit(&caller, guard, Command::AddClauseVersion { clause, draft }).await?;
+        self.version_added.notify_one();
         let clause_version = first(&outcome, |event| match event {
             Event::ClauseVersionAdded(version) => Some(write_clause_version(version)),
             _ => None,

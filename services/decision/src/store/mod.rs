@@ -12,7 +12,7 @@ use portreeve_core::{Clock, IdSource, Principal, Result, Timestamp};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Case, CaseRecord, Clause, ClauseVersion, Decision, Ledger, Status};
+use crate::domain::{Case, CaseRecord, Citation, Clause, ClauseVersion, Decision, Ledger, Status};
 
 pub mod postgres;
 pub(crate) mod sql_row;
@@ -45,6 +45,8 @@ pub struct CaseFilter {
     pub submitted_from: Option<Timestamp>,
     /// Referred before, by the agency's account.
     pub submitted_until: Option<Timestamp>,
+    /// Candidates for replay only.
+    pub replay_candidates: bool,
 }
 
 fn any<T: PartialEq>(chosen: &[T], value: &T) -> bool {
@@ -66,6 +68,14 @@ impl CaseFilter {
             && any(&self.natures, &referred.nature)
             && any(&self.target_kinds, &referred.target.kind)
             && within(self.submitted_from, self.submitted_until, referred.occurred_at)
+            && (!self.replay_candidates || case.replay.is_some())
+    }
+
+    /// Whether a change of a case is selected: also the one with which the case ceases to be a candidate for replay, if these
+    /// are asked for.
+    pub fn selects_change(&self, case: &Case, replay_before: bool) -> bool {
+        let was = self.replay_candidates && replay_before;
+        if was { Self { replay_candidates: false, ..self.clone() }.selects(case) } else { self.selects(case) }
     }
 
     /// Whether nothing but the platform narrows it.
@@ -157,6 +167,13 @@ pub trait Reads: Send + Sync + 'static {
 
     /// The agreements of an agency and of its partners that share the platforms' answers.
     async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>>;
+
+    /// The versions of every clause that ends a permission of its own, by clause and number.
+    async fn clauses_ending_permissions(&self) -> Result<Vec<ClauseVersion>>;
+
+    /// Up to `limit` cases whose decision in force rests on the permission of a version, and that are not marked as candidates
+    /// for replay under that other version (0: are marked).
+    async fn to_replay(&self, permitting: &Citation, under: u32, limit: usize) -> Result<Vec<Uuid>>;
 
     /// Decisions that the filter selects and the reader sees, in the order in which they were recorded.
     async fn decisions(

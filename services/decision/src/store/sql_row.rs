@@ -8,7 +8,7 @@ use portreeve_core::{Timestamp, Violations};
 use super::DecisionRecord;
 use crate::domain::{
     Case, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision, Flat, Kind,
-    LegalBasis, Progress, Receipt, Referred, Signature, Source, Target, Withdrawal,
+    LegalBasis, Progress, Receipt, Referred, Replay, Signature, Source, Target, Withdrawal,
 };
 use crate::rpc::convert::decode_erasures;
 
@@ -20,7 +20,8 @@ macro_rules! case_columns {
              c.canonical_url, c.native_id, c.nature, c.ground, c.legal_code, c.legal_statute, c.legal_section, c.statement, \
              c.statement_language, c.content_language, c.submitted_us, c.submitted_recorded_us, c.acknowledged_us, \
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
-             c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional, c.erasures \
+             c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional, c.erasures, c.replay_clause, \
+             c.replay_version, c.replay_since_us \
              FROM cases c WHERE ",
             $condition
         )
@@ -58,7 +59,7 @@ macro_rules! clause_version_columns {
     ($condition:literal) => {
         concat!(
             "SELECT v.clause, v.version, v.title, v.text_digest, v.effective_from_us, v.effective_until_us, \
-             v.jurisdictions, v.permits, v.public_url, v.recorded_us FROM clause_version v WHERE ",
+             v.jurisdictions, v.permits, v.public_url, v.recorded_us, v.ends_permission_of FROM clause_version v WHERE ",
             $condition
         )
     };
@@ -117,6 +118,9 @@ pub(crate) struct CaseRow {
     tlp: i64,
     conditional: i64,
     erasures: Vec<u8>,
+    replay_clause: String,
+    replay_version: i64,
+    replay_since_us: Option<i64>,
 }
 
 impl CaseRow {
@@ -146,6 +150,16 @@ impl CaseRow {
                 reason,
             }),
             _ => None,
+        };
+        let replay = match self.replay_since_us {
+            None => None,
+            Some(since) => Some(Replay {
+                under: Citation {
+                    clause: self.replay_clause.parse().ok()?,
+                    version: u32::try_from(self.replay_version).ok()?,
+                },
+                since: Timestamp::from_micros(since),
+            }),
         };
         Some(Case {
             referred: Referred {
@@ -179,6 +193,7 @@ impl CaseRow {
             progress,
             withdrawal,
             erasures: decode_erasures(&self.erasures)?,
+            replay,
         })
     }
 }
@@ -320,12 +335,15 @@ pub(crate) struct ClauseVersionRow {
     permits: String,
     public_url: String,
     recorded_us: i64,
+    ends_permission_of: String,
 }
 
 impl ClauseVersionRow {
     pub(crate) fn read(self) -> sqlx::Result<ClauseVersion> {
         let read = || Some(Citation { clause: self.clause.parse().ok()?, version: u32::try_from(self.version).ok()? });
         let citation = read().ok_or_else(|| unreadable(&self.clause))?;
+        let ended = split(&self.ends_permission_of).iter().map(|version| version.parse().ok()).collect::<Option<_>>();
+        let ends_permission_of = ended.ok_or_else(|| unreadable(&self.clause))?;
         Ok(ClauseVersion {
             citation,
             content: ClauseVersionDraft {
@@ -336,6 +354,7 @@ impl ClauseVersionRow {
                 jurisdictions: split(&self.jurisdictions),
                 permits: self.permits,
                 public_url: self.public_url,
+                ends_permission_of,
             },
             recorded_at: Timestamp::from_micros(self.recorded_us),
         })

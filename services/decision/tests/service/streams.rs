@@ -64,6 +64,7 @@ fn kind(change: &wire::CaseChange) -> &'static str {
         Change::Withdrawn(_) => "withdrawn",
         Change::Snapshot(_) => "snapshot",
         Change::Erased(_) => "erased",
+        Change::ReplayChanged(_) => "replay",
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => "catalogue",
     }
 }

@@ -76,6 +76,9 @@ struct Add {
     /// What it permits
     #[arg(long, value_name = "TEXT", default_value = "")]
     permits: String,
+    /// An earlier version whose permission it ends: what was left up because of that becomes a candidate for replay
+    #[arg(long = "ends-permission-of", value_name = "VERSION", value_delimiter = ',')]
+    ends_permission_of: Vec<u32>,
     /// Where it is published
     #[arg(long, value_name = "URL", default_value = "")]
     public_url: String,
@@ -124,6 +127,7 @@ impl Add {
                 effective_until: self.effective_until,
                 jurisdictions: self.jurisdictions,
                 permits: self.permits,
+                ends_permission_of: self.ends_permission_of,
                 public_url: self.public_url,
                 ..ClauseVersion::default()
             }),

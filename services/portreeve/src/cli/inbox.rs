@@ -31,7 +31,8 @@ enum Format {
 /// Show a platform's cases, acknowledge them, and wait for new ones
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  portreeve inbox --status submitted --acknowledge --as platforms/harbourbook\n  \
-    portreeve inbox --watch --format json --as platforms/harbourbook")]
+    portreeve inbox --watch --format json --as platforms/harbourbook\n  \
+    portreeve inbox --replay --as agencies/nca")]
 pub(crate) struct Inbox {
     /// Only cases that stand so
     #[arg(long, value_name = "STATUS", value_parser = words_of::<CaseStatus>(), ignore_case = true)]
@@ -39,6 +40,9 @@ pub(crate) struct Inbox {
     /// Only cases for this ground
     #[arg(long, value_name = "GROUND", value_parser = words_of::<Ground>(), ignore_case = true, hide_possible_values = true)]
     ground: Vec<Ground>,
+    /// Only candidates for replay: left up because a clause permitted it that does so no more
+    #[arg(long)]
+    replay: bool,
     /// Show this many at most
     #[arg(long, default_value_t = 100, value_name = "N", conflicts_with = "watch")]
     limit: usize,
@@ -71,6 +75,7 @@ impl Inbox {
             statuses: self.status.iter().map(|status| (*status).into()).collect(),
             grounds: self.ground.iter().map(|ground| (*ground).into()).collect(),
             agencies: self.reading.agencies(&session),
+            replay_candidates: self.replay,
             ..CaseFilter::default()
         });
         if self.watch { self.follow(&session, parent, filter).await } else { self.list(&session, parent, filter).await }
@@ -131,6 +136,10 @@ impl Inbox {
                     Some(case_change::Change::Decided(case)) => ("decided", case),
                     Some(case_change::Change::Withdrawn(case)) => ("withdrawn", case),
                     Some(case_change::Change::Erased(case)) => ("erased", case),
+                    Some(case_change::Change::ReplayChanged(case)) if case.replay_candidate.is_some() => {
+                        ("replay", case)
+                    }
+                    Some(case_change::Change::ReplayChanged(case)) => ("no replay", case),
                     _ => continue,
                 };
                 if !self.status.is_empty() && !self.status.contains(&case.status()) {

@@ -119,6 +119,7 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
             Some(
                 Change::Opened(_)
                 | Change::Erased(_)
+                | Change::ReplayChanged(_)
                 | Change::ClauseCreated(_)
                 | Change::ClauseVersionAdded(_)
                 | Change::AgreementLearnt(_),

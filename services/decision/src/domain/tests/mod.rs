@@ -2,6 +2,7 @@
 
 mod guards;
 mod histories;
+mod replay;
 
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName, ReferralName};
@@ -104,6 +105,7 @@ pub(crate) fn version(from: i64, until: Option<i64>) -> ClauseVersionDraft {
         jurisdictions: Vec::new(),
         permits: String::new(),
         public_url: String::new(),
+        ends_permission_of: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use portreeve_core::access::Reader;
 use portreeve_core::agreement::Agreement;
+use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName};
 use portreeve_core::principal::Scope;
 use portreeve_core::vocabulary::FieldGroup;
@@ -16,7 +17,7 @@ use sqlx::{QueryBuilder, SqlStr};
 
 use super::tables::{CASES_BY_ID, Tables, case_records, decision_records, kept_agreement};
 use super::{Db, Store, agreements};
-use crate::domain::{CaseRecord, Clause, ClauseVersion, Ledger, Status};
+use crate::domain::{CaseRecord, Citation, Clause, ClauseVersion, Ledger, OutcomeKind, Status};
 use crate::store::sql_row::{
     CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, ClauseRow, ClauseVersionRow, DECISION_COLUMNS,
     DecisionRow,
@@ -63,6 +64,9 @@ const CASES_OF_AGENCY: &str = cases_of!("c.agency = $2 AND ($1 = '' OR c.platfor
 const CASES_OF_PLATFORM: &str = cases_of!("c.platform = $1 AND ($2 = '' OR c.agency = $2)");
 // The status is written out so that the engines see that the index of the inbox holds every such row.
 const CASES_WAITING: &str = cases_of!("c.platform = $1 AND c.status < 3 AND ($2 = '' OR c.agency = $2)");
+// So is the mark.
+const CASES_TO_REPLAY: &str =
+    cases_of!("c.replay_version > 0 AND ($1 = '' OR c.platform = $1) AND ($2 = '' OR c.agency = $2)");
 const DECISIONS: &str = decisions_of!("($1 = '' OR d.platform = $1) AND ($2 = '' OR d.agency = $2)");
 const DECISIONS_OF_AGENCY: &str = decisions_of!("d.agency = $2 AND ($1 = '' OR d.platform = $1)");
 const DECISIONS_OF_PLATFORM: &str = decisions_of!("d.platform = $1 AND ($2 = '' OR d.agency = $2)");
@@ -72,6 +76,13 @@ const LATEST_BEFORE: &str = DECISION_COLUMNS!("d.case_id = $1 AND d.recorded_us 
 const CLAUSE: &str = CLAUSE_COLUMNS!("c.name = $1");
 const CLAUSES: &str = CLAUSE_COLUMNS!("c.name > $1 ORDER BY c.name LIMIT $2");
 const CLAUSES_OF_PLATFORM: &str = CLAUSE_COLUMNS!("c.name > $1 AND c.platform = $3 ORDER BY c.name LIMIT $2");
+const ENDING_PERMISSIONS: &str = CLAUSE_VERSION_COLUMNS!(
+    "v.clause IN (SELECT e.clause FROM clause_version e WHERE e.ends_permission_of <> '') ORDER BY v.clause, v.version"
+);
+const TO_REPLAY: &str = "SELECT c.case_id FROM citation x JOIN decision d ON d.seq = x.decision_seq \
+     JOIN cases c ON c.case_id = d.case_id \
+     WHERE x.clause = $1 AND x.version = $2 AND x.place = 0 AND d.outcome = $3 AND c.decided_seq = d.seq AND c.status = $4 \
+       AND c.replay_version <> $5 ORDER BY c.seq LIMIT $6";
 const CLAUSE_VERSIONS: &str = CLAUSE_VERSION_COLUMNS!("v.clause = $1 AND v.version > $2 ORDER BY v.version LIMIT $3");
 
 pub(super) const STATEMENTS: &[(&str, &str)] = &[
@@ -80,6 +91,9 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("cases_of_agency", CASES_OF_AGENCY),
     ("cases_of_platform", CASES_OF_PLATFORM),
     ("cases_waiting", CASES_WAITING),
+    ("cases_to_replay", CASES_TO_REPLAY),
+    ("ending_permissions", ENDING_PERMISSIONS),
+    ("to_replay", TO_REPLAY),
     ("decisions", DECISIONS),
     ("decisions_of_agency", DECISIONS_OF_AGENCY),
     ("decisions_of_platform", DECISIONS_OF_PLATFORM),
@@ -181,6 +195,7 @@ impl Reads {
         let waiting = [Status::Submitted, Status::Received];
         let only_waiting = !filter.statuses.is_empty() && filter.statuses.iter().all(|status| waiting.contains(status));
         let text = match (platform.is_empty(), agency.is_empty()) {
+            _ if filter.replay_candidates => CASES_TO_REPLAY,
             (false, _) if only_waiting => CASES_WAITING,
             (false, true) => CASES_OF_PLATFORM,
             (_, false) => CASES_OF_AGENCY,
@@ -454,6 +469,29 @@ impl crate::store::Reads for Reads {
         let kept = agreements::concerning(self.0.readers(), agency).await.map_err(|e| unavailable(&e))?;
         let all = kept.iter().map(kept_agreement).collect::<sqlx::Result<Vec<_>>>().map_err(|e| unavailable(&e))?;
         Ok(all.into_iter().filter(|of| of.terms.field_groups.contains(&FieldGroup::Decision)).collect())
+    }
+
+    async fn clauses_ending_permissions(&self) -> Result<Vec<ClauseVersion>> {
+        let found = sqlx::query_as::<Db, ClauseVersionRow>(ENDING_PERMISSIONS).fetch_all(self.0.readers()).await;
+        let found = found.map_err(|e| unavailable(&e))?.into_iter().map(ClauseVersionRow::read);
+        found.collect::<sqlx::Result<_>>().map_err(|e| unavailable(&e))
+    }
+
+    async fn to_replay(&self, permitting: &Citation, under: u32, limit: usize) -> Result<Vec<Uuid>> {
+        let found = sqlx::query_scalar::<Db, Vec<u8>>(TO_REPLAY)
+            .bind(permitting.clause.to_string())
+            .bind(i64::from(permitting.version))
+            .bind(i64::from(OutcomeKind::PermittedByPolicy.code()))
+            .bind(i64::from(Status::Decided.code()))
+            .bind(i64::from(under))
+            .bind(rows(limit))
+            .fetch_all(self.0.readers())
+            .await
+            .map_err(|e| unavailable(&e))?;
+        let id = |id: Vec<u8>| {
+            Uuid::from_slice(&id).map_err(|_| unavailable(&sqlx::Error::Decode("a case's id has 16 bytes".into())))
+        };
+        found.into_iter().map(id).collect()
     }
 
     async fn decisions(

@@ -62,6 +62,9 @@ static UPSERT_CASE: Insert = Insert::new(
         "tlp BIGINT",
         "conditional BIGINT",
         "erasures BYTEA",
+        "replay_clause TEXT",
+        "replay_version BIGINT",
+        "replay_since_us BIGINT",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
@@ -69,7 +72,9 @@ static UPSERT_CASE: Insert = Insert::new(
      withdrawn_us = excluded.withdrawn_us, withdrawal_recorded_us = excluded.withdrawal_recorded_us, \
      withdrawal_reason = excluded.withdrawal_reason, url = excluded.url, canonical_url = excluded.canonical_url, \
      native_id = excluded.native_id, statement = excluded.statement, signature = excluded.signature, \
-     signed_occurred_us = excluded.signed_occurred_us, erasures = excluded.erasures",
+     signed_occurred_us = excluded.signed_occurred_us, erasures = excluded.erasures, \
+     replay_clause = excluded.replay_clause, replay_version = excluded.replay_version, \
+     replay_since_us = excluded.replay_since_us",
 );
 static INSERT_DECISION: Insert = Insert::new(
     "decision",
@@ -122,6 +127,7 @@ static INSERT_CLAUSE_VERSION: Insert = Insert::new(
         "permits TEXT",
         "public_url TEXT",
         "recorded_us BIGINT",
+        "ends_permission_of TEXT",
     ],
     "",
 );
@@ -182,6 +188,10 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Command::CreateClause { name: clause, .. } | Command::AddClauseVersion { clause, .. } => {
                 keys.clauses.insert(clause.clone());
             }
+            Command::Replay { clause, cases } => {
+                keys.clauses.insert(clause.clone());
+                keys.cases.extend(cases);
+            }
         }
     }
 
@@ -191,7 +201,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             | Event::CaseAcknowledged(changed)
             | Event::CaseDecided(changed)
             | Event::CaseWithdrawn(changed)
-            | Event::CaseErased(changed) => {
+            | Event::CaseErased(changed)
+            | Event::ReplayChanged(changed) => {
                 keys.cases.insert(changed.case.referred.name.id);
             }
             Event::ClauseCreated(clause) => {
@@ -334,7 +345,7 @@ pub(super) async fn case_records(conn: &mut Conn, rows: Vec<CaseRow>) -> sqlx::R
 }
 
 fn bind_case(record: &CaseRecord, binds: &mut Binds) {
-    let Case { referred, progress: _, withdrawal, erasures } = &*record.case;
+    let Case { referred, progress: _, withdrawal, erasures, replay } = &*record.case;
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
     let receipt = record.case.receipt();
     binds
@@ -369,7 +380,10 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(micros(referred.signature.as_ref().and_then(|signature| signature.occurred_at)))
         .add(i64::from(referred.tlp.code()))
         .add(i64::from(referred.conditional))
-        .add(encode_erasures(erasures));
+        .add(encode_erasures(erasures))
+        .add(replay.as_ref().map_or_else(String::new, |replay| replay.under.clause.to_string()))
+        .add(replay.as_ref().map_or(0, |replay| i64::from(replay.under.version)))
+        .add(micros(replay.as_ref().map(|replay| replay.since)));
 }
 
 /// The agreement behind a row.
@@ -422,5 +436,6 @@ fn bind_clause_version(version: &ClauseVersion, binds: &mut Binds) {
         .add(join(&content.jurisdictions))
         .add(content.permits.as_str())
         .add(content.public_url.as_str())
-        .add(version.recorded_at.micros());
+        .add(version.recorded_at.micros())
+        .add(join(&content.ends_permission_of.iter().map(ToString::to_string).collect::<Vec<_>>()));
 }

@@ -1,0 +1,59 @@
+//! Which rejections another version of their clause would not permit any more.
+
+use std::sync::Arc;
+
+use portreeve_core::Timestamp;
+use portreeve_core::id::Uuid;
+
+use super::ledger::changed;
+use super::policy::in_force;
+use super::{Case, Citation, ClauseVersion, Decision, Event, Outcome, State};
+
+/// The version in force that ends the permission on which a decision rests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// The version.
+    pub under: Citation,
+    /// From when it is in force.
+    pub since: Timestamp,
+}
+
+/// The permission on which a decision rests: of several clauses, the one that the platform put first.
+pub fn permission(decision: &Decision) -> Option<&Citation> {
+    match &decision.content.outcome {
+        Outcome::PermittedByPolicy(cited) => cited.iter().next(),
+        _ => None,
+    }
+}
+
+/// Whether the permission of a version is ended at an instant, and under which version. `versions` are those of the clause.
+pub fn ended(versions: &[ClauseVersion], permitting: u32, at: Timestamp) -> Option<Replay> {
+    let version = in_force(versions, at)?;
+    let ends = version.content.ends_permission_of.contains(&permitting);
+    ends.then(|| Replay { under: version.citation.clone(), since: version.content.effective_from })
+}
+
+impl State {
+    /// Whether a case is a candidate for replay at an instant, and why. The clause on which it rests must have been loaded.
+    pub(super) fn replay_of(&self, case: &Case, at: Timestamp) -> Option<Replay> {
+        let permitting = case.decision().filter(|_| case.withdrawal.is_none()).and_then(permission)?;
+        ended(&self.clauses.get(&permitting.clause)?.versions, permitting.version, at)
+    }
+
+    /// Marks cases as candidates for replay, or takes the mark off, as the clauses in force now have it.
+    pub(super) fn replay(&self, cases: &[Uuid], now: Timestamp) -> Vec<Event> {
+        let known = cases.iter().filter_map(|id| self.cases.get(id));
+        let moved = known.filter_map(|record| {
+            let case = &record.case;
+            let replay = self.replay_of(case, now);
+            if replay == case.replay {
+                return None;
+            }
+            let since = replay.as_ref().map_or(now, |replay| replay.since);
+            let after = Arc::new(Case { replay, ..(**case).clone() });
+            let at = since.max(case.latest_occurrence()).min(now);
+            Some(Event::ReplayChanged(changed(case, &after, at, self.referral_position)))
+        });
+        moved.collect()
+    }
+}
