@@ -198,17 +198,27 @@ pub struct Violation {
 
 /// Collects every wrong field of a request before it is refused.
 #[derive(Clone, Debug, Default)]
-pub struct Violations(Vec<Violation>);
+pub struct Violations {
+    found: Vec<Violation>,
+    /// Among these so many that time alone brought about.
+    late: usize,
+}
 
 impl Violations {
     /// Nothing wrong yet.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self { found: Vec::new(), late: 0 }
     }
 
     /// Notes a wrong field.
     pub fn add(&mut self, field: impl Into<String>, description: impl fmt::Display) {
-        self.0.push(Violation { field: field.into(), description: description.to_string() });
+        self.found.push(Violation { field: field.into(), description: description.to_string() });
+    }
+
+    /// Notes a field that was right once, and became wrong with time alone.
+    pub fn add_late(&mut self, field: impl Into<String>, description: impl fmt::Display) {
+        self.add(field, description);
+        self.late += 1;
     }
 
     /// Keeps a good value; notes a bad one against its field.
@@ -218,19 +228,33 @@ impl Violations {
 
     /// Whether nothing was noted.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     /// The refusal, if anything was noted.
     pub fn into_result(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::invalid(self.0)) }
+        if self.found.is_empty() { Ok(()) } else { Err(Error::invalid(self.found)) }
+    }
+
+    /// As [`Violations::finish`], but for what time alone brought about: if nothing else is wrong, that comes beside the value.
+    /// Only a request that is no repeat is to be refused for it.
+    pub fn finish_in_time<T>(self, value: Option<T>) -> Result<(T, Result<()>)> {
+        if self.found.len() > self.late {
+            return self.finish(None);
+        }
+        let value = value.ok_or_else(failed)?;
+        Ok((value, self.into_result()))
     }
 
     /// The value, if nothing was noted and the value could be made.
     pub fn finish<T>(self, value: Option<T>) -> Result<T> {
         self.into_result()?;
-        value.ok_or_else(|| Error::internal("a conversion failed without naming a field"))
+        value.ok_or_else(failed)
     }
+}
+
+fn failed() -> Error {
+    Error::internal("a conversion failed without naming a field")
 }
 
 /// A failure: its reason, a sentence for a person, and its details for a program.

@@ -210,7 +210,7 @@ pub fn read_terms(
             violations.add("agreement.end_time", "must be after start_time");
         }
         if end <= now {
-            violations.add("agreement.end_time", "must be in the future of the server's clock");
+            violations.add_late("agreement.end_time", "must be in the future of the server's clock");
         }
         if until.is_some_and(|until| until < end) {
             violations.add("agreement.extendable_until", "must not be before end_time");

@@ -30,7 +30,8 @@ pub fn guard<M: Message>(method: &str, request_id: &str, content: &M) -> Option<
     hasher.update(method.as_bytes());
     hasher.update([0]);
     hasher.update(content.encode_to_vec());
-    Some(Guard::Request { request_id: Uuid::try_parse(request_id).ok()?, hash: hasher.finalize().into() })
+    let request_id = Uuid::try_parse(request_id).ok()?;
+    Some(Guard::Request { request_id, hash: hasher.finalize().into(), too_late: None })
 }
 
 /// A command on its way to the writer.
@@ -88,7 +89,8 @@ pub fn told_time(
     Some(told.min(now))
 }
 
-/// Refuses a time further back than allowed, unless the caller brings in facts of long ago.
+/// Refuses a time further back than allowed, unless the caller brings in facts of long ago. It may have been allowed when it was
+/// first told: see [`Guard::unless_too_late`].
 pub fn check_backdating(principal: &Principal, told: Option<Timestamp>, now: Timestamp, days_max: u32) -> Result<()> {
     let oldest = now.plus_micros(-i64::from(days_max) * DAY_MICROS);
     if told.is_none_or(|told| told >= oldest) || principal.has(portreeve_core::principal::Role::Import) {

@@ -24,6 +24,8 @@ pub enum Guard {
         request_id: Uuid,
         /// SHA-256 of the method and of what was asked.
         hash: [u8; 32],
+        /// What time alone has made wrong with it. A repeat is not refused for that: it gets its first answer.
+        too_late: Option<Error>,
     },
     /// A stretch of another service's log, taken in once and in order.
     Follow {
@@ -40,6 +42,17 @@ pub enum Guard {
     },
     /// Nothing: what is said twice happened twice. For what a server records of its own accord.
     None,
+}
+
+impl Guard {
+    /// Refuses the request for what time alone has made wrong with it, unless it is a repeat.
+    #[must_use]
+    pub fn unless_too_late(self, in_time: Result<()>) -> Self {
+        match self {
+            Self::Request { request_id, hash, .. } => Self::Request { request_id, hash, too_late: in_time.err() },
+            other => other,
+        }
+    }
 }
 
 /// A command with who sent it and what guards it.

@@ -171,7 +171,7 @@ impl Rpc {
         let occurred_at = told_time(&mut violations, "occurred_at", message.occurred_at.as_ref(), now);
         violations.into_result()?;
         caller.require_as(Role::Reviewer, OrganisationKind::Platform, &platform)?;
-        check_backdating(&caller, occurred_at, now, self.settings.backdating_days_max)?;
+        let in_time = check_backdating(&caller, occurred_at, now, self.settings.backdating_days_max);
 
         let request_id = std::mem::take(&mut message.request_id);
         let request_id = Uuid::try_parse(&request_id).map_err(|_| Error::internal("a request id cannot be read"))?;
@@ -179,10 +179,14 @@ impl Rpc {
             // Each receipt is a command of its own, whose identifier follows from the request's and the case.
             let own = Uuid::new_v5(&request_id, name.to_string().as_bytes());
             let guard = guard("AcknowledgeCases", &own.to_string(), &message);
+            let guard = guard.map(|guard| guard.unless_too_late(in_time.clone()));
             envelope(&caller, guard, Command::Acknowledge { case: name.clone(), occurred_at })
         });
         let envelopes = envelopes.collect::<Result<Vec<_>>>()?;
         let outcomes = self.parts.writer.submit_all(envelopes).await?;
+        if outcomes.iter().all(Result::is_err) {
+            in_time?;
+        }
 
         let mut results = Vec::with_capacity(names.len());
         let (mut newest, mut replayed) = (None, true);

@@ -114,9 +114,10 @@ impl Rpc {
         let platform = name.as_ref().map(|name| name.platform.as_str()).unwrap_or_default();
         let draft = message.decision.as_ref().and_then(|draft| read_draft(&mut violations, platform, draft, now));
         let (name, draft) = violations.finish(name.zip(draft))?;
-        self.may_decide(&caller, &name, &draft, now)?;
+        caller.require_as(Role::Reviewer, OrganisationKind::Platform, &name.platform)?;
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("RecordDecision", &request_id, &message);
+        let guard = guard.map(|guard| guard.unless_too_late(self.in_time(&caller, &draft, now)));
         let command = Command::Record {
             case: name.clone(),
             draft: Box::new(draft.clone()),
@@ -217,7 +218,7 @@ impl Rpc {
         }
         let draft = item.decision.as_ref().and_then(|draft| read_draft(&mut violations, platform, draft, now));
         let (name, draft) = violations.finish(name.zip(draft))?;
-        self.may_decide(caller, &name, &draft, now)?;
+        caller.require_as(Role::Reviewer, OrganisationKind::Platform, &name.platform)?;
         // Hashed as the single call hashes it, so that an item may be repeated alone and a call in a batch.
         let content = wire::RecordDecisionRequest {
             parent: item.case.clone(),
@@ -226,6 +227,7 @@ impl Rpc {
             request_id: String::new(),
         };
         let guard = guard("RecordDecision", &item.request_id, &content);
+        let guard = guard.map(|guard| guard.unless_too_late(self.in_time(caller, &draft, now)));
         let command = Command::Record {
             case: name.clone(),
             draft: Box::new(draft.clone()),
@@ -234,8 +236,7 @@ impl Rpc {
         Ok((name, draft, envelope(caller, guard, command)?))
     }
 
-    fn may_decide(&self, caller: &Principal, name: &CaseName, draft: &DecisionDraft, now: Timestamp) -> Result<()> {
-        caller.require_as(Role::Reviewer, OrganisationKind::Platform, &name.platform)?;
+    fn in_time(&self, caller: &Principal, draft: &DecisionDraft, now: Timestamp) -> Result<()> {
         check_backdating(caller, draft.decided_at, now, self.settings.backdating_days_max)
     }
 

@@ -219,3 +219,106 @@ fn impossible(name: AgreementName, from: State, step: Step) -> Error {
         .with("from", from.name())
         .with("to", to)
 }
+
+#[cfg(test)]
+mod tests {
+    use portreeve_core::id::Uuid;
+    use portreeve_core::name::{OrganisationKind, OrganisationName};
+    use portreeve_core::vocabulary::{AfterEnd, Purpose, Tlp};
+    use portreeve_core::{Ledger as _, Recorded};
+
+    use super::*;
+    use crate::domain::{Command, Ledger, Organisation, State as Book};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn terms() -> Terms {
+        Terms {
+            title: "Channel".into(),
+            parties: vec!["bka".into(), "nca".into()],
+            purposes: vec![Purpose::Investigation],
+            grounds: vec![],
+            field_groups: vec![],
+            tlp_ceiling: Tlp::Amber,
+            accepts_conditions: false,
+            onward_permitted: false,
+            shared_since: None,
+            start: at(0),
+            end: at(1_000),
+            extendable_until: Some(at(100_000)),
+            notice_days: 0,
+            review_on: None,
+            after_end: AfterEnd::Freeze,
+        }
+    }
+
+    fn agreed() -> Agreement {
+        let proposed = propose(AgreementName(Uuid::from_u128(1)), terms(), "nca", at(0));
+        done(&proposed, "bka", &Act::Accept, 1)
+    }
+
+    fn done(agreement: &Agreement, party: &str, what: &Act, now: i64) -> Agreement {
+        act(agreement, party, what, None, at(now)).unwrap().unwrap()
+    }
+
+    fn too_many(refused: Result<Option<Agreement>>) {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.reason(), Reason::LimitExceeded);
+        assert!(refused.metadata().contains(&("maximum", limits::AGREEMENT_FACTS_MAX.to_string())));
+    }
+
+    #[test]
+    fn an_agreement_has_so_many_suspensions_and_no_more() {
+        let mut of = agreed();
+        let suspend = Act::Suspend("review".into());
+        for now in 2..2 + i64::try_from(limits::AGREEMENT_FACTS_MAX).unwrap() {
+            of = done(&done(&of, "nca", &suspend, now), "nca", &Act::Resume, now);
+        }
+        assert_eq!(of.suspensions.len(), limits::AGREEMENT_FACTS_MAX);
+        too_many(act(&of, "nca", &suspend, None, at(500)));
+        assert!(of.state(at(500)).in_force(), "it goes on");
+    }
+
+    #[test]
+    fn an_agreement_has_so_many_extensions_and_no_more() {
+        let mut of = agreed();
+        let later = |number: usize| Act::Extend(at(2_000 + i64::try_from(number).unwrap()));
+        for number in 0..limits::AGREEMENT_FACTS_MAX {
+            of = done(&of, "nca", &later(number), 2);
+        }
+        too_many(act(&of, "nca", &later(limits::AGREEMENT_FACTS_MAX), None, at(3)));
+        // Who consents to one that is there adds none.
+        assert_eq!(done(&of, "bka", &later(0), 4).agreed_end(), at(2_000));
+    }
+
+    #[test]
+    fn an_agency_has_so_many_agreements_and_no_more() {
+        let mut book = Book::default();
+        for id in ["bka", "nca"] {
+            let name = OrganisationName::new(OrganisationKind::Agency, id).unwrap();
+            let organisation = Organisation {
+                name: name.clone(),
+                display_name: id.into(),
+                hosts: vec![],
+                created_at: at(0),
+                updated_at: at(0),
+                created: 1,
+                updated: 1,
+            };
+            book.organisations.insert(name, organisation);
+        }
+        book.agreements_of.insert("bka".into(), limits::AGENCY_AGREEMENTS_MAX - 1);
+        let propose =
+            |id| Command::Propose { name: AgreementName(Uuid::from_u128(id)), terms: terms(), proposer: "nca".into() };
+        let events = Ledger::decide(&book, &propose(1), at(1)).unwrap();
+        for event in events {
+            let recorded = Recorded { position: 9, recorded_at: at(1), actor: String::new(), event };
+            Ledger::evolve(&mut book, &recorded);
+        }
+        let refused = Ledger::decide(&book, &propose(2), at(1)).unwrap_err();
+        assert_eq!(refused.reason(), Reason::LimitExceeded);
+        assert!(refused.message().contains("agencies/bka"), "{refused:?}");
+    }
+}

@@ -114,10 +114,11 @@ impl Rpc {
         let proposer = parse_owner(&message.parent, OrganisationKind::Agency).unwrap_or_default();
         let draft = message.agreement.as_ref();
         let terms = draft.and_then(|draft| read_terms(&mut violations, draft, proposer, now));
-        let terms = violations.finish(terms)?;
+        let (terms, in_time) = violations.finish_in_time(terms)?;
         caller.require_as(Role::Approver, OrganisationKind::Agency, proposer)?;
         let content = wire::CreateAgreementRequest { request_id: String::new(), ..message.clone() };
         let guard = guard("CreateAgreement", &message.request_id, &content);
+        let guard = guard.map(|guard| guard.unless_too_late(in_time));
         let name = AgreementName(self.ids.uuid(now));
         let command = Command::Propose { name, terms, proposer: proposer.to_owned() };
         let outcome = self.submit(&caller, guard, Some(command)).await?;

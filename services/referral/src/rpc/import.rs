@@ -180,8 +180,9 @@ impl Import {
         let draft = draft.map(|draft| with_jws(draft, jws));
         let read = draft.and_then(|draft| read_draft(&mut violations, "draft", agency, self.ids.uuid(now), draft, now));
         let read = violations.finish(read)?;
-        check_backdating(&self.caller, read.occurred_at, now, self.backdating_days_max)?;
+        let in_time = check_backdating(&self.caller, read.occurred_at, now, self.backdating_days_max);
         let guard = guard.ok_or_else(|| Error::internal("a request id passed its check but cannot be read"))?;
+        let guard = guard.unless_too_late(in_time);
         let member = self.caller.member().to_owned();
         let command = Command::Create { drafts: vec![read], field: DraftField::Draft, member };
         Ok(Envelope { principal: self.caller.clone(), guard, command })

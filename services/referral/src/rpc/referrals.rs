@@ -109,12 +109,9 @@ impl Rpc {
         let draft = draft.and_then(|draft| read_draft(&mut violations, "referral", &agency, id, draft, now));
         violations.into_result()?;
         caller.require_as(Role::Officer, OrganisationKind::Agency, &agency)?;
-        check_backdating(
-            &caller,
-            draft.as_ref().and_then(|draft| draft.occurred_at),
-            now,
-            self.settings.backdating_days_max,
-        )?;
+        let told = draft.as_ref().and_then(|draft| draft.occurred_at);
+        let in_time = check_backdating(&caller, told, now, self.settings.backdating_days_max);
+        let guard = guard.map(|guard| guard.unless_too_late(in_time));
         let member = caller.member().to_owned();
         let command = draft.map(|draft| Command::Create { drafts: vec![draft], field: DraftField::Referral, member });
         let outcome = self.submit(&caller, guard, command).await?;
@@ -146,9 +143,9 @@ impl Rpc {
         }
         violations.into_result()?;
         caller.require_as(Role::Officer, OrganisationKind::Agency, &agency)?;
-        for draft in &drafts {
-            check_backdating(&caller, draft.occurred_at, now, self.settings.backdating_days_max)?;
-        }
+        let days = self.settings.backdating_days_max;
+        let in_time = drafts.iter().try_for_each(|draft| check_backdating(&caller, draft.occurred_at, now, days));
+        let guard = guard.map(|guard| guard.unless_too_late(in_time));
         let command = Command::Create { drafts, field: DraftField::Drafts, member: caller.member().to_owned() };
         let outcome = self.submit(&caller, guard, Some(command)).await?;
         Ok(wire::BatchCreateReferralsResponse {
@@ -170,9 +167,10 @@ impl Rpc {
         let occurred_at = told_time(&mut violations, "occurred_at", message.occurred_at.as_ref(), now);
         let name = violations.finish(name)?;
         caller.require_as(Role::Officer, OrganisationKind::Agency, &name.agency)?;
-        check_backdating(&caller, occurred_at, now, self.settings.backdating_days_max)?;
+        let in_time = check_backdating(&caller, occurred_at, now, self.settings.backdating_days_max);
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("WithdrawReferral", &request_id, &message);
+        let guard = guard.map(|guard| guard.unless_too_late(in_time));
         let command = Command::Withdraw { name: name.clone(), reason: message.reason, occurred_at };
         let outcome = self.submit(&caller, guard, Some(command)).await?;
         let referral = if let Some(referral) = written(&outcome).next() {

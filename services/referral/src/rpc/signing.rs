@@ -76,10 +76,11 @@ impl Rpc {
         let draft = message.signing_key.unwrap_or_default();
         let from_now = draft.valid_from.is_none();
         let key = read_key(&mut violations, message.kid, &draft, now);
-        violations.into_result()?;
+        let (key, in_time) = violations.finish_in_time(key)?;
         caller.require_as(Role::Approver, OrganisationKind::Agency, &agency)?;
-        let command = key.map(|key| Command::AddSigningKey { agency: agency.clone(), key, from_now });
-        let outcome = self.submit(&caller, guard, command).await?;
+        let command = Command::AddSigningKey { agency: agency.clone(), key, from_now };
+        let guard = guard.map(|guard| guard.unless_too_late(in_time));
+        let outcome = self.submit(&caller, guard, Some(command)).await?;
         Ok(wire::AddSigningKeyResponse {
             profile: Some(self.changed_profile(&caller, &agency, &outcome).await?),
             revision: Self::revision(&outcome),
@@ -176,13 +177,13 @@ fn read_key(violations: &mut Violations, kid: String, draft: &wire::SigningKey, 
     let until = optional_time(violations, "signing_key.valid_until", draft.valid_until.as_ref()).map(second);
     if let Some(until) = until {
         let longest = from.plus_micros(limits::SIGNING_KEY_DAYS_MAX * DAY_MICROS);
-        if until <= from {
+        if until <= from && draft.valid_from.is_some() {
             violations.add("signing_key.valid_until", "must be after valid_from");
         } else if until > longest {
             let days = limits::SIGNING_KEY_DAYS_MAX;
             violations.add("signing_key.valid_until", format_args!("must be at most {days} days after valid_from"));
         } else if until <= now {
-            violations.add("signing_key.valid_until", "must be in the future: the key would never count");
+            violations.add_late("signing_key.valid_until", "must be in the future: the key would never count");
         }
     }
     // Another length than a key's has been noted already.

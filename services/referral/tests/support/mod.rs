@@ -60,7 +60,7 @@ impl Store {
     /// A command by somebody, under a request id of its own.
     pub(crate) fn envelope(&self, principal: Principal, command: Command) -> Envelope<Command> {
         let request_id = self.ids.uuid(Timestamp::default());
-        Envelope { principal, guard: Guard::Request { request_id, hash: [0; 32] }, command }
+        Envelope { principal, guard: Guard::Request { request_id, hash: [0; 32], too_late: None }, command }
     }
 
     pub(crate) fn draft(&self, agency: &str, platform: &str, url: &str) -> NewReferral {

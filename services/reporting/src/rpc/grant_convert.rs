@@ -37,12 +37,12 @@ pub(super) fn read_draft(violations: &mut Violations, draft: &wire::Grant, now: 
     let end = optional_time(violations, "grant.end_time", draft.end_time.as_ref());
     if let Some((start, end)) = start.zip(end) {
         let days = limits::GRANT_DAYS_MAX;
-        if end <= start {
+        if end <= start && draft.start_time.is_some() {
             violations.add("grant.end_time", "must be after start_time");
         } else if end > start.plus_micros(days * DAY_MICROS) {
             violations.add("grant.end_time", format_args!("must be at most {days} days after start_time"));
         } else if end <= now {
-            violations.add("grant.end_time", "must be in the future: nothing would ever be given under the grant");
+            violations.add_late("grant.end_time", "must be in the future: nothing would ever be given under the grant");
         }
     }
     let terms = read_terms(draft);

@@ -60,7 +60,8 @@ impl Rpc {
         let terms = message.grant.as_ref().and_then(|draft| read_draft(&mut violations, draft, now));
         let content = wire::IssueGrantRequest { request_id: String::new(), ..message.clone() };
         let guard = guard("IssueGrant", &message.request_id, &content);
-        let (terms, guard) = violations.finish(terms.zip(guard))?;
+        let ((terms, guard), in_time) = violations.finish_in_time(terms.zip(guard))?;
+        let guard = guard.unless_too_late(in_time);
         caller.require(Role::Supervisor)?;
         let name = GrantName(self.ids.uuid(now));
         let command = Command::Issue { name, terms: Box::new(terms), issuer: caller.organisation().clone() };

@@ -22,7 +22,11 @@ pub(super) fn fresh() -> Uuid {
 }
 
 pub(super) fn request(id: Uuid, content: u8, command: Command) -> Envelope<Command> {
-    Envelope { principal: caller(), guard: Guard::Request { request_id: id, hash: [content; 32] }, command }
+    Envelope {
+        principal: caller(),
+        guard: Guard::Request { request_id: id, hash: [content; 32], too_late: None },
+        command,
+    }
 }
 
 pub(super) fn append(key: &str, text: &str) -> Envelope<Command> {

@@ -332,10 +332,13 @@ impl<L: Ledger> Work<L> {
     fn take(&mut self, envelope: &Envelope<L::Command>, now: portreeve_core::Timestamp) -> Result<Taken> {
         match &envelope.guard {
             Guard::None => self.decide(envelope, now),
-            Guard::Request { request_id, hash } => {
+            Guard::Request { request_id, hash, too_late } => {
                 let key = (*request_id, envelope.principal.organisation().to_string());
                 if let Some(taken) = self.replay(&key, hash)? {
                     return Ok(taken);
+                }
+                if let Some(refused) = too_late {
+                    return Err(refused.clone());
                 }
                 let taken = self.decide(envelope, now)?;
                 let events = i64::try_from(taken.count).unwrap_or_default();
