@@ -2,7 +2,7 @@
 
 use portreeve_core::{Timestamp, Violations};
 
-use super::{Basis, Citation, Outcome, Restriction};
+use super::{Basis, Citation, Notification, Outcome, Redress, Restriction};
 
 coded! {
     /// What a later version is to the one before it.
@@ -136,6 +136,10 @@ pub struct Content {
     pub explanation: String,
     /// The language in which the content was reviewed; empty when not known.
     pub language_reviewed: String,
+    /// What whoever posted the content can do against it; empty when not said.
+    pub redress: Vec<Redress>,
+    /// Whether they are told; `None` when not said.
+    pub notification: Option<Notification>,
 }
 
 impl Content {

@@ -7,13 +7,13 @@ use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName};
-use portreeve_core::vocabulary::{Disposition, FieldGroup};
+use portreeve_core::vocabulary::{Disposition, FieldGroup, Nature};
 use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, Violations, limits};
 
 use super::policy::in_force;
 use super::{
-    Case, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Kind, Later, Outcome, Progress,
-    Receipt, Referred, Status, Withdrawal,
+    Case, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Kind, Later, Notification,
+    Outcome, Progress, Receipt, Referred, Status, Withdrawal,
 };
 
 /// What a step does to a case.
@@ -550,6 +550,15 @@ fn check_draft(violations: &mut Violations, case: &Case, draft: &DecisionDraft, 
     draft.content.check(&case.referred.platform, "decision.", violations);
     if draft.content.effective_at.is_some_and(|at| at > now.plus_micros(limits::CLOCK_SKEW_MICROS)) {
         violations.add("decision.effective_at", FUTURE);
+    }
+    match draft.content.notification {
+        Some(Notification::Suppressed(until)) if at.is_some_and(|at| until <= at) => {
+            violations.add("decision.user_notification.suppressed_until", "must be after decided_at");
+        }
+        Some(said) if said.needs_an_order() && case.referred.nature != Nature::Order.code() => {
+            violations.add("decision.user_notification.exemption", "must not be ORDER: the referral is none");
+        }
+        _ => {}
     }
     match (&draft.content.outcome, at) {
         (Outcome::SuspendedUntil(until), Some(at)) if *until <= at => {

@@ -29,6 +29,7 @@ macro_rules! coded {
     };
 }
 
+pub mod affected;
 pub mod case;
 pub mod decision;
 pub mod disposition;
@@ -37,6 +38,7 @@ pub mod outcome;
 pub mod policy;
 pub mod replay;
 
+pub use affected::{Exemption, FlatNotification, Notification, Redress};
 pub use case::{Case, LegalBasis, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal};
 pub use decision::{Cause, CauseKind, Content, Decision, DecisionDraft, Kind, Later, Source};
 pub use ledger::{CaseChanged, CaseRecord, ClauseRecord, Command, Event, Ledger, State, Told};

@@ -24,8 +24,8 @@ use wire::case_change::Change;
 
 use crate::domain::{
     Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
-    Decision, DecisionDraft, Event, Flat, Kind, Later, LegalBasis, OutcomeKind, Progress, Receipt, Referred, Replay,
-    Signature, Source, Status, Target, Told, Withdrawal,
+    Decision, DecisionDraft, Event, Flat, FlatNotification, Kind, Later, LegalBasis, Notification, OutcomeKind,
+    Progress, Receipt, Redress, Referred, Replay, Signature, Source, Status, Target, Told, Withdrawal,
 };
 use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE, Shown};
 
@@ -76,7 +76,30 @@ pub fn write_decision(case: &CaseName, decision: &Decision) -> wire::Decision {
         suspended_until: flat.suspended_until.map(write_time),
         duplicate_of: flat.duplicate_of.as_ref().map(ToString::to_string).unwrap_or_default(),
         recorded_at: Some(write_time(decision.recorded_at)),
+        redress: content.redress.iter().map(|redress| redress.code()).collect(),
+        user_notification: content.notification.map(write_notification),
     }
+}
+
+fn write_notification(notification: Notification) -> wire::UserNotification {
+    let FlatNotification { status, suppressed_until, exemption } = notification.flat();
+    wire::UserNotification { status, suppressed_until: suppressed_until.map(write_time), exemption }
+}
+
+/// What is missing or out of place is noted after `prefix`; a time that is none has been noted already.
+fn read_notification(
+    message: Option<&wire::UserNotification>,
+    prefix: &str,
+    violations: &mut Violations,
+) -> Option<Notification> {
+    let message = message?;
+    let wrong = message.suppressed_until.as_ref().is_some_and(|at| read_time(at).is_err());
+    let flat = FlatNotification {
+        status: message.status,
+        suppressed_until: time(message.suppressed_until.as_ref()).or(wrong.then(Timestamp::default)),
+        exemption: message.exemption,
+    };
+    flat.assemble(prefix, violations)
 }
 
 fn read_decision(message: &wire::Decision) -> Option<Decision> {
@@ -96,6 +119,7 @@ fn read_decision(message: &wire::Decision) -> Option<Decision> {
     let mut violations = Violations::new();
     let (outcome, also) = flat.assemble("", &mut violations)?;
     let kind = Kind::assemble(message.kind, message.cause.as_ref().and_then(read_cause), "", &mut violations)?;
+    let notification = read_notification(message.user_notification.as_ref(), "", &mut violations);
     violations.into_result().ok()?;
     Some(Decision {
         version: message.version,
@@ -108,6 +132,8 @@ fn read_decision(message: &wire::Decision) -> Option<Decision> {
             territorial_scope: message.territorial_scope.clone(),
             explanation: message.explanation.clone(),
             language_reviewed: message.language_reviewed.clone(),
+            redress: message.redress.iter().map(|code| Redress::from_code(*code)).collect::<Option<_>>()?,
+            notification,
         },
         decided_at: time(message.decided_at.as_ref())?,
         recorded_at: time(message.recorded_at.as_ref())?,
@@ -155,6 +181,10 @@ pub fn read_draft(
     let cause_known = draft.cause.as_ref().is_none_or(|cause| CauseKind::from_code(cause.kind).is_some());
     let cause = draft.cause.as_ref().and_then(read_cause);
     let kind = (known && cause_known).then(|| Kind::assemble(draft.kind, cause, prefix, violations)).flatten();
+    let field = "decision.user_notification.suppressed_until";
+    let told = draft.user_notification.as_ref();
+    optional_time(violations, field, told.and_then(|told| told.suppressed_until.as_ref()));
+    let notification = read_notification(told, "decision.user_notification.", violations);
     let (outcome, also) = outcome?;
     let content = Content {
         kind: kind.clone().unwrap_or(Kind::Initial),
@@ -165,6 +195,8 @@ pub fn read_draft(
         territorial_scope: draft.territorial_scope.clone(),
         explanation: draft.explanation.clone(),
         language_reviewed: draft.language_reviewed.clone(),
+        redress: draft.redress.iter().filter_map(|code| Redress::from_code(*code)).collect(),
+        notification,
     };
     content.check(platform, prefix, violations);
     kind.map(|_| DecisionDraft { content, decided_at })
@@ -829,6 +861,8 @@ mod tests {
             first.content.territorial_scope = vec!["FR".into(), "GB".into()];
             first.content.explanation = "because".into();
             first.content.language_reviewed = "sq".into();
+            first.content.redress = vec![Redress::InternalComplaint, Redress::Judicial];
+            first.content.notification = Some(Notification::Suppressed(at(90)));
             let mut second = draft(later(Later::Amended), flat, None);
             second.content.explanation = "on second thoughts".into();
             for (command, now) in [

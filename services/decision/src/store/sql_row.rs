@@ -7,8 +7,9 @@ use portreeve_core::{Timestamp, Violations};
 
 use super::DecisionRecord;
 use crate::domain::{
-    Case, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision, Flat, Kind,
-    LegalBasis, Progress, Receipt, Referred, Replay, Signature, Source, Target, Withdrawal,
+    Case, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision, Flat,
+    FlatNotification, Kind, LegalBasis, Progress, Receipt, Redress, Referred, Replay, Signature, Source, Target,
+    Withdrawal,
 };
 use crate::rpc::convert::decode_erasures;
 
@@ -36,7 +37,8 @@ macro_rules! decision_columns {
             "SELECT d.seq, d.case_id, d.version, d.agency, d.platform, d.kind, d.outcome, d.restriction, d.cannot_access, \
              d.gone_by, d.protected_context, d.items_closed, d.items_total, d.suspended_until_us, d.duplicate_of, d.law, \
              d.decided_by, d.cause_kind, d.cause_reference, d.decided_us, d.effective_us, d.recorded_us, \
-             d.territorial_scope, d.explanation, d.language_reviewed FROM decision d WHERE ",
+             d.territorial_scope, d.explanation, d.language_reviewed, d.redress, d.notification, d.notification_exemption, \
+             d.suppressed_until_us FROM decision d WHERE ",
             $condition
         )
     };
@@ -74,6 +76,11 @@ fn unreadable(what: &str) -> sqlx::Error {
 /// Codes as a column holds them: a comma after each.
 pub(crate) fn join(codes: &[String]) -> String {
     codes.iter().flat_map(|code| [code.as_str(), ","]).collect()
+}
+
+/// Numbers, likewise.
+pub(crate) fn join_numbers<T: ToString>(numbers: impl IntoIterator<Item = T>) -> String {
+    join(&numbers.into_iter().map(|number| number.to_string()).collect::<Vec<_>>())
 }
 
 fn split(codes: &str) -> Vec<String> {
@@ -226,6 +233,10 @@ pub(crate) struct DecisionRow {
     territorial_scope: String,
     explanation: String,
     language_reviewed: String,
+    redress: String,
+    notification: i64,
+    notification_exemption: i64,
+    suppressed_until_us: Option<i64>,
 }
 
 impl DecisionRow {
@@ -260,7 +271,14 @@ impl DecisionRow {
         let mut violations = Violations::new();
         let (outcome, also) = flat.assemble("", &mut violations)?;
         let kind = Kind::assemble(code(self.kind)?, cause, "", &mut violations)?;
+        let notification = FlatNotification {
+            status: code(self.notification)?,
+            suppressed_until: self.suppressed_until_us.map(Timestamp::from_micros),
+            exemption: code(self.notification_exemption)?,
+        };
+        let notification = notification.assemble("", &mut violations);
         violations.into_result().ok()?;
+        let redress = split(&self.redress).into_iter().map(|code| Redress::from_code(code.parse().ok()?));
         Some(DecisionRecord {
             seq: self.seq,
             case: CaseName { platform: self.platform, id },
@@ -276,6 +294,8 @@ impl DecisionRow {
                     territorial_scope: split(&self.territorial_scope),
                     explanation: self.explanation,
                     language_reviewed: self.language_reviewed,
+                    redress: redress.collect::<Option<_>>()?,
+                    notification,
                 },
                 decided_at: Timestamp::from_micros(self.decided_us),
                 recorded_at: Timestamp::from_micros(self.recorded_us),

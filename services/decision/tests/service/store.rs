@@ -7,7 +7,7 @@ use crate::support::{
 use portreeve_api::decision::v1 as wire;
 use portreeve_core::Principal;
 use portreeve_core::access::Reader;
-use portreeve_decision::domain::Status;
+use portreeve_decision::domain::{Notification, Redress, Status};
 use portreeve_decision::store::{CaseFilter, DecisionFilter, Stretch};
 use portreeve_storage::Database;
 use portreeve_storage::conformance::Fixture;
@@ -42,6 +42,10 @@ async fn lives(running: &Running) {
     (partly.items_closed, partly.items_total) = (1, 3);
     partly.clauses = permitted(1).clauses;
     partly.territorial_scope = vec!["FR".into(), "GB".into()];
+    partly.redress = vec![wire::Redress::Judicial.into(), wire::Redress::InternalComplaint.into()];
+    let until = Some(portreeve_runtime::wire::write_time(at(900)));
+    let status = wire::NotificationStatus::Suppressed.into();
+    partly.user_notification = Some(wire::UserNotification { status, suppressed_until: until, exemption: 0 });
     decisions.record_decision(record(1, partly, 20)).await.unwrap();
     decisions.record_decision(record(2, again(wire::DecisionKind::Reversed, closed()), 21)).await.unwrap();
     running.told(8, vec![withdrawn(referred(3, 3), 9), withdrawn(referred(7, 7), 10)]).await;
@@ -71,6 +75,8 @@ async fn a_life_is_rebuilt_from_the_log(database: Database) {
     let decision = found.decision().unwrap();
     assert_eq!((decision.version, found.first_decided_at()), (2, Some(at(200))));
     assert_eq!(decision.content.territorial_scope, ["FR", "GB"]);
+    assert_eq!(decision.content.redress, [Redress::Judicial, Redress::InternalComplaint]);
+    assert_eq!(decision.content.notification, Some(Notification::Suppressed(at(900))));
     running.stop().await;
 }
 

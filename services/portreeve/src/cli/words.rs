@@ -6,7 +6,8 @@ use portreeve_api::common::v1::{
 };
 use portreeve_api::consultation::v1::ConsultationKind;
 use portreeve_api::decision::v1::{
-    AccessObstacle, CaseStatus, CauseKind, DecisionKind, DecisionSource, GoneBy, Outcome, ProtectedContext, Restriction,
+    AccessObstacle, CaseStatus, CauseKind, DecisionKind, DecisionSource, GoneBy, NotificationExemption,
+    NotificationStatus, Outcome, ProtectedContext, Redress, Restriction,
 };
 use portreeve_api::referral::v1::{
     AfterEnd, AgreementState, FieldGroup, MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent,
@@ -74,6 +75,9 @@ macro_rules! words {
 
 words! {
     AccessObstacle = "ACCESS_OBSTACLE_",
+    NotificationExemption = "NOTIFICATION_EXEMPTION_",
+    NotificationStatus = "NOTIFICATION_STATUS_",
+    Redress = "REDRESS_",
     AfterEnd = "AFTER_END_",
     AgreementState = "AGREEMENT_STATE_",
     CaseStatus = "CASE_STATUS_",

@@ -116,6 +116,26 @@ fn every_wrong_time_and_reference_is_named_at_once() {
 }
 
 #[test]
+fn whoever_posted_it_is_kept_in_the_dark_until_later_and_exempt_by_an_order_only_where_there_is_one() {
+    let said = |nature: i32, notification| {
+        let mut book = Book::default();
+        let mut told = told(1, 1, 10, 11);
+        told.referred.nature = nature;
+        book.tell(&Command::FollowReferrals { told: vec![told], agreements: vec![] }, 12).unwrap();
+        book.tell(&acknowledge(1, None), 20).unwrap();
+        let mut draft = draft(Kind::Initial, illegal(), Some(30));
+        draft.content.notification = Some(notification);
+        let recorded = book.tell(&record(1, draft), 40);
+        recorded.map_or_else(|error| error.violations()[0].field.clone(), |_| String::new())
+    };
+    assert_eq!(said(1, Notification::Suppressed(at(30))), "decision.user_notification.suppressed_until");
+    assert_eq!(said(1, Notification::Suppressed(at(31))), "");
+    let order = Notification::Exempt(Exemption::Order);
+    assert_eq!((said(1, order).as_str(), said(3, order).as_str()), ("decision.user_notification.exemption", ""));
+    assert_eq!(said(1, Notification::Exempt(Exemption::ContactUnknown)), "");
+}
+
+#[test]
 fn a_cited_clause_exists_and_was_in_force_when_the_decision_was_made() {
     let permitted = |clause: &str, version, decided| {
         record(1, draft(Kind::Initial, cites(OutcomeKind::PermittedByPolicy, clause, version), Some(decided)))

@@ -79,6 +79,8 @@ pub(crate) fn draft(kind: Kind, flat: Flat, decided: Option<i64>) -> DecisionDra
             territorial_scope: Vec::new(),
             explanation: String::new(),
             language_reviewed: String::new(),
+            redress: Vec::new(),
+            notification: None,
         },
         decided_at: decided.map(at),
     }

@@ -12,11 +12,13 @@ use portreeve_runtime::agreements::{decode, encode};
 
 use super::agreements::{self, Kept};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, followed};
-use crate::domain::{Case, CaseRecord, Citation, Clause, ClauseRecord, ClauseVersion, Command, Event, Ledger, State};
+use crate::domain::{
+    Case, CaseRecord, Citation, Clause, ClauseRecord, ClauseVersion, Command, Event, Ledger, Notification, State,
+};
 use crate::rpc::convert::{Log, encode_erasures};
 use crate::store::sql_row::{
     CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, CitationRow, ClauseRow, ClauseVersionRow,
-    DECISION_COLUMNS, DecisionRow, join,
+    DECISION_COLUMNS, DecisionRow, join, join_numbers,
 };
 use crate::store::{DecisionRecord, FOLLOWS};
 
@@ -104,6 +106,10 @@ static INSERT_DECISION: Insert = Insert::new(
         "territorial_scope TEXT",
         "explanation TEXT",
         "language_reviewed TEXT",
+        "redress TEXT",
+        "notification BIGINT",
+        "notification_exemption BIGINT",
+        "suppressed_until_us BIGINT",
     ],
     "",
 );
@@ -396,6 +402,7 @@ fn bind_decision(seq: i64, decided: &Case, binds: &mut Binds) {
     let content = &decision.content;
     let flat = content.outcome.flatten(&content.also);
     let cause = content.kind.cause();
+    let notification = content.notification.map(Notification::flat).unwrap_or_default();
     binds
         .add(seq)
         .add(decided.referred.name.id.as_bytes().to_vec())
@@ -421,7 +428,11 @@ fn bind_decision(seq: i64, decided: &Case, binds: &mut Binds) {
         .add(decision.recorded_at.micros())
         .add(join(&content.territorial_scope))
         .add(content.explanation.as_str())
-        .add(content.language_reviewed.as_str());
+        .add(content.language_reviewed.as_str())
+        .add(join_numbers(content.redress.iter().map(|redress| redress.code())))
+        .add(i64::from(notification.status))
+        .add(i64::from(notification.exemption))
+        .add(notification.suppressed_until.map(Timestamp::micros));
 }
 
 fn bind_clause_version(version: &ClauseVersion, binds: &mut Binds) {
@@ -437,5 +448,5 @@ fn bind_clause_version(version: &ClauseVersion, binds: &mut Binds) {
         .add(content.permits.as_str())
         .add(content.public_url.as_str())
         .add(version.recorded_at.micros())
-        .add(join(&content.ends_permission_of.iter().map(ToString::to_string).collect::<Vec<_>>()));
+        .add(join_numbers(&content.ends_permission_of));
 }

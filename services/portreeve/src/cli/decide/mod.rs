@@ -27,8 +27,9 @@ use super::words::grouped;
 ///
 /// A file (--file) has a header with the columns case and outcome and any of kind, clauses, law, restriction,
 /// cannot_access, gone_by, protected_context, decided_by, decided_at, effective_at, territorial_scope, explanation,
-/// language_reviewed, cause, cause_reference, items_closed, items_total, suspended_until, duplicate_of, expected_version
-/// and request_id. Rows that are refused are written to FILE.rejects.csv; running a file again changes nothing.
+/// language_reviewed, cause, cause_reference, items_closed, items_total, suspended_until, duplicate_of, redress,
+/// notification, notification_exemption, suppressed_until, expected_version and request_id. Rows that are refused are
+/// written to FILE.rejects.csv; running a file again changes nothing.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  portreeve decide 01890a5d-ac96-774b-bcce-b302099a8057 \\\n    \
     --outcome no-action-permitted-by-policy --clauses requests@1 --as platforms/harbourbook\n  \
@@ -110,6 +111,14 @@ decision! {
     suspended_until = "TIME",
     /// The referral that it repeats
     duplicate_of = "REFERRAL",
+    /// What whoever posted the content can do against it: internal-complaint, out-of-court, judicial
+    redress = "KINDS",
+    /// Whether they are told: notified, due, suppressed, exempt
+    notification = "STATUS",
+    /// Why they need not be told, with exempt: contact-unknown, deceptive-high-volume, order
+    notification_exemption = "WHY",
+    /// Until when they must not be told, with suppressed
+    suppressed_until = "TIME",
     /// The version that is believed to be the latest, 0 for none
     expected_version = "N",
 }

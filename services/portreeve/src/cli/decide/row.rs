@@ -3,7 +3,8 @@
 use csv::ByteRecord;
 use portreeve_api::decision::v1::{
     AccessObstacle, BatchDecisionItem, CauseKind, ClauseCitation, DecisionCause, DecisionDraft, DecisionKind,
-    DecisionSource, GoneBy, Outcome, ProtectedContext, Restriction,
+    DecisionSource, GoneBy, NotificationExemption, NotificationStatus, Outcome, ProtectedContext, Redress, Restriction,
+    UserNotification,
 };
 use portreeve_core::id::Uuid;
 use portreeve_core::name::OrganisationName;
@@ -39,6 +40,10 @@ pub(super) const COLUMNS: &[Column] = &[
     optional("items_total"),
     optional("suspended_until"),
     optional("duplicate_of"),
+    optional("redress"),
+    optional("notification"),
+    optional("notification_exemption"),
+    optional("suppressed_until"),
     optional("expected_version"),
     optional("request_id"),
 ];
@@ -95,6 +100,20 @@ pub(super) fn item<'r>(
             reference: reader.text("cause_reference").to_owned(),
         }),
     };
+    let mut redress = Vec::new();
+    for text in reader.list("redress") {
+        match Redress::parse(&text) {
+            Ok(known) => redress.push(known.into()),
+            Err(error) => reader.wrong.push(("redress".to_owned(), error)),
+        }
+    }
+    let of_notification = ["notification", "notification_exemption", "suppressed_until"];
+    let said = of_notification.iter().any(|column| !reader.text(column).is_empty());
+    let user_notification = said.then(|| UserNotification {
+        status: reader.word::<NotificationStatus>("notification"),
+        exemption: reader.word::<NotificationExemption>("notification_exemption"),
+        suppressed_until: reader.read("suppressed_until", words::time),
+    });
     let kind = reader.word::<DecisionKind>("kind");
     let decided_by = reader.word::<DecisionSource>("decided_by");
     let draft = DecisionDraft {
@@ -127,6 +146,8 @@ pub(super) fn item<'r>(
         items_total: reader.number("items_total").unwrap_or_default(),
         suspended_until: reader.read("suspended_until", words::time),
         duplicate_of: reader.text("duplicate_of").to_owned(),
+        redress,
+        user_notification,
     };
     let expected_version = reader.number("expected_version");
     let case = reader.text("case");
@@ -171,7 +192,14 @@ pub(crate) fn request_id(case: &str, draft: &DecisionDraft, expected_version: Op
 pub(super) fn column(path: &str) -> String {
     let within = path.split("decision.").last().unwrap_or(path);
     let first = within.split(['[', '.']).next().unwrap_or(within);
-    if within == "cause.reference" { "cause_reference".to_owned() } else { first.to_owned() }
+    let column = match within {
+        "cause.reference" => "cause_reference",
+        "user_notification.suppressed_until" => "suppressed_until",
+        "user_notification.exemption" => "notification_exemption",
+        _ if first == "user_notification" => "notification",
+        _ => first,
+    };
+    column.to_owned()
 }
 
 #[cfg(test)]
@@ -223,6 +251,10 @@ mod tests {
             ("items[3].decision.clauses[0].version", "clauses"),
             ("decision.cause.kind", "cause"),
             ("decision.cause.reference", "cause_reference"),
+            ("decision.user_notification.status", "notification"),
+            ("items[0].decision.user_notification.suppressed_until", "suppressed_until"),
+            ("decision.user_notification.exemption", "notification_exemption"),
+            ("decision.redress[1]", "redress"),
             ("items[0].case", "items"),
             ("case", "case"),
         ] {
@@ -267,6 +299,10 @@ mod tests {
             "2020-01-06",
             "-009999-01-06T00:00:00Z",
             "challenge",
+            "judicial",
+            "suppressed",
+            "exempt",
+            "contact-unknown",
             "7",
             "0190b2f0-0000-7000-8000-00000000000a",
         ];
@@ -308,6 +344,7 @@ mod tests {
             at.map(|at| words::from_proto(Some(&at)).unwrap().to_string()).unwrap_or_default()
         };
         let cause = draft.cause.clone().unwrap_or_default();
+        let told = draft.user_notification.unwrap_or_default();
         let clauses = draft.clauses.iter().map(|cited| format!("{}@{}", cited.clause, cited.version));
         let number = |number: u32| if number == 0 { String::new() } else { number.to_string() };
         vec![
@@ -332,6 +369,10 @@ mod tests {
             number(draft.items_total),
             time(draft.suspended_until),
             draft.duplicate_of,
+            draft.redress.iter().map(|redress| word::<Redress>(*redress)).collect::<Vec<_>>().join(";"),
+            word::<NotificationStatus>(told.status),
+            word::<NotificationExemption>(told.exemption),
+            time(told.suppressed_until),
             item.expected_version.map(|version| version.to_string()).unwrap_or_default(),
             item.request_id.clone(),
         ]
