@@ -355,7 +355,7 @@ fn agencies_share_under_an_agreement_what_is_marked_for_it() {
     let reads = || server.run(bka, &[&watch[..], &["--purpose", "investigation"]].concat());
     assert!(text(&reads().stderr).starts_with("error: PERMISSION_DENIED:"), "{}", text(&reads().stderr));
     let propose = ["agreement", "propose", "--title", "Channel", "--with", bka, "--for", "investigation,prosecution"];
-    let terms = ["--share", "target,grade", "--tlp-ceiling", "amber", "--until", "2096-12-31T23:00:00Z"];
+    let terms = ["--share", "target,grade,figures", "--tlp-ceiling", "amber", "--until", "2096-12-31T23:00:00Z"];
     let end = ["--extendable-until", "2099-01-01", "--after-end", "freeze", "--review", "2090-01-31"];
     let proposed = server.done(nca, &[&propose[..], &terms, &end].concat());
     let name = proposed.split_whitespace().nth(1).unwrap().to_owned();
@@ -385,6 +385,13 @@ fn agencies_share_under_an_agreement_what_is_marked_for_it() {
     assert!(text(&unsaid.stderr).starts_with("error: PURPOSE_REQUIRED:"), "{}", text(&unsaid.stderr));
     let wrong = server.run(bka, &[&watch[..], &["--purpose", "curiosity"]].concat());
     assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong.stderr));
+    // Figures hold no content: no marking limits them.
+    let report = ["report", "--cohort", "2020-01..2090-12", "--agency", nca, "--format", "csv"];
+    let theirs = server.done(bka, &[&report[..], &["--purpose", "investigation"]].concat());
+    assert_eq!(theirs, server.done(nca, &report));
+    assert!(theirs.lines().last().is_some_and(|total| total.contains(",5,0,0,5,0,")), "{theirs}");
+    let unsaid = server.run(bka, &report);
+    assert!(text(&unsaid.stderr).starts_with("error: PURPOSE_REQUIRED:"), "{}", text(&unsaid.stderr));
     // An agency that names no purpose asks for its own.
     let cases = server.done(nca, &["inbox"]);
     assert!(cases.contains("example/red") && cases.contains("example/amber"), "{cases}");

@@ -75,7 +75,7 @@ impl<'r, G: Fn(&str) -> &'r str> Reader<'_, G> {
     }
 
     fn list(&self, column: &str) -> Vec<String> {
-        let parts = self.text(column).split([';', ' ']).map(str::trim).filter(|part| !part.is_empty());
+        let parts = self.text(column).split([';', ',', ' ']).map(str::trim).filter(|part| !part.is_empty());
         parts.map(str::to_owned).collect()
     }
 }

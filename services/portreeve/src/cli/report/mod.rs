@@ -11,7 +11,7 @@ use portreeve_api::reporting::v1::{
 };
 use portreeve_core::time::Date;
 
-use super::connection::{Connection, call, now};
+use super::connection::{Reading, call, now};
 use super::failure::{Failure, Result};
 use super::words::words_of;
 
@@ -52,7 +52,7 @@ pub(crate) struct Report {
     #[arg(long, value_name = "REVISION")]
     at_least: Vec<String>,
     #[command(flatten)]
-    connection: Connection,
+    reading: Reading,
 }
 
 /// Which referrals a report counts and how it divides them.
@@ -135,7 +135,7 @@ impl Report {
             ..self.cohort.definition()
         });
         let at_least = self.at_least;
-        let session = self.connection.open(None).await?.under(self.grant.as_deref())?;
+        let session = self.reading.open().await?.under(self.grant.as_deref())?;
         let format = match self.format {
             Format::Csv => ExportFormat::Csv,
             Format::Json => ExportFormat::Json,
