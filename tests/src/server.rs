@@ -258,7 +258,7 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     let mut stores = Vec::new();
     let mut audit = Audit::new(options.audit_seed.map(SigningKey::from_seed));
     if offers(Part::Referral) {
-        let sweep_every = Duration::from_millis(100);
+        let sweep_every = Some(Duration::from_millis(100));
         let settings =
             portreeve_referral::Settings { backdating_days_max, watch: watch.clone(), justification, sweep_every };
         let service =
@@ -272,7 +272,7 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
         stop_when_quiet(&life, "the referral writer", async move { service.stop().await });
     }
     if offers(Part::Decision) {
-        let sweep_every = Duration::from_millis(100);
+        let sweep_every = Some(Duration::from_millis(100));
         let settings =
             portreeve_decision::Settings { backdating_days_max, watch: watch.clone(), justification, sweep_every };
         let service =

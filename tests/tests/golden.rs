@@ -330,31 +330,42 @@ impl Streams {
     }
 }
 
+/// The agency's candidates for replay.
+fn marked_of_nca() -> decision::CaseFilter {
+    let agencies = vec!["agencies/nca".to_owned()];
+    decision::CaseFilter { agencies, replay_candidates: true, ..decision::CaseFilter::default() }
+}
+
 /// (2) In 2020 the platforms left 485 pages open because a clause permitted asking to be smuggled. From 12 December 2022 on the
 /// clause of one of them bans it: on that day, and with nobody asking, its rejections are found again, by the agency, the
 /// platform and a stream; nobody else's.
 async fn two_a_clause_changes_and_the_rejections_that_rested_on_it_are_found(database: &Database) {
     let (_server, clock, client) = suite(database).await;
     let (spread, _) = of_the_evidence();
-    let (_, revisions) = play(&client, &spread).await;
+    let (_, mut revisions) = play(&client, &spread).await;
     let (platform, _) = sample::PLATFORMS[0];
+    // A partner may keep what was shared until a week after.
+    let terms = referral::Agreement {
+        after_end: referral::AfterEnd::Keep.into(),
+        ..sample::agreement(["nca", "bka"], "2022-12-20")
+    };
+    revisions[0] = sample::agree(&client, terms, "keep").await.1;
+    let partner = client.acting("agencies/bka").purpose("investigation");
     let nca = client.acting("agencies/nca");
     let candidates = async |of: &Client, parent: &str| {
-        let filter = decision::CaseFilter { replay_candidates: true, ..decision::CaseFilter::default() };
         let request = decision::ListCasesRequest {
             parent: parent.into(),
-            filter: Some(filter),
+            filter: Some(marked_of_nca()),
             page_size: 1_000,
             at_least: revisions.clone(),
             ..decision::ListCasesRequest::default()
         };
         of.decisions().list_cases(request).await.unwrap().into_inner().cases
     };
-    let filter = decision::CaseFilter { replay_candidates: true, ..decision::CaseFilter::default() };
     let request = decision::WatchCasesRequest {
         parent: "platforms/-".into(),
         start: Some(sample::start(watch_start::Start::Snapshot(true))),
-        filter: Some(filter),
+        filter: Some(marked_of_nca()),
         at_least: revisions.clone(),
     };
     let mut stream = nca.decisions().watch_cases(request).await.unwrap().into_inner();
@@ -406,13 +417,12 @@ async fn two_a_clause_changes_and_the_rejections_that_rested_on_it_are_found(dat
     let names = told.iter().map(|(case, _)| case.name.clone()).collect::<BTreeSet<_>>();
     assert_eq!(names.len(), left_open, "each is told once");
     let reviewer = client.acting(&format!("platforms/{platform}"));
-    for (of, parent) in [(&nca, "platforms/-"), (&reviewer, "platforms/-")] {
-        let listed = candidates(of, parent).await;
+    for of in [&nca, &reviewer, &partner] {
+        let listed = candidates(of, "platforms/-").await;
         assert_eq!(listed.iter().map(|case| case.name.clone()).collect::<BTreeSet<_>>(), names);
     }
     let (other, _) = sample::PLATFORMS[1];
     assert_eq!(candidates(&client.acting(&format!("platforms/{other}")), "platforms/-").await, []);
-    assert_eq!(candidates(&client.acting("agencies/bka"), "platforms/-").await, []);
 
     // The platform looks at one of them again. It is no candidate any more, and its first decision stays what it was.
     let case = names.first().unwrap();
@@ -447,6 +457,39 @@ async fn two_a_clause_changes_and_the_rejections_that_rested_on_it_are_found(dat
     let told = next(left_open - 1).await;
     assert!(told.iter().all(|(told, what)| *what == "replay" && told.replay_candidate.is_none()));
     assert_eq!(candidates(&nca, "platforms/-").await, []);
+
+    // Of what is kept nothing says that it was a candidate, as nobody would be told when it ceases to be one.
+    assert_eq!(candidates(&partner, "platforms/-").await, []);
+    let kept = async |filter: decision::CaseFilter| {
+        use decision::list_case_changes_request::Start;
+        let (mut start, mut changes) = (Start::Earliest(true), Vec::new());
+        loop {
+            let request = decision::ListCaseChangesRequest {
+                parent: "platforms/-".into(),
+                filter: Some(filter.clone()),
+                start: Some(start),
+                page_size: 1_000,
+                at_least: revisions.clone(),
+            };
+            let reply = partner.decisions().list_case_changes(request).await.unwrap().into_inner();
+            changes.extend(reply.changes);
+            if reply.caught_up {
+                return changes;
+            }
+            start = Start::ResumeToken(reply.resume_token);
+        }
+    };
+    let all = kept(decision::CaseFilter { agencies: vec!["agencies/nca".into()], ..Default::default() }).await;
+    let of = |change: &decision::CaseChange, kind: fn(&decision::case_change::Change) -> bool| {
+        change.change.as_ref().is_some_and(kind)
+    };
+    let decided =
+        |change: &&decision::CaseChange| of(change, |it| matches!(it, decision::case_change::Change::Decided(_)));
+    let marked =
+        |change: &decision::CaseChange| of(change, |it| matches!(it, decision::case_change::Change::ReplayChanged(_)));
+    assert_eq!(i64::try_from(all.iter().filter(decided).count()), Ok(spread.closed + spread.not_in_breach + 1));
+    assert!(!all.iter().any(marked), "before or after the end");
+    assert_eq!(kept(marked_of_nca()).await, []);
 }
 
 /// (5) The access of two partners ends with the year, at 23:00 UTC, while their streams are open and 155 pages are

@@ -154,28 +154,30 @@ pub struct Count<'c> {
 type Beyond = (&'static str, String);
 
 impl Share {
-    /// Whether the share covers the count of one ground (of every one, if none is named). A count holds no content: no
-    /// marking limits it. What it counts is told apart by days alone: only whole days that the share covers are counted.
-    fn covers(&self, ground: Option<i64>, count: &Count<'_>) -> Result<(), Beyond> {
-        let (owner, under) =
-            (&self.owner, self.under.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "));
+    /// Where the count of one ground (of every one, if none is named) goes beyond the share. A count holds no content: no marking
+    /// limits it. What it counts is told apart by days alone: only whole days that the share covers are counted.
+    fn beyond(&self, ground: Option<i64>, count: &Count<'_>) -> Vec<Beyond> {
+        // The last is the reader's own; what is shared onward rests on one of others, too.
+        let under = self.under.last().map(ToString::to_string).unwrap_or_default();
+        let owner = &self.owner;
+        let mut beyond = Vec::new();
         let shared = |ground: i64| self.grounds.iter().any(|shared| i64::from(shared.code()) == ground);
         if !self.grounds.is_empty() && !ground.is_some_and(shared) {
             let says =
                 format!("must name grounds of which {under} shares the figures of agencies/{owner}, and no others");
-            return Err(("definition.filter.grounds", says));
+            beyond.push(("definition.filter.grounds", says));
         }
         if let Some(since) = self.since.filter(|since| count.from.start() < *since) {
             let says =
                 format!("of agencies/{owner}, {under} shares what was recorded from {since} on: must be a later day");
-            return Err(("definition.cohort_from_date", says));
+            beyond.push(("definition.cohort_from_date", says));
         }
-        if let Some(before) = self.before.filter(|before| count.known_at.is_none_or(|day| day.end() > *before)) {
+        if let Some(before) = self.before.filter(|before| count.known_at.is_none_or(|day| day.end() >= *before)) {
             let says =
                 format!("of agencies/{owner}, {under} keeps what was recorded before {before}: must be an earlier day");
-            return Err(("definition.known_at_date", says));
+            beyond.push(("definition.known_at_date", says));
         }
-        Ok(())
+        beyond
     }
 }
 
@@ -267,9 +269,9 @@ impl Reader {
             let every = [None];
             let named = count.grounds.iter().copied().map(Some).collect::<Vec<_>>();
             for ground in if named.is_empty() { &every[..] } else { &named } {
-                match found.iter().find(|share| share.covers(*ground, count).is_ok()) {
+                match found.iter().find(|share| share.beyond(*ground, count).is_empty()) {
                     Some(share) => shares.push(share.clone()),
-                    None => beyond.extend(found.iter().filter_map(|share| share.covers(*ground, count).err())),
+                    None => beyond.extend(found.iter().flat_map(|share| share.beyond(*ground, count))),
                 }
             }
         }

@@ -54,6 +54,8 @@ pub const SIGNING_KEY_DAYS_MAX: i64 = 1_096;
 pub const SWEEP_REFERRALS_MAX: usize = 200;
 /// Cases that are marked as candidates for replay in one commit.
 pub const SWEEP_CASES_MAX: usize = 100;
+/// Cases that are looked up for that at a time.
+pub const SWEEP_READ_MAX: usize = 10_000;
 /// Rows of a page when the caller names no size.
 pub const PAGE_ROWS_DEFAULT: usize = 50;
 /// Rows of a page at most; a larger size is taken as this one (AIP-158).

@@ -43,8 +43,9 @@ pub struct Settings {
     pub watch: watch::Settings,
     /// Whether callers must say why they read.
     pub justification: Policy,
-    /// How often the service looks for candidates for replay, though nothing has happened that it knows of.
-    pub sweep_every: Duration,
+    /// How often the service looks for candidates for replay, though nothing has happened that it knows of; `None` for never, as
+    /// where its data is opened without serving it.
+    pub sweep_every: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -53,7 +54,7 @@ impl Default for Settings {
             backdating_days_max: 30,
             watch: watch::Settings::default(),
             justification: Policy::default(),
-            sweep_every: Duration::from_mins(1),
+            sweep_every: Some(Duration::from_mins(1)),
         }
     }
 }
@@ -65,7 +66,7 @@ pub struct Service {
     access: consultation::Service,
     writer_task: JoinHandle<()>,
     sweeping: CancellationToken,
-    sweeper: JoinHandle<()>,
+    sweeper: Option<JoinHandle<()>>,
 }
 
 impl Service {
@@ -84,7 +85,9 @@ impl Service {
         let sweeping = CancellationToken::new();
         let version_added = Arc::new(Notify::new());
         let sweeper = replay::Sweeper { parts: parts.clone(), clock: Arc::clone(&clock), settled: HashMap::new() };
-        let sweeper = tokio::spawn(sweeper.run(settings.sweep_every, Arc::clone(&version_added), sweeping.clone()));
+        let sweeper = settings
+            .sweep_every
+            .map(|every| tokio::spawn(sweeper.run(every, Arc::clone(&version_added), sweeping.clone())));
         let rpc = Arc::new(Rpc {
             parts: parts.clone(),
             access: Arc::clone(access.access()),
@@ -141,7 +144,9 @@ impl Service {
     pub async fn stop(self) {
         self.sweeping.cancel();
         // It holds the store open.
-        if self.sweeper.await.is_err() {
+        if let Some(sweeper) = self.sweeper
+            && sweeper.await.is_err()
+        {
             tracing::error!("the sweeper of candidates for replay ended abnormally");
         }
         self.parts.writer.stop();

@@ -12,7 +12,7 @@ use portreeve_storage::{Envelope, Guard, Parts};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::policy::next_change;
+use crate::domain::policy::{last_change, next_change};
 use crate::domain::replay::ended;
 use crate::domain::{Citation, Command, Ledger};
 use crate::store::{Reads, SERVICE};
@@ -23,8 +23,8 @@ type Endings = BTreeMap<u32, u32>;
 pub(crate) struct Sweeper {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// What every case was last seen to be marked by. Decisions that are recorded later carry their mark from the beginning,
-    /// so that there is nothing to look for until something else is in force.
+    /// By what every case that rests on a clause was marked when nothing was left to do. A decision that is recorded later
+    /// carries its mark from the beginning, so that there is nothing to look for until something else is in force.
     pub(crate) settled: HashMap<ClauseName, Endings>,
 }
 
@@ -45,17 +45,23 @@ impl Sweeper {
             if self.settled.get(clause) == Some(&endings) {
                 continue;
             }
+            // A replica whose clock is behind decides a little longer by what was in force before.
+            let certain = last_change(versions, now).map(|at| at.plus_micros(limits::CLOCK_SKEW_MICROS));
+            let mut settled = certain.is_none_or(|at| at <= now);
+            next = next.into_iter().chain(certain.filter(|at| *at > now)).min();
             // What was decided before now and is still being committed is there once this comes back.
             self.mark(clause, Vec::new()).await?;
-            let mut settled = true;
             for (version, under) in &endings {
                 let permitting = Citation { clause: clause.clone(), version: *version };
                 loop {
-                    let cases = self.parts.reads.to_replay(&permitting, *under, limits::SWEEP_CASES_MAX).await?;
+                    let cases = self.parts.reads.to_replay(&permitting, *under, limits::SWEEP_READ_MAX).await?;
                     if cases.is_empty() {
                         break;
                     }
-                    let marked = self.mark(clause, cases).await?;
+                    let mut marked = 0;
+                    for some in cases.chunks(limits::SWEEP_CASES_MAX) {
+                        marked += self.mark(clause, some.to_vec()).await?;
+                    }
                     moved += marked;
                     if marked == 0 {
                         // All of them have moved on meanwhile: the next sweep looks again.
@@ -81,10 +87,12 @@ impl Sweeper {
     /// Sweeps when a version comes into force or ends, when one was `added`, and now and then, until it is told to stop.
     pub(crate) async fn run(mut self, every: Duration, added: Arc<Notify>, stop: CancellationToken) {
         loop {
-            let swept = self.sweep().await;
-            if stop.is_cancelled() {
-                return;
-            }
+            // Given up in the middle, it has marked what it has; the next life goes on from there.
+            let swept = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                swept = self.sweep() => swept,
+            };
             let wait = match swept {
                 Ok((moved, next)) => {
                     if moved > 0 {

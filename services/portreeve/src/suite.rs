@@ -187,20 +187,22 @@ macro_rules! with_data {
         let database = $config.database().map_err(SuiteError::Database)?;
         match $service {
             Service::Referral => {
-                with_data!(portreeve_referral, "referral", &database, clock, ids, |$open| $work)
+                let settings = portreeve_referral::Settings { sweep_every: None, ..Default::default() };
+                with_data!(portreeve_referral, "referral", settings, &database, clock, ids, |$open| $work)
             }
             Service::Decision => {
-                with_data!(portreeve_decision, "decision", &database, clock, ids, |$open| $work)
+                let settings = portreeve_decision::Settings { sweep_every: None, ..Default::default() };
+                with_data!(portreeve_decision, "decision", settings, &database, clock, ids, |$open| $work)
             }
             Service::Reporting => {
-                with_data!(portreeve_reporting, "reporting", &database, clock, ids, |$open| $work)
+                let settings = portreeve_reporting::Settings::default();
+                with_data!(portreeve_reporting, "reporting", settings, &database, clock, ids, |$open| $work)
             }
         }
     }};
-    ($krate:ident, $name:literal, $database:expr, $clock:expr, $ids:expr, |$open:ident| $work:expr) => {{
+    ($krate:ident, $name:literal, $settings:expr, $database:expr, $clock:expr, $ids:expr, |$open:ident| $work:expr) => {{
         let failed = |error| SuiteError::Data($name, error);
-        let $open =
-            $krate::Service::open($database, $krate::Settings::default(), $clock, $ids).await.map_err(failed)?;
+        let $open = $krate::Service::open($database, $settings, $clock, $ids).await.map_err(failed)?;
         let done: portreeve_core::Result<_> = async { $work }.await;
         $open.stop().await;
         done.map_err(failed)

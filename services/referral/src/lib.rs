@@ -36,8 +36,8 @@ pub struct Settings {
     pub watch: watch::Settings,
     /// Whether callers must say why they read.
     pub justification: Policy,
-    /// How often what is past its time is erased.
-    pub sweep_every: Duration,
+    /// How often what is past its time is erased; `None` for never, as where the data is opened without serving it.
+    pub sweep_every: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -46,7 +46,7 @@ impl Default for Settings {
             backdating_days_max: 30,
             watch: watch::Settings::default(),
             justification: Policy::default(),
-            sweep_every: Duration::from_mins(1),
+            sweep_every: Some(Duration::from_mins(1)),
         }
     }
 }
@@ -58,7 +58,7 @@ pub struct Service {
     access: consultation::Service,
     writer_task: JoinHandle<()>,
     sweeping: CancellationToken,
-    sweeper: JoinHandle<()>,
+    sweeper: Option<JoinHandle<()>>,
 }
 
 impl Service {
@@ -74,8 +74,8 @@ impl Service {
         let access =
             consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), Arc::clone(&ids)).await?;
         let sweeping = CancellationToken::new();
-        let every = settings.sweep_every;
-        let sweeper = tokio::spawn(retention::run(parts.clone(), Arc::clone(&clock), every, sweeping.clone()));
+        let sweep = |every| tokio::spawn(retention::run(parts.clone(), Arc::clone(&clock), every, sweeping.clone()));
+        let sweeper = settings.sweep_every.map(sweep);
         let rpc = Arc::new(Rpc { parts: parts.clone(), access: Arc::clone(access.access()), settings, clock, ids });
         Ok(Self { parts, rpc, access, writer_task, sweeping, sweeper })
     }
@@ -164,7 +164,9 @@ impl Service {
     pub async fn stop(self) {
         self.sweeping.cancel();
         // It holds the store open.
-        if self.sweeper.await.is_err() {
+        if let Some(sweeper) = self.sweeper
+            && sweeper.await.is_err()
+        {
             tracing::error!("the sweeper of retention ended abnormally");
         }
         self.parts.writer.stop();

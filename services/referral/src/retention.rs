@@ -49,12 +49,16 @@ pub(crate) async fn run(
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
+        // Given up in the middle, it has erased what it has; the next life goes on from there.
+        let swept = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        match sweep(&parts, clock.now()).await {
+            swept = async {
+                ticks.tick().await;
+                sweep(&parts, clock.now()).await
+            } => swept,
+        };
+        match swept {
             Ok(0) => {}
             Ok(referrals) => tracing::info!(referrals, "erased what was past its time"),
             // The next one tries again.

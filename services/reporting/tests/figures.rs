@@ -194,6 +194,9 @@ async fn only_what_is_shared_is_counted(database: &Database) {
     let all = for_grounds(&[Ground::OfferTransportSea, Ground::ForgedDocuments], sea("2020-02-01"));
     let both = beyond(&["definition.cohort_from_date", "definition.filter.grounds"]);
     assert_eq!(refused(&server, "bka", all).await, both, "all at once");
+    let every = for_grounds(&[], sea("2020-02-15"));
+    let both = beyond(&["definition.cohort_from_date", "definition.filter.grounds"]);
+    assert_eq!(refused(&server, "bka", every).await, both, "of one agreement, too");
     let every = for_grounds(&[], sea("2020-02-16"));
     assert_eq!(refused(&server, "bka", every.clone()).await, beyond(&["definition.filter.grounds"]));
 
@@ -270,6 +273,13 @@ async fn what_is_kept_is_counted_as_it_was_known(database: &Database) {
     server.clock.set(at(END));
     let known = |day: &str| of(&["nca"], wire::ReportDefinition { known_at_date: day.into(), ..cohort(&[]) });
     assert_eq!(counted(&server, "bka", known("2020-12-30")).await, 3);
+    // A day is not over before its last moment is.
+    let mut to_the_last = agreement(2, ["nca", "fra"]);
+    to_the_last.terms.after_end = AfterEnd::Keep;
+    to_the_last.terms.end = at("2020-12-30T23:59:59.999999Z");
+    agree(&server, &to_the_last).await;
+    assert_eq!(refused(&server, "fra", known("2020-12-30")).await.0, "AGREEMENT_EXCEEDED");
+    assert_eq!(counted(&server, "fra", known("2020-12-29")).await, 3);
     let beyond = ("AGREEMENT_EXCEEDED".to_owned(), vec!["definition.known_at_date".to_owned()]);
     for day in ["2020-12-31", ""] {
         assert_eq!(refused(&server, "bka", known(day)).await, beyond, "{day}");

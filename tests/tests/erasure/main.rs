@@ -154,7 +154,11 @@ async fn stored(database: &Database) -> Vec<u8> {
     match database {
         Database::Sqlite { folder } => {
             for file in std::fs::read_dir(folder).unwrap() {
-                bytes.extend(std::fs::read(file.unwrap().path()).unwrap());
+                match std::fs::read(file.unwrap().path()) {
+                    // SQLite takes its helping files away when the last connection closes: nothing is kept in one that is gone.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    read => bytes.extend(read.unwrap()),
+                }
             }
         }
         Database::Postgres { url } => {

@@ -234,7 +234,7 @@ impl portreeve_core::Ledger for Ledger {
             Command::Record { case, draft, expected_version } => state.record(case, draft, *expected_version, now),
             Command::CreateClause { name, title } => state.create_clause(name, title, now),
             Command::AddClauseVersion { clause, draft } => state.add_clause_version(clause, draft, now),
-            Command::Replay { cases, .. } => Ok(state.replay(cases, now)),
+            Command::Replay { clause, cases } => Ok(state.replay(clause, cases, now)),
         }
     }
 

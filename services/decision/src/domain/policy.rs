@@ -73,11 +73,20 @@ pub fn in_force(versions: &[ClauseVersion], at: Timestamp) -> Option<&ClauseVers
     begun.content.effective_until.is_none_or(|until| at < until).then_some(begun)
 }
 
-/// When time alone next brings a version into force, or ends one.
-pub fn next_change(versions: &[ClauseVersion], now: Timestamp) -> Option<Timestamp> {
+fn changes(versions: &[ClauseVersion]) -> impl Iterator<Item = Timestamp> {
     let times =
         versions.iter().flat_map(|version| [Some(version.content.effective_from), version.content.effective_until]);
-    times.flatten().filter(|at| *at > now).min()
+    times.flatten()
+}
+
+/// When time alone next brings a version into force, or ends one.
+pub fn next_change(versions: &[ClauseVersion], now: Timestamp) -> Option<Timestamp> {
+    changes(versions).filter(|at| *at > now).min()
+}
+
+/// When time alone last brought a version into force, or ended one.
+pub fn last_change(versions: &[ClauseVersion], now: Timestamp) -> Option<Timestamp> {
+    changes(versions).filter(|at| *at <= now).max()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use portreeve_core::Timestamp;
 use portreeve_core::id::Uuid;
+use portreeve_core::name::ClauseName;
 
 use super::ledger::changed;
 use super::policy::in_force;
@@ -40,9 +41,11 @@ impl State {
         ended(&self.clauses.get(&permitting.clause)?.versions, permitting.version, at)
     }
 
-    /// Marks cases as candidates for replay, or takes the mark off, as the clauses in force now have it.
-    pub(super) fn replay(&self, cases: &[Uuid], now: Timestamp) -> Vec<Event> {
-        let known = cases.iter().filter_map(|id| self.cases.get(id));
+    /// Marks cases that rest on a clause as candidates for replay, or takes the mark off, as its version in force now has it.
+    /// Of a case that rests on another clause meanwhile nothing is said: that clause was not loaded.
+    pub(super) fn replay(&self, clause: &ClauseName, cases: &[Uuid], now: Timestamp) -> Vec<Event> {
+        let rests = |case: &Case| case.decision().and_then(permission).is_some_and(|cited| cited.clause == *clause);
+        let known = cases.iter().filter_map(|id| self.cases.get(id)).filter(|record| rests(&record.case));
         let moved = known.filter_map(|record| {
             let case = &record.case;
             let replay = self.replay_of(case, now);

@@ -97,7 +97,15 @@ impl Feed for CaseFeed {
         if whole && self.filter.is_whole() {
             return Ok(Some(message));
         }
-        let Some((case, view)) = seen(reader, event, &message)? else { return Ok(None) };
+        let Some((mut case, view)) = seen(reader, event, &message)? else { return Ok(None) };
+        if view.before.is_some() {
+            // Of what is kept, nobody is told when the mark comes off.
+            if matches!(message.change, Some(wire::case_change::Change::ReplayChanged(_))) {
+                return Ok(None);
+            }
+            (case.replay, message.replay_candidate_before) = (None, false);
+            message.change.as_mut().and_then(case_in).into_iter().for_each(|case| case.replay_candidate = None);
+        }
         if !self.filter.is_whole() && !self.filter.selects_change(&case, message.replay_candidate_before) {
             return Ok(None);
         }

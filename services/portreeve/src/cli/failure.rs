@@ -209,7 +209,9 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::GrantNotFound => "correct the grant's name; `portreeve grant list` shows yours",
         R::GrantLapsed => "wait for the grant's begin, or ask the oversight body for a new one",
         R::GrantExceeded => "ask for what the grant covers; `portreeve grant show` says what that is",
-        R::AgreementExceeded => "ask for what the agreement shares; `portreeve agreement show` says what that is",
+        R::AgreementExceeded => {
+            "ask for what the agreement that it names shares; `portreeve agreement show` says what that is"
+        }
         R::QueryBudgetSpent => "ask the oversight body for a new grant",
         R::NotSealed => "ask the server's operator: it was recorded before what can be erased was encrypted",
         R::Internal => "report it with the time of the call",

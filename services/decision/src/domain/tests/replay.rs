@@ -151,3 +151,26 @@ fn a_version_ends_permissions_of_versions_before_it_alone() {
     assert_eq!(add(vec![1, 2, 1, 9], 2).unwrap_err()[..], both);
     assert_eq!(add(vec![1], 2), Ok(()));
 }
+
+#[test]
+fn a_case_that_rests_on_another_clause_meanwhile_keeps_its_mark() {
+    let mut book = Book::default();
+    for clause in ["he-7", "he-8"] {
+        book.tell(&Command::CreateClause { name: clause_name(clause), title: "t".into() }, 1).unwrap();
+        for (from, ends) in [(1, vec![]), (20, vec![1])] {
+            let draft = ClauseVersionDraft { ends_permission_of: ends, ..version(from, None) };
+            book.tell(&Command::AddClauseVersion { clause: clause_name(clause), draft }, 1).unwrap();
+        }
+    }
+    book.tell(&Command::FollowReferrals { told: vec![told(1, 1, 1, 1)], agreements: vec![] }, 2).unwrap();
+    book.tell(&acknowledge(1, None), 3).unwrap();
+    let permitted = |kind, clause| record(1, draft(kind, cites(OutcomeKind::PermittedByPolicy, clause, 1), Some(10)));
+    book.tell(&permitted(Kind::Initial, "he-7"), 10).unwrap();
+    // The sweeper has read the case for the one clause; before it marks, the platform rests it on the other.
+    book.tell(&permitted(later(Later::Amended), "he-8"), 30).unwrap();
+    assert_eq!(marked(&book, 1), Some(2));
+    book.state.clauses.remove(&clause_name("he-8"));
+    let sweep = Command::Replay { clause: clause_name("he-7"), cases: vec![Uuid::from_u128(1)] };
+    assert_eq!(book.tell(&sweep, 31).unwrap(), []);
+    assert_eq!(marked(&book, 1), Some(2));
+}

@@ -294,6 +294,9 @@ impl Reads {
             if let Some(platform) = &filter.platform {
                 statement.push(" AND c.platform = ").push_bind(platform.clone());
             }
+            if filter.replay_candidates {
+                statement.push(" AND c.replay_version > 0");
+            }
             statement.push(" ORDER BY c.seq LIMIT ").push_bind(rows(wanted));
             let mut conn = self.0.readers().acquire().await?;
             let batch: Vec<CaseRow> = statement.build_query_as().fetch_all(&mut *conn).await?;
