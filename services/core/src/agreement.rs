@@ -192,6 +192,11 @@ pub struct Agreement {
 }
 
 impl Agreement {
+    /// Whether it tells more than is known of it. Told twice, it is learnt once.
+    pub fn is_news(&self, known: Option<&Self>) -> bool {
+        known.is_none_or(|known| known.updated < self.updated)
+    }
+
     /// Whether an agency is a party.
     pub fn has_party(&self, agency: &str) -> bool {
         self.terms.parties.iter().any(|party| party == agency)

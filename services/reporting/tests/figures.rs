@@ -1,6 +1,9 @@
 //! Figures of partners, shared by an agreement: over gRPC, on both engines.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[macro_use]
+#[path = "support/engines.rs"]
+mod engines;
 mod support;
 
 use portreeve_api::clients::Acting;
@@ -15,19 +18,6 @@ use support::{Server, buckets, cohort, key, present, reason, referred, subject};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use wire::watch_report_request::Start;
-
-macro_rules! on_both_engines {
-    ($($case:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() { super::$case(&super::Fixture::sqlite().database).await })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() { super::$case(&super::Fixture::postgres().await.database).await })*
-        }
-    };
-}
 
 on_both_engines!(
     partners_are_counted_where_they_are_named,
@@ -128,6 +118,15 @@ async fn ask_for(
 async fn counted(server: &Server, who: &str, definition: wire::ReportDefinition) -> i64 {
     let report = ask(server, who, definition).await.unwrap();
     buckets(&report.total.unwrap())[0]
+}
+
+/// With what a stream ends.
+async fn end(stream: &mut tonic::Streaming<wire::WatchReportResponse>) -> Status {
+    loop {
+        if let Err(status) = stream.message().await {
+            return status;
+        }
+    }
 }
 
 fn fields(status: &Status) -> Vec<String> {
@@ -232,11 +231,7 @@ async fn a_stream_ends_with_the_agreement(database: &Database) {
         assert_eq!(told.rows.iter().map(|row| row.counts.as_ref().unwrap().referred).sum::<i64>(), 1);
 
         server.clock.set(agreed.terms.end);
-        let status = loop {
-            if let Err(status) = stream.message().await {
-                break status;
-            }
-        };
+        let status = end(&mut stream).await;
         assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "AGREEMENT_LAPSED"));
         let info = status.get_error_details().error_info().unwrap().clone();
         assert_eq!(info.metadata["agreement"], agreed.name.to_string());
@@ -257,11 +252,7 @@ async fn a_stream_ends_with_the_agreement(database: &Database) {
     suspended.updated = 2;
     server.clock.set(from);
     agree(&server, &suspended).await;
-    let status = loop {
-        if let Err(status) = stream.message().await {
-            break status;
-        }
-    };
+    let status = end(&mut stream).await;
     assert_eq!(status.get_error_details().error_info().unwrap().metadata["state"], "SUSPENDED");
 }
 

@@ -1,6 +1,10 @@
 //! What the service learns from the other two, over gRPC, from servers that say what the test tells them to.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[macro_use]
+#[path = "support/engines.rs"]
+mod engines;
+
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -319,19 +323,6 @@ fn change(
         change: Some(change),
         ..decision::CaseChange::default()
     }
-}
-
-macro_rules! on_both_engines {
-    ($($case:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() { super::$case(&super::Fixture::sqlite().database).await })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() { super::$case(&super::Fixture::postgres().await.database).await })*
-        }
-    };
 }
 
 on_both_engines!(what_becomes_of_a_referral_is_counted, referrals_come_first_and_nothing_counts_twice);

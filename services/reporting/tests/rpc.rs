@@ -1,6 +1,9 @@
 //! The service over gRPC, on both engines: what clients ask and what they are told.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[macro_use]
+#[path = "support/engines.rs"]
+mod engines;
 mod support;
 
 use std::collections::BTreeMap;
@@ -72,19 +75,6 @@ async fn with_cohort(database: &Database) -> Server {
     server.follow(Source::Referral, "2020-03-02", sent).await;
     server.follow(Source::Decision, "2020-03-12", decided).await;
     server
-}
-
-macro_rules! on_both_engines {
-    ($($case:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() { super::$case(&super::Fixture::sqlite().database).await })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() { super::$case(&super::Fixture::postgres().await.database).await })*
-        }
-    };
 }
 
 on_both_engines!(

@@ -1,6 +1,10 @@
 //! The cube on both engines: what the engine adds up is what adding up the cells one by one gives.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[macro_use]
+#[path = "support/engines.rs"]
+mod engines;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -129,19 +133,6 @@ fn definitions() -> impl Strategy<Value = Definition> {
             }
         },
     )
-}
-
-macro_rules! on_both_engines {
-    ($($case:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() { super::$case(&super::Fixture::sqlite().database).await })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() { super::$case(&super::Fixture::postgres().await.database).await })*
-        }
-    };
 }
 
 on_both_engines!(

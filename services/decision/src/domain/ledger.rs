@@ -226,7 +226,10 @@ impl portreeve_core::Ledger for Ledger {
     fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
         match command {
             Command::FollowReferrals { told, agreements } => {
-                let learnt = agreements.iter().filter(|told| state.is_news(told)).cloned();
+                let learnt = agreements
+                    .iter()
+                    .filter(|told| told.is_news(state.agreements.get(&told.name).map(|(known, _)| known)))
+                    .cloned();
                 let learnt = learnt.map(|agreement| Event::AgreementLearnt(Box::new(agreement)));
                 Ok(state.follow(told).into_iter().chain(learnt).collect())
             }
@@ -296,11 +299,6 @@ impl State {
             decided: if decided { position } else { known.map_or(0, |known| known.decided) },
         };
         self.cases.insert(id, record);
-    }
-
-    /// Whether an agreement is not known yet as it is told. Told twice, it is learnt once.
-    fn is_news(&self, told: &Agreement) -> bool {
-        self.agreements.get(&told.name).is_none_or(|(known, _)| known.updated < told.updated)
     }
 
     /// Opens the cases that are new, withdraws those whose referral was, and erases what of it was. Told twice, it is done

@@ -152,7 +152,11 @@ impl portreeve_core::Ledger for Ledger {
     fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
         let event = match command {
             Command::Learn(learnt) => {
-                let news = learnt.agreements.iter().filter(|told| state.is_news(told)).cloned();
+                let news = learnt
+                    .agreements
+                    .iter()
+                    .filter(|told| told.is_news(state.agreements.get(&told.name).map(|(known, _)| known)))
+                    .cloned();
                 let news = news.map(|agreement| Event::AgreementLearnt(Box::new(agreement)));
                 return Ok(news.chain(learn(state, learnt).map(Event::CubeChanged)).collect());
             }
@@ -209,13 +213,6 @@ impl portreeve_core::Ledger for Ledger {
                 }
             }
         }
-    }
-}
-
-impl State {
-    /// Whether an agreement is not known yet as it is told. Told twice, it is learnt once.
-    fn is_news(&self, told: &Agreement) -> bool {
-        self.agreements.get(&told.name).is_none_or(|(known, _)| known.updated < told.updated)
     }
 }
 
