@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use portreeve_api::clients::{
-    self, Acting, AgreementClient, AuditClient, ConsultationClient, DecisionClient, GrantClient, MeasureClient,
-    OrganisationClient, PolicyClient, ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient,
-    SigningClient,
+    self, Acting, AgreementClient, AuditClient, ChallengeClient, ConsultationClient, DecisionClient, GrantClient,
+    MeasureClient, OrganisationClient, PolicyClient, ReferralClient, ReportingClient, RetentionClient,
+    ReviewFlagClient, SigningClient,
 };
 use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::referral::v1::{ReferralChange, ReferralFilter, WatchReferralsRequest};
@@ -119,6 +119,11 @@ impl Client {
     /// `DecisionService`.
     pub fn decisions(&self) -> DecisionClient {
         clients::decision(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `ChallengeService`.
+    pub fn challenges(&self) -> ChallengeClient {
+        clients::challenge(self.channel.clone(), self.acting.clone())
     }
 
     /// `PolicyService`.

@@ -123,6 +123,7 @@ fn case_item(change: decision::CaseChange) -> Item {
         Change::Withdrawn(it) => ("withdrawn", false, it.name.clone(), format!("{it:?}")),
         Change::Erased(it) => ("erased", false, it.name.clone(), format!("{it:?}")),
         Change::ReplayChanged(it) => ("replay changed", false, it.name.clone(), format!("{it:?}")),
+        Change::ChallengeChanged(it) => ("challenge changed", false, it.name.clone(), format!("{it:?}")),
         Change::Snapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::ClauseCreated(it) => ("clause created", false, it.name.clone(), format!("{it:?}")),
         Change::ClauseVersionAdded(it) => ("clause version added", false, it.name.clone(), format!("{it:?}")),

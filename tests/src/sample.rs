@@ -260,6 +260,20 @@ pub fn record(case: &str, draft: decision::DecisionDraft, id: &str) -> decision:
     }
 }
 
+/// A request of the agency to challenge a version of a decision.
+pub fn challenge(case: &str, version: u32, id: &str) -> decision::FileChallengeRequest {
+    decision::FileChallengeRequest {
+        parent: case.to_owned(),
+        challenge: Some(decision::ChallengeDraft {
+            kind: decision::ChallengeKind::ReferrerChallenge.into(),
+            decision_version: version,
+            reasons: "The post offers places on a boat; no clause permits that.".into(),
+            occurred_at: None,
+        }),
+        request_id: request_id(&format!("challenge {case} {id}")),
+    }
+}
+
 /// A warning of an agency, or of one of its members, for misuse of the right to refer.
 pub fn warning(agency: &str, member: &str, id: &str) -> referral::ImposeMeasureRequest {
     referral::ImposeMeasureRequest {

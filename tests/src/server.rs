@@ -277,7 +277,7 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
             portreeve_decision::Settings { backdating_days_max, watch: watch.clone(), justification, sweep_every };
         let service =
             portreeve_decision::Service::open(database, settings, Arc::clone(clock), Arc::clone(&ids)).await.unwrap();
-        server.add(service.decisions()).add(service.policies());
+        server.add(service.decisions()).add(service.policies()).add(service.challenges());
         let upkeep = Arc::new(OfDecision(Arc::clone(service.reads())));
         stores.push((
             Part::Decision,

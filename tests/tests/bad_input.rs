@@ -254,9 +254,15 @@ async fn bytes_that_are_no_message(database: &Database) {
 fn who_may(path: &str) -> &'static str {
     match path.rsplit('/').next().unwrap_or_default() {
         "CreateOrganisation" | "UpdateOrganisation" => "operators/op",
-        "AcknowledgeCases" | "RecordDecision" | "BatchRecordDecisions" | "CreateClause" | "AddClauseVersion" => {
-            "platforms/chirrup"
-        }
+        "AcknowledgeCases"
+        | "RecordDecision"
+        | "BatchRecordDecisions"
+        | "CreateClause"
+        | "AddClauseVersion"
+        | "AcknowledgeChallenge"
+        | "BeginChallengeReview"
+        | "DecideChallenge"
+        | "ImplementChallenge" => "platforms/chirrup",
         "FlagReferral" | "ListConsultations" | "GetGrant" | "ListGrants" => "oversightBodies/hac",
         "IssueGrant" | "RevokeGrant" | "ImposeMeasure" | "DecideAppeal" | "LiftMeasure" => {
             "oversightBodies/hac supervisor"

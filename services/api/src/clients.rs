@@ -21,6 +21,7 @@ use tonic::{Request, Status};
 
 use crate::audit::v1::audit_service_client::AuditServiceClient;
 use crate::consultation::v1::consultation_service_client::ConsultationServiceClient;
+use crate::decision::v1::challenge_service_client::ChallengeServiceClient;
 use crate::decision::v1::decision_service_client::DecisionServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
 use crate::referral::v1::agreement_service_client::AgreementServiceClient;
@@ -183,6 +184,8 @@ pub type SigningClient = SigningServiceClient<Transport>;
 pub type RetentionClient = RetentionServiceClient<Transport>;
 /// A client of the decision service.
 pub type DecisionClient = DecisionServiceClient<Transport>;
+/// A client of the challenge service.
+pub type ChallengeClient = ChallengeServiceClient<Transport>;
 /// A client of the policy service.
 pub type PolicyClient = PolicyServiceClient<Transport>;
 /// A client of the audit service.
@@ -236,6 +239,8 @@ constructors! {
     retention: RetentionServiceClient as RetentionClient;
     /// A client of the decision service.
     decision: DecisionServiceClient as DecisionClient;
+    /// A client of the challenge service.
+    challenge: ChallengeServiceClient as ChallengeClient;
     /// A client of the policy service.
     policy: PolicyServiceClient as PolicyClient;
     /// A client of the audit service.

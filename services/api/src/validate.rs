@@ -101,6 +101,10 @@ const PATTERNS: &[(&str, &str)] = &[
         "a case's name: platforms/{platform}/cases/{uuid}",
     ),
     (
+        "^platforms/[a-z][a-z0-9-]{0,30}[a-z0-9]/cases/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/challenges/[1-9][0-9]{0,8}$",
+        "a challenge's name: platforms/{platform}/cases/{uuid}/challenges/{number}",
+    ),
+    (
         "^platforms/(-/cases/-|[a-z][a-z0-9-]{0,30}[a-z0-9]/cases/(-|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}))$",
         "a case's name, platforms/{platform}/cases/{uuid}, or platforms/{platform}/cases/- or platforms/-/cases/- for all",
     ),

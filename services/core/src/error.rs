@@ -183,6 +183,12 @@ reasons! {
     MemberUnnamed = "MEMBER_UNNAMED" => PermissionDenied,
     /// What can be erased of the referral lies unencrypted in the log.
     NotSealed = "NOT_SEALED" => FailedPrecondition,
+    /// No such challenge, or none that the caller may see.
+    ChallengeNotFound = "CHALLENGE_NOT_FOUND" => NotFound,
+    /// A challenge of that version of the decision is open already.
+    ChallengeOpen = "CHALLENGE_OPEN" => FailedPrecondition,
+    /// The decision is too old to be challenged.
+    ChallengeWindowClosed = "CHALLENGE_WINDOW_CLOSED" => FailedPrecondition,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }

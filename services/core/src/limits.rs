@@ -86,6 +86,12 @@ pub const SUSPENSION_AHEAD_DAYS_MAX: i64 = 90;
 pub const WARNING_DAYS: i64 = 365;
 /// Days after which a measure can no longer be appealed against: six months and more (DSA art. 20(1)).
 pub const APPEAL_DAYS: i64 = 184;
+/// Days after a decision in which it can be challenged: six months (DSA art. 20(1)).
+pub const CHALLENGE_DAYS: i64 = 184;
+/// Challenges of the decisions on one case, over all of its life.
+pub const CASE_CHALLENGES_MAX: usize = 32;
+/// Characters of what a challenge says, and of what the platform explains about it.
+pub const CHALLENGE_CHARS_MAX: usize = 2_000;
 /// Flags for review that one agency has to answer.
 pub const AGENCY_OPEN_FLAGS_MAX: usize = 1_000;
 /// Dimensions of one report.

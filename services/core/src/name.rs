@@ -262,6 +262,33 @@ impl FromStr for DecisionName {
     }
 }
 
+/// `platforms/{platform}/cases/{uuid}/challenges/{number}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChallengeName {
+    /// The case whose decision is challenged.
+    pub case: CaseName,
+    /// The challenge's number in the case, from 1.
+    pub number: u32,
+}
+
+impl fmt::Display for ChallengeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/challenges/{}", self.case, self.number)
+    }
+}
+
+impl FromStr for ChallengeName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let read = || {
+            let (case, number) = text.split_once("/challenges/")?;
+            Some(Self { case: case.parse().ok()?, number: parse_version(number)? })
+        };
+        read().ok_or(NameError("platforms/{platform}/cases/{uuid}/challenges/{number}"))
+    }
+}
+
 /// `platforms/{platform}/clauses/{clause}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClauseName {

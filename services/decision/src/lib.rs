@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portreeve_api::decision::v1::challenge_service_server::ChallengeServiceServer;
 use portreeve_api::decision::v1::decision_service_server::DecisionServiceServer;
 use portreeve_api::decision::v1::policy_service_server::PolicyServiceServer;
 use portreeve_consultation as consultation;
@@ -109,6 +110,13 @@ impl Service {
     /// The server of `PolicyService`.
     pub fn policies(&self) -> PolicyServiceServer<Rpc> {
         PolicyServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `ChallengeService`.
+    pub fn challenges(&self) -> ChallengeServiceServer<Rpc> {
+        ChallengeServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

@@ -91,7 +91,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
             .await
             .map_err(|error| SuiteError::Data("decision", error))?;
         let referral = to("referral_url", &config.referral_url, &server)?;
-        server.add(service.decisions()).add(service.policies());
+        server.add(service.decisions()).add(service.policies()).add(service.challenges());
         keep(
             Subject::Dealings { graded: portreeve_decision::rpc::convert::is_graded },
             service.log(),

@@ -27,6 +27,8 @@ const REVIEWER: &[Role] = &[Role::Reviewer];
 const POLICY_EDITOR: &[Role] = &[Role::PolicyEditor];
 const SUPERVISOR: &[Role] = &[Role::Supervisor];
 const OVERSIGHT: &[Role] = &[Role::Analyst, Role::Supervisor];
+/// Whoever may file a challenge, each kind of organisation its own.
+const CHALLENGERS: &[Role] = &[Role::Officer, Role::Reviewer, Role::Supervisor];
 const OPERATOR: &[Role] = &[Role::Operator];
 const AUDITORS: &[Role] = &[Role::Auditor, Role::Analyst];
 
@@ -116,6 +118,21 @@ const TABLE: &[(&str, &[Permitted])] = &[
             ("ListDecisions", EVERYBODY),
             ("WatchDecisions", EVERYBODY),
             ("ListDecisionChanges", EVERYBODY),
+        ],
+    ),
+    (
+        "portreeve.decision.v1.ChallengeService",
+        &[
+            ("FileChallenge", CHALLENGERS),
+            ("AcknowledgeChallenge", REVIEWER),
+            ("BeginChallengeReview", REVIEWER),
+            ("DecideChallenge", REVIEWER),
+            ("ReferChallenge", CHALLENGERS),
+            ("RecordExternalOutcome", CHALLENGERS),
+            ("ImplementChallenge", REVIEWER),
+            ("CloseChallenge", CHALLENGERS),
+            ("GetChallenge", EVERYBODY),
+            ("ListChallenges", EVERYBODY),
         ],
     ),
     (
@@ -224,14 +241,52 @@ mod tests {
                 "SuspendAgreement",
             ],
         ),
-        (Role::Officer, &["BatchCreateReferrals", "CreateReferral", "ImportReferrals", "WithdrawReferral"]),
+        (
+            Role::Officer,
+            &[
+                "BatchCreateReferrals",
+                "CloseChallenge",
+                "CreateReferral",
+                "FileChallenge",
+                "ImportReferrals",
+                "RecordExternalOutcome",
+                "ReferChallenge",
+                "WithdrawReferral",
+            ],
+        ),
         (Role::Import, &["ImportReferrals"]),
-        (Role::Reviewer, &["AcknowledgeCases", "BatchRecordDecisions", "RecordDecision"]),
+        (
+            Role::Reviewer,
+            &[
+                "AcknowledgeCases",
+                "AcknowledgeChallenge",
+                "BatchRecordDecisions",
+                "BeginChallengeReview",
+                "CloseChallenge",
+                "DecideChallenge",
+                "FileChallenge",
+                "ImplementChallenge",
+                "RecordDecision",
+                "RecordExternalOutcome",
+                "ReferChallenge",
+            ],
+        ),
         (Role::PolicyEditor, &["AddClauseVersion", "CreateClause"]),
         (Role::Analyst, &["FlagReferral"]),
         (
             Role::Supervisor,
-            &["DecideAppeal", "FlagReferral", "ImposeMeasure", "IssueGrant", "LiftMeasure", "RevokeGrant"],
+            &[
+                "CloseChallenge",
+                "DecideAppeal",
+                "FileChallenge",
+                "FlagReferral",
+                "ImposeMeasure",
+                "IssueGrant",
+                "LiftMeasure",
+                "RecordExternalOutcome",
+                "ReferChallenge",
+                "RevokeGrant",
+            ],
         ),
         (Role::Operator, &["CreateOrganisation", "UpdateOrganisation"]),
     ];

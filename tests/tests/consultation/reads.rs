@@ -96,6 +96,20 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
                 client.flags().list_review_flags(request).await.map(drop)
             }
         }
+        "GetChallenge" | "ListChallenges" => {
+            // So that there is something to find; the same each time.
+            let case = sample::case_of(&world.decided);
+            let filed =
+                client.acting("agencies/nca").challenges().file_challenge(sample::challenge(&case, 1, "read")).await;
+            let filed = filed.unwrap().into_inner().challenge.unwrap();
+            if method.ends_with("GetChallenge") {
+                let request = decision::GetChallengeRequest { name: filed.name, at_least: Vec::new() };
+                client.challenges().get_challenge(request).await.map(drop)
+            } else {
+                let request = decision::ListChallengesRequest { parent: case, ..Default::default() };
+                client.challenges().list_challenges(request).await.map(drop)
+            }
+        }
         "GetCase" => {
             let request = decision::GetCaseRequest { name: sample::case_of(&world.decided), at_least };
             client.decisions().get_case(request).await.map(drop)

@@ -169,8 +169,10 @@ async fn issue(client: &Client, grantee: &str) -> String {
     reply.grant.unwrap().name
 }
 
-/// Services of which tests of their own say who sees and who changes what: `measures.rs`, `review_flags.rs` and `erasure`.
-const ELSEWHERE: [&str; 3] = [
+/// Services of which tests of their own say who sees and who changes what: `measures.rs`, `review_flags.rs`, `erasure` and
+/// `challenges.rs`.
+const ELSEWHERE: [&str; 4] = [
+    "/portreeve.decision.v1.ChallengeService/",
     "/portreeve.referral.v1.MeasureService/",
     "/portreeve.referral.v1.ReviewFlagService/",
     "/portreeve.referral.v1.RetentionService/",

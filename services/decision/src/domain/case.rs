@@ -6,7 +6,7 @@ use portreeve_core::erasure::Erasure;
 use portreeve_core::name::{CaseName, ReferralName};
 use portreeve_core::vocabulary::{FieldGroup, Tlp};
 
-use super::{Decision, Replay};
+use super::{Challenge, Decision, Replay};
 
 coded! {
     /// Where a case stands.
@@ -142,6 +142,8 @@ pub struct Case {
     pub erasures: Vec<Erasure>,
     /// Set while the clause in force would not permit any more what the decision in force permits.
     pub replay: Option<Replay>,
+    /// Every challenge of its decisions, in the order in which they were filed.
+    pub challenges: Vec<Challenge>,
 }
 
 impl Case {
@@ -177,7 +179,14 @@ impl Case {
             }
         };
         let withdrawal = self.withdrawal.clone().filter(|gone| gone.recorded_at < moment);
-        Self { referred: self.referred.clone(), progress, withdrawal, erasures: self.erasures.clone(), replay: None }
+        Self {
+            referred: self.referred.clone(),
+            progress,
+            withdrawal,
+            erasures: self.erasures.clone(),
+            replay: None,
+            challenges: self.challenges.iter().filter_map(|challenge| challenge.as_before(moment)).collect(),
+        }
     }
 
     /// Whether the group was erased.
@@ -202,6 +211,7 @@ impl Case {
                     if let Progress::Decided { latest, .. } = &mut left.progress {
                         latest.content.explanation.clear();
                     }
+                    left.challenges.iter_mut().for_each(Challenge::clear_words);
                 }
                 // What a case knows of them is whether there are conditions, which still counts.
                 FieldGroup::Grade | FieldGroup::LegalBasis | FieldGroup::Decision | FieldGroup::Figures => {}
@@ -268,6 +278,7 @@ impl Case {
             Progress::Received(receipt) => receipt.recorded_at,
             Progress::Decided { latest, .. } => latest.recorded_at,
         };
-        own.max(self.referred.recorded_at)
+        let challenged = self.challenges.iter().map(Challenge::latest_record).max();
+        own.max(self.referred.recorded_at).max(challenged.unwrap_or(own))
     }
 }

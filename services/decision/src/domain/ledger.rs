@@ -1,19 +1,19 @@
 //! What may happen to cases and to the policy catalogue.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{CaseName, ClauseName};
+use portreeve_core::name::{CaseName, ChallengeName, ClauseName, OrganisationName};
 use portreeve_core::vocabulary::{Disposition, FieldGroup, Nature};
 use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, Violations, limits};
 
 use super::policy::in_force;
 use super::{
-    Case, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Kind, Later, Notification,
-    Outcome, Progress, Receipt, Referred, Status, Withdrawal,
+    Case, ChallengeDraft, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Kind, Later,
+    Notification, Outcome, Progress, Pursuit, Receipt, Referred, Status, Withdrawal,
 };
 
 /// What a step does to a case.
@@ -92,6 +92,22 @@ pub enum Command {
         /// What it says.
         draft: ClauseVersionDraft,
     },
+    /// Challenge the decision in force on a case.
+    FileChallenge {
+        /// Which case.
+        case: CaseName,
+        /// What is challenged, and why.
+        draft: ChallengeDraft,
+        /// Who files it.
+        by: OrganisationName,
+    },
+    /// Move a challenge on.
+    Pursue {
+        /// Which.
+        challenge: ChallengeName,
+        /// How.
+        pursuit: Box<Pursuit>,
+    },
     /// Mark cases that rest on a clause as the versions in force have it.
     Replay {
         /// The clause.
@@ -133,6 +149,8 @@ pub enum Event {
     CaseErased(CaseChanged),
     /// The case became a candidate for replay, or ceased to be one.
     ReplayChanged(CaseChanged),
+    /// A challenge of the case, by its number, was filed or moved on.
+    ChallengeChanged(CaseChanged, u32),
     /// A platform added a clause.
     ClauseCreated(Clause),
     /// A platform added a version of a clause.
@@ -150,7 +168,8 @@ impl Event {
             | Self::CaseDecided(changed)
             | Self::CaseWithdrawn(changed)
             | Self::CaseErased(changed)
-            | Self::ReplayChanged(changed) => Some(changed),
+            | Self::ReplayChanged(changed)
+            | Self::ChallengeChanged(changed, _) => Some(changed),
             Self::ClauseCreated(_) | Self::ClauseVersionAdded(_) | Self::AgreementLearnt(_) => None,
         }
     }
@@ -202,6 +221,9 @@ pub struct Changes {
     pub opened: HashSet<Uuid>,
     /// Cases that were there before the batch and have changed.
     pub updated: HashSet<Uuid>,
+    /// Challenges that are new or have changed, by their case and number, with the position of the event that first told of
+    /// each in this batch.
+    pub challenges: BTreeMap<(Uuid, u32), i64>,
     /// Cases of which something was erased.
     pub erased: HashSet<Uuid>,
     /// New decisions, in the order of the log: the position, and the case of which it was then the latest decision.
@@ -238,6 +260,8 @@ impl portreeve_core::Ledger for Ledger {
             Command::CreateClause { name, title } => state.create_clause(name, title, now),
             Command::AddClauseVersion { clause, draft } => state.add_clause_version(clause, draft, now),
             Command::Replay { clause, cases } => Ok(state.replay(clause, cases, now)),
+            Command::FileChallenge { case, draft, by } => state.file_challenge(case, draft, by, now),
+            Command::Pursue { challenge, pursuit } => state.pursue(challenge, pursuit, now),
         }
     }
 
@@ -269,7 +293,15 @@ impl portreeve_core::Ledger for Ledger {
                 state.agreements.insert(agreement.name, ((**agreement).clone(), first));
             }
             Event::CaseErased(changed) => {
-                state.changes.erased.insert(changed.case.referred.name.id);
+                let id = changed.case.referred.name.id;
+                state.changes.erased.insert(id);
+                for challenge in &changed.case.challenges {
+                    state.changes.challenges.entry((id, challenge.number)).or_insert(position);
+                }
+            }
+            Event::ChallengeChanged(changed, number) => {
+                let key = (changed.case.referred.name.id, *number);
+                state.changes.challenges.entry(key).or_insert(position);
             }
             Event::CaseOpened(_)
             | Event::CaseAcknowledged(_)
@@ -316,6 +348,7 @@ impl State {
                     withdrawal: None,
                     erasures: Vec::new(),
                     replay: None,
+                    challenges: Vec::new(),
                 });
                 events.push(Event::CaseOpened(CaseChanged {
                     occurred_at: told.referred.occurred_at,
@@ -363,7 +396,7 @@ impl State {
         Ok(vec![Event::CaseAcknowledged(changed(case, &after, occurred_at, self.referral_position))])
     }
 
-    fn record(
+    pub(super) fn record(
         &self,
         name: &CaseName,
         draft: &DecisionDraft,
@@ -573,7 +606,7 @@ const FUTURE: &str = "must not be in the future of the server's clock";
 
 /// When something was true: what the caller told, or now. Neither in the future nor before what preceded it, which
 /// `floor` says with its name.
-fn resolve(
+pub(super) fn resolve(
     violations: &mut Violations,
     field: &str,
     told: Option<Timestamp>,

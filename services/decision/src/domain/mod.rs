@@ -31,6 +31,7 @@ macro_rules! coded {
 
 pub mod affected;
 pub mod case;
+pub mod challenge;
 pub mod decision;
 pub mod disposition;
 pub mod ledger;
@@ -40,6 +41,7 @@ pub mod replay;
 
 pub use affected::{Exemption, FlatNotification, Notification, Redress};
 pub use case::{Case, LegalBasis, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal};
+pub use challenge::{Challenge, ChallengeDraft, ChallengeKind, ChallengeOutcome, Fact, Forum, Move, Pursuit, Stage};
 pub use decision::{Cause, CauseKind, Content, Decision, DecisionDraft, Kind, Later, Source};
 pub use ledger::{CaseChanged, CaseRecord, ClauseRecord, Command, Event, Ledger, State, Told};
 pub use outcome::{

@@ -23,6 +23,7 @@ use wire::acknowledge_result;
 use super::convert::{read_case_filter, show_case};
 use super::feed::{CaseFeed, agency_of_case};
 use super::{Replies, Rpc, envelope, one_more, only, page, unknown_outcome};
+use crate::domain::challenge::unseen;
 use crate::domain::ledger::not_found;
 use crate::domain::{Command, Event, Receipt};
 use crate::store::{CaseFilter, SERVICE, Shown, Stretch, may_read};
@@ -76,16 +77,18 @@ impl Rpc {
         let agency = matches!(asker.principal().scope(), Scope::Agency(_));
         let owner = if agency { self.parts.reads.owner(name).await? } else { None };
         if agency && owner.is_none() {
-            return Err(unseen(asker.principal()));
+            return Err(unseen(asker.principal().organisation()));
         }
         let asker = asker.clone().asking(owner.as_deref());
         let reader = match self.reader(&asker).await {
-            Err(error) if error.reason() == Reason::PermissionDenied => return Err(unseen(asker.principal())),
+            Err(error) if error.reason() == Reason::PermissionDenied => {
+                return Err(unseen(asker.principal().organisation()));
+            }
             reader => reader?,
         };
         let found = self.parts.reads.case(&reader, name).await?;
         self.still(&asker, &reader).await?;
-        found.ok_or_else(|| if agency { unseen(asker.principal()) } else { not_found(name) })
+        found.ok_or_else(|| if agency { unseen(asker.principal().organisation()) } else { not_found(name) })
     }
 
     pub(super) async fn watch_of_cases(
@@ -242,15 +245,6 @@ impl Rpc {
     fn revision_at(&self, position: i64) -> String {
         portreeve_storage::event::revision(crate::store::SERVICE, self.epoch, position).encode()
     }
-}
-
-/// The refusal to an agency that sees nothing of a case, the same whether there is one or not.
-fn unseen(caller: &Principal) -> Error {
-    let message = format!(
-        "{} may not see this case, or there is none; one that was referred just now takes a moment to arrive",
-        caller.organisation()
-    );
-    Error::new(Reason::PermissionDenied, message).with("organisation", caller.organisation())
 }
 
 /// The name of a case. A wrong one has been noted by the contract's rules, which say the same.

@@ -22,6 +22,7 @@ use prost::Message;
 use prost_types::Timestamp as WireTime;
 use wire::case_change::Change;
 
+use super::challenges::convert::{put_words, read_challenge, take_words, write_challenge};
 use crate::domain::{
     Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
     Decision, DecisionDraft, Event, Flat, FlatNotification, Kind, Later, LegalBasis, Notification, OutcomeKind,
@@ -245,6 +246,8 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         first_decided_at: case.first_decided_at().map(write_time),
         erasures: write_erasures(&case.erasures),
         replay_candidate: case.replay.as_ref().map(write_replay),
+        challenges: case.challenges.iter().map(|challenge| write_challenge(&name, challenge)).collect(),
+        challenge_words: None,
         signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
             jws: signature.jws.clone(),
             occurred_at: signature.occurred_at.map(write_time),
@@ -282,6 +285,7 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
         statement_of_reasons: std::mem::take(&mut case.statement_of_reasons),
         withdrawal_reason: std::mem::take(&mut case.withdrawal_reason),
         latest_decision: decision,
+        challenge_words: take_words(case),
         ..wire::Case::default()
     };
     vec![
@@ -300,6 +304,7 @@ fn seal(message: &mut wire::CaseChange, changed: &CaseChanged, begins: bool) -> 
         Change::Withdrawn(_) => Change::Withdrawn,
         Change::Erased(_) => Change::Erased,
         Change::ReplayChanged(_) => Change::ReplayChanged,
+        Change::ChallengeChanged(_) => Change::ChallengeChanged,
         _ => return None,
     };
     let half = |part| wire::CaseChange { change: Some(again(part)), ..wire::CaseChange::default() };
@@ -322,6 +327,7 @@ pub fn conceal(case: &mut wire::Case, view: View) {
     if !view.groups.has(FieldGroup::Reasons) {
         case.statement_of_reasons.clear();
         case.withdrawal_reason.clear();
+        take_words(case);
     }
     if !view.groups.has(FieldGroup::LegalBasis) {
         case.legal_basis = None;
@@ -395,6 +401,7 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             None => None,
             Some(candidate) => Some(read_replay(candidate)?),
         },
+        challenges: message.challenges.iter().map(read_challenge).collect::<Option<_>>()?,
     })
 }
 
@@ -625,7 +632,8 @@ impl Codec<Event> for Log {
             | Event::CaseDecided(changed)
             | Event::CaseWithdrawn(changed)
             | Event::CaseErased(changed)
-            | Event::ReplayChanged(changed) => {
+            | Event::ReplayChanged(changed)
+            | Event::ChallengeChanged(changed, _) => {
                 (changed.case.referred.name.agency.clone(), changed.case.referred.platform.clone())
             }
             // The catalogue is no agency's; that is how streams know it.
@@ -641,9 +649,18 @@ impl Codec<Event> for Log {
     }
 
     fn decode(body: &[u8]) -> Result<Event> {
-        let message = wire::CaseChange::decode(body).map_err(|_| unreadable())?;
+        let message = open_change(body)?;
         read_event(&message).ok_or_else(unreadable)
     }
+}
+
+/// A change as the log keeps it, opened: what was sealed apart stands behind the rest, and goes back to its place.
+fn open_change(body: impl prost::bytes::Buf) -> Result<wire::CaseChange> {
+    let mut message = wire::CaseChange::decode(body).map_err(|_| unreadable())?;
+    if let Some(case) = message.change.as_mut().and_then(case_in) {
+        put_words(case);
+    }
+    Ok(message)
 }
 
 fn write_event(event: &Event) -> wire::CaseChange {
@@ -669,6 +686,9 @@ fn write_event(event: &Event) -> wire::CaseChange {
         Event::CaseWithdrawn(changed) => case(changed, Change::Withdrawn),
         Event::CaseErased(changed) => case(changed, Change::Erased),
         Event::ReplayChanged(changed) => case(changed, Change::ReplayChanged),
+        Event::ChallengeChanged(changed, number) => {
+            wire::CaseChange { challenge: *number, ..case(changed, Change::ChallengeChanged) }
+        }
         Event::ClauseCreated(clause) => catalogue(clause.created_at, Change::ClauseCreated(write_clause(clause))),
         Event::ClauseVersionAdded(version) => {
             catalogue(version.recorded_at, Change::ClauseVersionAdded(write_clause_version(version)))
@@ -689,7 +709,8 @@ pub fn is_graded(body: &[u8]) -> bool {
             | Change::Decided(case)
             | Change::Withdrawn(case)
             | Change::Erased(case)
-            | Change::ReplayChanged(case),
+            | Change::ReplayChanged(case)
+            | Change::ChallengeChanged(case),
         ) => read_marking(case.handling.as_ref()).is_none_or(|(_, conditional)| conditional),
         Some(_) => false,
         None => true,
@@ -730,6 +751,7 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
         Change::Withdrawn(message) => case(message).map(Event::CaseWithdrawn),
         Change::Erased(message) => case(message).map(Event::CaseErased),
         Change::ReplayChanged(message) => case(message).map(Event::ReplayChanged),
+        Change::ChallengeChanged(it) => case(it).map(|changed| Event::ChallengeChanged(changed, message.challenge)),
         Change::ClauseCreated(message) => read_clause(message).map(Event::ClauseCreated),
         Change::ClauseVersionAdded(message) => read_clause_version(message).map(Event::ClauseVersionAdded),
         Change::AgreementLearnt(message) => read_agreement(message).map(|of| Event::AgreementLearnt(Box::new(of))),
@@ -750,6 +772,7 @@ pub fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
         | Change::Withdrawn(case)
         | Change::Erased(case)
         | Change::ReplayChanged(case)
+        | Change::ChallengeChanged(case)
         | Change::Snapshot(case) => Some(case),
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
     }
@@ -757,7 +780,7 @@ pub fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
 
 /// A stored event as a stream shows it to a reader.
 pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> Result<wire::CaseChange> {
-    let mut message = wire::CaseChange::decode(stored.body.clone()).map_err(|_| unreadable())?;
+    let mut message = open_change(stored.body.clone())?;
     let revision = portreeve_storage::event::revision(SERVICE, epoch, stored.position).encode();
     let (actor, member) = stored.actor.split_once(':').unwrap_or((&stored.actor, ""));
     // What the referral log told is the agency's doing, not that of the service which read it.
@@ -787,7 +810,8 @@ pub fn changed_case(message: &wire::CaseChange) -> Result<Option<Case>> {
             | Change::Decided(case)
             | Change::Withdrawn(case)
             | Change::Erased(case)
-            | Change::ReplayChanged(case),
+            | Change::ReplayChanged(case)
+            | Change::ChallengeChanged(case),
         ) => read_case(case).map(Some).ok_or_else(unreadable),
         _ => Ok(None),
     }
@@ -881,13 +905,52 @@ mod tests {
                 assert_eq!(book.tell(&command, now).unwrap().len(), 1, "{kind:?}");
             }
         }
+        challenge(&mut book);
         book.log
+    }
+
+    /// A case with two challenges that go every way that there is.
+    fn challenge(book: &mut Book) {
+        use crate::domain::{ChallengeDraft, ChallengeKind, ChallengeOutcome, Forum, Move, Pursuit};
+        let number = u128::try_from(OutcomeKind::ALL.len()).unwrap() + 1;
+        let case = || crate::domain::tests::case_name(number);
+        let file = |kind, by: &str, reasons: &str| Command::FileChallenge {
+            case: case(),
+            draft: ChallengeDraft { kind, version: 1, reasons: reasons.into(), occurred_at: None },
+            by: by.parse().unwrap(),
+        };
+        let pursue = |number, moved, decision| Command::Pursue {
+            challenge: portreeve_core::name::ChallengeName { case: case(), number },
+            pursuit: Box::new(Pursuit { moved, decision, occurred_at: None }),
+        };
+        let decide = |outcome| Move::Decide { outcome, explanation: "again".into(), version: 0 };
+        let court = Kind::Later(Later::Reversed, Cause { kind: CauseKind::Court, reference: String::new() });
+        let commands = [
+            Command::FollowReferrals { told: vec![told(number, 1, 6, 7)], agreements: vec![] },
+            acknowledge(number, None),
+            record(number, draft(Kind::Initial, complete(OutcomeKind::Impossible), None)),
+            file(ChallengeKind::ReferrerChallenge, "agencies/nca", "It can be done."),
+            pursue(1, Move::Acknowledge, None),
+            pursue(1, Move::BeginReview, None),
+            pursue(1, decide(ChallengeOutcome::Upheld), None),
+            file(ChallengeKind::ContentOwnerComplaint, "platforms/hb", ""),
+            pursue(1, Move::Refer { forum: Forum::Court, body: "High Court".into(), reference: "1/20".into() }, None),
+            pursue(1, Move::DecidedOutside { outcome: ChallengeOutcome::Reversed, procedural: true }, None),
+            pursue(1, Move::LeaveUndone, None),
+            pursue(1, Move::Implement { version: 0 }, Some(draft(court, complete(OutcomeKind::ClosedIllegal), None))),
+            pursue(2, Move::Acknowledge, None),
+            pursue(2, decide(ChallengeOutcome::Omitted), None),
+            pursue(2, Move::Close, None),
+        ];
+        for (now, command) in (20..).zip(commands) {
+            assert!(!book.tell(&command, now).unwrap().is_empty(), "{command:?}");
+        }
     }
 
     #[test]
     fn what_is_written_into_the_log_is_read_back_as_it_was() {
         let events = events();
-        assert_eq!(events.len(), 2 + 5 * OutcomeKind::ALL.len());
+        assert_eq!(events.len(), 2 + 5 * OutcomeKind::ALL.len() + 16);
         for recorded in events {
             let encoded = Log::encode(&recorded.event);
             assert_eq!(encoded.platform, "hb");
@@ -925,6 +988,10 @@ mod tests {
         same!(ProtectedContext, wire::ProtectedContext, "PROTECTED_CONTEXT_");
         same!(CauseKind, wire::CauseKind, "CAUSE_KIND_");
         same!(Source, wire::DecisionSource, "DECISION_SOURCE_");
+        same!(crate::domain::ChallengeKind, wire::ChallengeKind, "CHALLENGE_KIND_");
+        same!(crate::domain::Stage, wire::ChallengeStage, "CHALLENGE_STAGE_");
+        same!(crate::domain::ChallengeOutcome, wire::ChallengeOutcome, "CHALLENGE_OUTCOME_");
+        same!(crate::domain::Forum, wire::ExternalForum, "EXTERNAL_FORUM_");
         for kind in Later::ALL {
             let wire = wire::DecisionKind::try_from(kind.code()).unwrap();
             assert_eq!(wire.as_str_name(), format!("DECISION_KIND_{}", kind.as_str()));

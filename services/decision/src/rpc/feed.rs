@@ -28,6 +28,7 @@ pub(super) fn agency_of_case(change: &wire::CaseChange) -> Option<&str> {
         | Change::Withdrawn(case)
         | Change::Erased(case)
         | Change::ReplayChanged(case)
+        | Change::ChallengeChanged(case)
         | Change::Snapshot(case) => Some(case.agency.as_str()),
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
     }

@@ -1,6 +1,7 @@
 //! The service's RPCs: between the wire and the ledger, and nothing else.
 
 mod cases;
+pub mod challenges;
 pub mod convert;
 mod decisions;
 mod feed;
@@ -27,7 +28,7 @@ use crate::store::{FOLLOWS, Reads, SERVICE};
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The servers of `DecisionService` and `PolicyService`.
+/// The servers of `DecisionService`, `PolicyService` and `ChallengeService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
     pub(crate) access: Arc<Access>,

@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::Agreement;
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{CaseName, ClauseName, ReferralName};
+use portreeve_core::name::{CaseName, ChallengeName, ClauseName, OrganisationName, ReferralName};
 use portreeve_core::principal::Scope;
 use portreeve_core::{Clock, IdSource, Principal, Result, Timestamp};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Case, CaseRecord, Citation, Clause, ClauseVersion, Decision, Ledger, Status};
+use crate::domain::{
+    Case, CaseRecord, Challenge, ChallengeKind, Citation, Clause, ClauseVersion, Decision, Ledger, Stage, Status,
+};
 
 pub mod postgres;
 pub(crate) mod sql_row;
@@ -120,6 +122,48 @@ impl DecisionFilter {
     }
 }
 
+/// What a list of challenges selects. Empty lists select everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChallengeFilter {
+    /// One platform only.
+    pub platform: Option<String>,
+    /// One case only.
+    pub case: Option<Uuid>,
+    /// Only those that this organisation filed, whatever else it sees.
+    pub filed_by: Option<OrganisationName>,
+    /// Kinds.
+    pub kinds: Vec<ChallengeKind>,
+    /// Stages.
+    pub stages: Vec<Stage>,
+    /// Open ones only.
+    pub open: bool,
+    /// Only those whose answer is due before.
+    pub due_before: Option<Timestamp>,
+}
+
+impl ChallengeFilter {
+    /// Whether a challenge is selected, as it is shown.
+    pub fn selects(&self, challenge: &Challenge) -> bool {
+        any(&self.kinds, &challenge.kind)
+            && any(&self.stages, &challenge.stage())
+            && (!self.open || challenge.is_open())
+            && self.due_before.is_none_or(|before| challenge.due_at().is_some_and(|due| due < before))
+    }
+}
+
+/// A challenge as a reader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownChallenge {
+    /// The position of the event that filed it.
+    pub filed: i64,
+    /// The case.
+    pub case: CaseName,
+    /// The agency whose referral it is.
+    pub agency: String,
+    /// The challenge. What of it is not seen is not in it.
+    pub challenge: Challenge,
+}
+
 /// A stretch of rows in the order of the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Stretch {
@@ -190,6 +234,20 @@ pub trait Reads: Send + Sync + 'static {
         filter: &DecisionFilter,
         stretch: Stretch,
     ) -> Result<Vec<DecisionRecord>>;
+
+    /// A challenge, whoever asks: for who may do something about it.
+    async fn challenge(&self, name: &ChallengeName) -> Result<Option<Challenge>>;
+
+    /// The challenges of a case, whoever asks.
+    async fn challenges_of(&self, case: &CaseName) -> Result<Vec<Challenge>>;
+
+    /// Challenges that the filter selects and the reader sees, in the order in which they were filed.
+    async fn challenges(
+        &self,
+        reader: &Reader,
+        filter: &ChallengeFilter,
+        stretch: Stretch,
+    ) -> Result<Vec<ShownChallenge>>;
 
     /// A clause. The catalogues are public to everybody who takes part.
     async fn clause(&self, principal: &Principal, name: &ClauseName) -> Result<Option<Clause>>;

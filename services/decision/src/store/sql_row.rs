@@ -7,10 +7,11 @@ use portreeve_core::{Timestamp, Violations};
 
 use super::DecisionRecord;
 use crate::domain::{
-    Case, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision, Flat,
+    Case, Cause, CauseKind, Challenge, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision, Flat,
     FlatNotification, Kind, LegalBasis, Progress, Receipt, Redress, Referred, Replay, Signature, Source, Target,
     Withdrawal,
 };
+use crate::rpc::challenges::convert::decode as decode_challenge;
 use crate::rpc::convert::decode_erasures;
 
 /// The select of whole cases, up to its condition.
@@ -22,7 +23,7 @@ macro_rules! case_columns {
              c.statement_language, c.content_language, c.submitted_us, c.submitted_recorded_us, c.acknowledged_us, \
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
              c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional, c.erasures, c.replay_clause, \
-             c.replay_version, c.replay_since_us \
+             c.replay_version, c.replay_since_us, c.challenges \
              FROM cases c WHERE ",
             $condition
         )
@@ -128,16 +129,22 @@ pub(crate) struct CaseRow {
     replay_clause: String,
     replay_version: i64,
     replay_since_us: Option<i64>,
+    pub(crate) challenges: i64,
 }
 
 impl CaseRow {
-    /// The case with its latest decision.
-    pub(crate) fn read(self, latest: Option<Decision>) -> sqlx::Result<Case> {
-        let seq = self.seq;
-        self.try_read(latest).ok_or_else(|| unreadable(&format!("the case of event {seq}")))
+    /// The identifier, as the rows of its challenges have it.
+    pub(crate) fn id(&self) -> &[u8] {
+        &self.case_id
     }
 
-    fn try_read(self, latest: Option<Decision>) -> Option<Case> {
+    /// The case with its latest decision and its challenges.
+    pub(crate) fn read(self, latest: Option<Decision>, challenges: Vec<Challenge>) -> sqlx::Result<Case> {
+        let seq = self.seq;
+        self.try_read(latest, challenges).ok_or_else(|| unreadable(&format!("the case of event {seq}")))
+    }
+
+    fn try_read(self, latest: Option<Decision>, challenges: Vec<Challenge>) -> Option<Case> {
         let receipt = self.acknowledged_us.zip(self.acknowledged_recorded_us).map(|(occurred, recorded)| Receipt {
             occurred_at: Timestamp::from_micros(occurred),
             recorded_at: Timestamp::from_micros(recorded),
@@ -201,7 +208,22 @@ impl CaseRow {
             withdrawal,
             erasures: decode_erasures(&self.erasures)?,
             replay,
+            challenges,
         })
+    }
+}
+
+/// A challenge.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct ChallengeRow {
+    pub(crate) seq: i64,
+    pub(crate) case_id: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl ChallengeRow {
+    pub(crate) fn read(&self) -> sqlx::Result<Challenge> {
+        decode_challenge(&self.body).ok_or_else(|| unreadable(&format!("the challenge of event {}", self.seq)))
     }
 }
 

@@ -65,6 +65,7 @@ fn kind(change: &wire::CaseChange) -> &'static str {
         Change::Snapshot(_) => "snapshot",
         Change::Erased(_) => "erased",
         Change::ReplayChanged(_) => "replay",
+        Change::ChallengeChanged(_) => "challenge",
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => "catalogue",
     }
 }

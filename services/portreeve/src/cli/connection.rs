@@ -355,6 +355,7 @@ impl Session {
         /// The decision service.
         decisions: decision(decision) -> DecisionClient,
         /// The platforms' catalogues.
+        challenges: challenge(decision) -> ChallengeClient,
         policies: policy(decision) -> PolicyClient,
         /// The research grants.
         grants: grants(reporting) -> GrantClient,

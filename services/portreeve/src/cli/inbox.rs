@@ -140,6 +140,7 @@ impl Inbox {
                         ("replay", case)
                     }
                     Some(case_change::Change::ReplayChanged(case)) => ("no replay", case),
+                    Some(case_change::Change::ChallengeChanged(case)) => ("challenge", case),
                     _ => continue,
                 };
                 if !self.status.is_empty() && !self.status.contains(&case.status()) {

@@ -10,6 +10,7 @@ macro_rules! say {
 pub(crate) use say;
 
 mod agreement;
+mod challenge;
 pub(crate) mod clause;
 mod completions;
 mod config;
@@ -73,6 +74,7 @@ enum Command {
     Report(report::Report),
     Watch(watch::Watch),
     Organisation(organisation::Organisation),
+    Challenge(Box<challenge::Challenge>),
     Clause(clause::Clause),
     Consultations(consultations::Consultations),
     Verify(verify::Verify),
@@ -129,6 +131,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Sign(command) => command.run().await?,
         Command::Grant(command) => command.run().await?,
         Command::Measure(command) => command.run().await?,
+        Command::Challenge(command) => command.run().await?,
         Command::Flag(command) => command.run().await?,
         Command::Retention(command) => command.run().await?,
         Command::Agreement(command) => command.run().await?,

@@ -6,8 +6,9 @@ use portreeve_api::common::v1::{
 };
 use portreeve_api::consultation::v1::ConsultationKind;
 use portreeve_api::decision::v1::{
-    AccessObstacle, CaseStatus, CauseKind, DecisionKind, DecisionSource, GoneBy, NotificationExemption,
-    NotificationStatus, Outcome, ProtectedContext, Redress, Restriction,
+    AccessObstacle, CaseStatus, CauseKind, ChallengeKind, ChallengeOutcome, ChallengeStage, DecisionKind,
+    DecisionSource, ExternalForum, GoneBy, NotificationExemption, NotificationStatus, Outcome, ProtectedContext,
+    Redress, Restriction,
 };
 use portreeve_api::referral::v1::{
     AfterEnd, AgreementState, FieldGroup, MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent,
@@ -83,11 +84,15 @@ words! {
     CaseStatus = "CASE_STATUS_",
     CauseKind = "CAUSE_KIND_",
     Classification = "CLASSIFICATION_",
+    ChallengeKind = "CHALLENGE_KIND_",
+    ChallengeOutcome = "CHALLENGE_OUTCOME_",
+    ChallengeStage = "CHALLENGE_STAGE_",
     ConsultationKind = "CONSULTATION_KIND_",
     DecisionKind = "DECISION_KIND_",
     DecisionSource = "DECISION_SOURCE_",
     Dimension = "DIMENSION_",
     Disposition = "DISPOSITION_",
+    ExternalForum = "EXTERNAL_FORUM_",
     FieldGroup = "FIELD_GROUP_",
     Figure = "FIGURE_",
     GoneBy = "GONE_BY_",

@@ -120,6 +120,7 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
                 Change::Opened(_)
                 | Change::Erased(_)
                 | Change::ReplayChanged(_)
+                | Change::ChallengeChanged(_)
                 | Change::ClauseCreated(_)
                 | Change::ClauseVersionAdded(_)
                 | Change::AgreementLearnt(_),

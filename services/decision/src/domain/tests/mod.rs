@@ -1,5 +1,6 @@
 //! The ledger, without a database.
 
+mod challenges;
 mod guards;
 mod histories;
 mod replay;

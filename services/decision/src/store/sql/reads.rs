@@ -1,14 +1,14 @@
 //! The service's reads. Their texts do not depend on what is asked for, so that each is prepared once, and on both
 //! engines in a test. A list of values travels as one text (`,1,3,`), since the engines bind arrays differently.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use portreeve_core::access::Reader;
 use portreeve_core::agreement::Agreement;
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{CaseName, ClauseName};
+use portreeve_core::name::{CaseName, ChallengeName, ClauseName};
 use portreeve_core::principal::Scope;
 use portreeve_core::vocabulary::FieldGroup;
 use portreeve_core::{Principal, Result, Timestamp};
@@ -17,12 +17,12 @@ use sqlx::{QueryBuilder, SqlStr};
 
 use super::tables::{CASES_BY_ID, Tables, case_records, decision_records, kept_agreement};
 use super::{Db, Store, agreements};
-use crate::domain::{CaseRecord, Citation, Clause, ClauseVersion, Ledger, OutcomeKind, Status};
+use crate::domain::{CaseRecord, Challenge, Citation, Clause, ClauseVersion, Ledger, OutcomeKind, Status};
 use crate::store::sql_row::{
-    CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, ClauseRow, ClauseVersionRow, DECISION_COLUMNS,
-    DecisionRow,
+    CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, ChallengeRow, ClauseRow, ClauseVersionRow,
+    DECISION_COLUMNS, DecisionRow,
 };
-use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, Shown, Stretch};
+use crate::store::{CaseFilter, ChallengeFilter, DecisionFilter, DecisionRecord, Shown, ShownChallenge, Stretch};
 
 /// Cases of an owner. [`CaseFilter::selects`] is the same rule for streams; a test holds them together.
 macro_rules! cases_of {
@@ -320,6 +320,83 @@ impl Reads {
         }
     }
 
+    /// Challenges as they are shown: what never changes about a case is selected by the statement, what does by the challenge
+    /// as it is shown. A page is filled with the next ones.
+    async fn try_challenges(
+        &self,
+        reader: &Reader,
+        filter: &ChallengeFilter,
+        stretch: Stretch,
+    ) -> sqlx::Result<Vec<ShownChallenge>> {
+        let mut found = Vec::new();
+        let mut after = stretch.after;
+        loop {
+            let wanted = stretch.limit - found.len();
+            let mut statement = QueryBuilder::<Db>::new(
+                "SELECT ch.seq, ch.case_id, ch.body FROM challenge ch JOIN cases c ON c.case_id = ch.case_id WHERE ch.seq > ",
+            );
+            statement.push_bind(after).push(" AND (");
+            match &filter.filed_by {
+                Some(own) => {
+                    statement.push("ch.filed_by = ").push_bind(own.to_string());
+                }
+                None => visible(&mut statement, reader, |_, _| {}),
+            }
+            statement.push(")");
+            if let Some(platform) = &filter.platform {
+                statement.push(" AND c.platform = ").push_bind(platform.clone());
+            }
+            if let Some(case) = filter.case {
+                statement.push(" AND ch.case_id = ").push_bind(case.as_bytes().to_vec());
+            }
+            // What is open now was open whenever else it is shown.
+            if filter.open && reader.shares().is_empty() {
+                statement.push(" AND ch.open = 1");
+            }
+            statement.push(" ORDER BY ch.seq LIMIT ").push_bind(rows(wanted));
+            let mut conn = self.0.readers().acquire().await?;
+            let batch: Vec<ChallengeRow> = statement.build_query_as().fetch_all(&mut *conn).await?;
+            let ids = batch.iter().map(|row| row.case_id.clone()).collect::<BTreeSet<_>>();
+            let cases: Vec<CaseRow> = CASES_BY_ID.run(&mut conn, &ids.into_iter().collect::<Vec<_>>()).await?;
+            let cases = case_records(&mut conn, cases).await?;
+            drop(conn);
+            let mut shown = HashMap::new();
+            for record in cases {
+                let id = record.case.referred.name.id;
+                let own = filter.filed_by.is_some().then(|| Arc::clone(&record.case));
+                let seen = match own {
+                    Some(case) => Some(case),
+                    None => self.shown(reader, record).await?.map(|shown| {
+                        let mut case = (*shown.record.case).clone();
+                        if !shown.view.groups.has(FieldGroup::Reasons) {
+                            case.challenges.iter_mut().for_each(Challenge::clear_words);
+                        }
+                        Arc::new(case)
+                    }),
+                };
+                shown.extend(seen.map(|case| (id.as_bytes().to_vec(), case)));
+            }
+            let count = batch.len();
+            for row in batch {
+                after = row.seq;
+                let number = row.read()?.number;
+                let Some(case) = shown.get(&row.case_id) else { continue };
+                let Some(challenge) = case.challenges.iter().find(|of| of.number == number) else { continue };
+                if filter.selects(challenge) {
+                    found.push(ShownChallenge {
+                        filed: row.seq,
+                        case: case.name(),
+                        agency: case.referred.name.agency.clone(),
+                        challenge: challenge.clone(),
+                    });
+                }
+            }
+            if count < wanted || found.len() == stretch.limit {
+                return Ok(found);
+            }
+        }
+    }
+
     async fn any_decisions(
         &self,
         reader: &Reader,
@@ -513,6 +590,26 @@ impl crate::store::Reads for Reads {
         stretch: Stretch,
     ) -> Result<Vec<DecisionRecord>> {
         self.any_decisions(reader, filter, stretch, true).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn challenge(&self, name: &ChallengeName) -> Result<Option<Challenge>> {
+        let found = self.challenges_of(&name.case).await?;
+        Ok(found.into_iter().find(|challenge| challenge.number == name.number))
+    }
+
+    async fn challenges_of(&self, case: &CaseName) -> Result<Vec<Challenge>> {
+        let found = self.try_case(case).await.map_err(|e| unavailable(&e))?;
+        let found = found.filter(|record| record.case.referred.platform == case.platform);
+        Ok(found.map(|record| record.case.challenges.clone()).unwrap_or_default())
+    }
+
+    async fn challenges(
+        &self,
+        reader: &Reader,
+        filter: &ChallengeFilter,
+        stretch: Stretch,
+    ) -> Result<Vec<ShownChallenge>> {
+        self.try_challenges(reader, filter, stretch).await.map_err(|e| unavailable(&e))
     }
 
     async fn clause(&self, _principal: &Principal, name: &ClauseName) -> Result<Option<Clause>> {

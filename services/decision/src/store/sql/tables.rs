@@ -13,12 +13,14 @@ use portreeve_runtime::agreements::{decode, encode};
 use super::agreements::{self, Kept};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, followed};
 use crate::domain::{
-    Case, CaseRecord, Citation, Clause, ClauseRecord, ClauseVersion, Command, Event, Ledger, Notification, State,
+    Case, CaseRecord, Challenge, Citation, Clause, ClauseRecord, ClauseVersion, Command, Event, Ledger, Notification,
+    State,
 };
+use crate::rpc::challenges::convert::encode as encode_challenge;
 use crate::rpc::convert::{Log, encode_erasures};
 use crate::store::sql_row::{
-    CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, CitationRow, ClauseRow, ClauseVersionRow,
-    DECISION_COLUMNS, DecisionRow, join, join_numbers,
+    CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, ChallengeRow, CitationRow, ClauseRow,
+    ClauseVersionRow, DECISION_COLUMNS, DecisionRow, join, join_numbers,
 };
 use crate::store::{DecisionRecord, FOLLOWS};
 
@@ -26,6 +28,8 @@ pub(super) static CASES_BY_ID: Lookup = Lookup::new(CASE_COLUMNS!("c.case_id IN"
 static DECISIONS: Lookup = Lookup::new(DECISION_COLUMNS!("d.seq IN"));
 static CITATIONS: Lookup =
     Lookup::new("SELECT decision_seq, place, clause, version FROM citation WHERE decision_seq IN");
+pub(super) static CHALLENGES: Lookup =
+    Lookup::new("SELECT ch.seq, ch.case_id, ch.body FROM challenge ch WHERE ch.case_id IN");
 static CLAUSES: Lookup = Lookup::new(CLAUSE_COLUMNS!("c.name IN"));
 static CLAUSE_VERSIONS: Lookup = Lookup::new(CLAUSE_VERSION_COLUMNS!("v.clause IN"));
 
@@ -67,6 +71,7 @@ static UPSERT_CASE: Insert = Insert::new(
         "replay_clause TEXT",
         "replay_version BIGINT",
         "replay_since_us BIGINT",
+        "challenges BIGINT",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
@@ -76,7 +81,24 @@ static UPSERT_CASE: Insert = Insert::new(
      native_id = excluded.native_id, statement = excluded.statement, signature = excluded.signature, \
      signed_occurred_us = excluded.signed_occurred_us, erasures = excluded.erasures, \
      replay_clause = excluded.replay_clause, replay_version = excluded.replay_version, \
-     replay_since_us = excluded.replay_since_us",
+     replay_since_us = excluded.replay_since_us, challenges = excluded.challenges",
+);
+static UPSERT_CHALLENGE: Insert = Insert::new(
+    "challenge",
+    &[
+        "seq BIGINT",
+        "case_id BYTEA",
+        "number BIGINT",
+        "filed_by TEXT",
+        "kind BIGINT",
+        "stage BIGINT",
+        "open BIGINT",
+        "due_us BIGINT",
+        "body BYTEA",
+    ],
+    // It was filed by the event that the row has already.
+    "ON CONFLICT (case_id, number) DO UPDATE SET stage = excluded.stage, open = excluded.open, due_us = excluded.due_us, \
+     body = excluded.body",
 );
 static INSERT_DECISION: Insert = Insert::new(
     "decision",
@@ -147,6 +169,8 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
         ("load_cases", CASES_BY_ID.texts()),
         ("load_decisions", DECISIONS.texts()),
         ("load_citations", CITATIONS.texts()),
+        ("load_challenges", CHALLENGES.texts()),
+        ("upsert_challenge", UPSERT_CHALLENGE.texts()),
         ("load_clauses", CLAUSES.texts()),
         ("load_clause_versions", CLAUSE_VERSIONS.texts()),
         ("upsert_case", UPSERT_CASE.texts()),
@@ -176,7 +200,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     type Keys = Keys;
     type Codec = Log;
     const STATE_TABLES: &'static [&'static str] =
-        &["citation", "decision", "cases", "clause_version", "clause", "agreement_party", "agreement"];
+        &["citation", "decision", "challenge", "cases", "clause_version", "clause", "agreement_party", "agreement"];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
         match command {
@@ -184,12 +208,17 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.cases.extend(told.iter().map(|told| told.referred.name.id));
                 keys.agreements.extend(agreements.iter().map(|agreement| agreement.name));
             }
-            Command::Acknowledge { case, .. } => {
+            Command::Acknowledge { case, .. } | Command::FileChallenge { case, .. } => {
                 keys.cases.insert(case.id);
             }
             Command::Record { case, draft, .. } => {
                 keys.cases.insert(case.id);
                 keys.clauses.extend(draft.content.clauses().map(|citation| citation.clause.clone()));
+            }
+            Command::Pursue { challenge, pursuit } => {
+                keys.cases.insert(challenge.case.id);
+                let cited = pursuit.decision.iter().flat_map(|decision| decision.content.clauses());
+                keys.clauses.extend(cited.map(|citation| citation.clause.clone()));
             }
             Command::CreateClause { name: clause, .. } | Command::AddClauseVersion { clause, .. } => {
                 keys.clauses.insert(clause.clone());
@@ -208,7 +237,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             | Event::CaseDecided(changed)
             | Event::CaseWithdrawn(changed)
             | Event::CaseErased(changed)
-            | Event::ReplayChanged(changed) => {
+            | Event::ReplayChanged(changed)
+            | Event::ChallengeChanged(changed, _) => {
                 keys.cases.insert(changed.case.referred.name.id);
             }
             Event::ClauseCreated(clause) => {
@@ -290,6 +320,11 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                     .await?;
             }
         }
+        let challenged = changes.challenges.iter().filter_map(|((id, number), seq)| {
+            let case = &cases.get(id)?.case;
+            Some((*seq, case, case.challenges.iter().find(|challenge| challenge.number == *number)?))
+        });
+        UPSERT_CHALLENGE.run(script, &challenged.collect::<Vec<_>>(), bind_challenge).await?;
         let citations = changes.decided.iter().flat_map(|(seq, case)| {
             let clauses = case.decision().into_iter().flat_map(|decision| decision.content.clauses());
             (0_i64..).zip(clauses).map(|(place, citation)| (*seq, place, citation))
@@ -335,23 +370,32 @@ pub(super) async fn decision_records(conn: &mut Conn, rows: Vec<DecisionRow>) ->
         .collect()
 }
 
-/// Cases of rows, with their latest decisions.
+/// Cases of rows, with their latest decisions and their challenges.
 pub(super) async fn case_records(conn: &mut Conn, rows: Vec<CaseRow>) -> sqlx::Result<Vec<CaseRecord>> {
     let decided = rows.iter().map(|row| row.decided_seq).filter(|seq| *seq > 0).collect::<BTreeSet<_>>();
     let found = DECISIONS.run(conn, &decided.into_iter().collect::<Vec<_>>()).await?;
     let found = decision_records(conn, found).await?;
     let decisions = found.into_iter().map(|record| (record.seq, record.decision)).collect::<HashMap<_, _>>();
+    let challenged = rows.iter().filter(|row| row.challenges > 0).map(|row| row.id().to_vec()).collect::<BTreeSet<_>>();
+    let mut filed: Vec<ChallengeRow> = CHALLENGES.run(conn, &challenged.into_iter().collect::<Vec<_>>()).await?;
+    filed.sort_by_key(|row| row.seq);
+    filed.dedup_by_key(|row| row.seq);
+    let mut challenges = HashMap::<Vec<u8>, Vec<Challenge>>::new();
+    for row in filed {
+        challenges.entry(row.case_id.clone()).or_default().push(row.read()?);
+    }
     rows.into_iter()
         .map(|row| {
             let (opened, updated, decided) = (row.seq, row.updated_seq, row.decided_seq);
-            let case = Arc::new(row.read(decisions.get(&decided).cloned())?);
+            let challenges = challenges.get(row.id()).cloned().unwrap_or_default();
+            let case = Arc::new(row.read(decisions.get(&decided).cloned(), challenges)?);
             Ok(CaseRecord { case, opened, updated, decided })
         })
         .collect()
 }
 
 fn bind_case(record: &CaseRecord, binds: &mut Binds) {
-    let Case { referred, progress: _, withdrawal, erasures, replay } = &*record.case;
+    let Case { referred, progress: _, withdrawal, erasures, replay, challenges } = &*record.case;
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
     let receipt = record.case.receipt();
     binds
@@ -389,7 +433,21 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(encode_erasures(erasures))
         .add(replay.as_ref().map_or_else(String::new, |replay| replay.under.clause.to_string()))
         .add(replay.as_ref().map_or(0, |replay| i64::from(replay.under.version)))
-        .add(micros(replay.as_ref().map(|replay| replay.since)));
+        .add(micros(replay.as_ref().map(|replay| replay.since)))
+        .add(i64::try_from(challenges.len()).unwrap_or(i64::MAX));
+}
+
+fn bind_challenge((seq, case, challenge): &(i64, &Arc<Case>, &Challenge), binds: &mut Binds) {
+    binds
+        .add(*seq)
+        .add(case.referred.name.id.as_bytes().to_vec())
+        .add(i64::from(challenge.number))
+        .add(challenge.by.to_string())
+        .add(i64::from(challenge.kind.code()))
+        .add(i64::from(challenge.stage().code()))
+        .add(i64::from(challenge.is_open()))
+        .add(challenge.due_at().map(Timestamp::micros))
+        .add(encode_challenge(&case.name(), challenge));
 }
 
 /// The agreement behind a row.

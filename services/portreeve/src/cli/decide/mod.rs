@@ -39,7 +39,7 @@ pub(crate) struct Decide {
     #[arg(required_unless_present = "file")]
     case: Option<String>,
     /// A CSV file of decisions
-    #[arg(long, value_name = "FILE", conflicts_with = "case")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["case", "Decision"])]
     file: Option<PathBuf>,
     /// What parts the fields of the file
     #[arg(long, default_value = ",", value_name = "CHARACTER", value_parser = sheet::delimiter)]
@@ -55,9 +55,9 @@ macro_rules! decision {
         /// What is decided, in words.
         #[derive(Args, Debug)]
         #[command(next_help_heading = "The decision")]
-        struct Decision {$(
+        pub(super) struct Decision {$(
             $(#[$doc])*
-            #[arg(long, value_name = $value, conflicts_with = "file")]
+            #[arg(long, value_name = $value)]
             $name: Option<String>,
         )*}
 
@@ -65,6 +65,11 @@ macro_rules! decision {
             /// The words by the column that they would have in a file.
             fn words(&self) -> HashMap<&'static str, &str> {
                 HashMap::from([$((stringify!($name), self.$name.as_deref().unwrap_or_default())),*])
+            }
+
+            /// Whether nothing is said.
+            pub(super) fn is_empty(&self) -> bool {
+                self.words().values().all(|word| word.is_empty())
             }
         }
     };
@@ -123,6 +128,16 @@ decision! {
     expected_version = "N",
 }
 
+impl Decision {
+    /// The decision on a case as the platform takes it.
+    pub(super) fn item(&self, session: &Session, case: &str) -> Result<BatchDecisionItem> {
+        let mut words = self.words();
+        words.insert("case", case);
+        let get = |column: &str| words.get(column).copied().unwrap_or_default();
+        row::item(session.organisation(), &get).map_err(|refusal| Failure::Usage(refusal.message))
+    }
+}
+
 impl Decide {
     pub(crate) async fn run(self) -> Result<()> {
         let session = self.write.connection.open(None).await?;
@@ -138,10 +153,7 @@ impl Decide {
     }
 
     async fn one(&self, session: &Session) -> Result<()> {
-        let mut words = self.decision.words();
-        words.insert("case", self.case.as_deref().unwrap_or_default());
-        let get = |column: &str| words.get(column).copied().unwrap_or_default();
-        let item = row::item(session.organisation(), &get).map_err(|refusal| Failure::Usage(refusal.message))?;
+        let item = self.decision.item(session, self.case.as_deref().unwrap_or_default())?;
         let request = RecordDecisionRequest {
             parent: item.case,
             decision: item.decision,

@@ -1,0 +1,19 @@
+-- Challenges of decisions: a ledger of their own.
+-- The same columns and types as in the other engine's; a test compares them.
+
+CREATE TABLE challenge (
+    seq      INTEGER NOT NULL PRIMARY KEY,  -- the event that filed it
+    case_id  BLOB    NOT NULL,
+    number   BIGINT  NOT NULL,              -- from 1, in the case
+    filed_by TEXT    NOT NULL,              -- agencies/nca, oversightBodies/coordinator, platforms/harbourbook
+    kind     BIGINT  NOT NULL,              -- enumerations have the contract's numbers
+    stage    BIGINT  NOT NULL,
+    open     BIGINT  NOT NULL,              -- 1: somebody still has to do something
+    due_us   BIGINT,
+    body     BLOB    NOT NULL,              -- the challenge as the contract writes it
+    UNIQUE (case_id, number)
+);
+CREATE INDEX challenge_open ON challenge (seq) WHERE open = 1;
+CREATE INDEX challenge_filed_by ON challenge (filed_by, seq);
+
+ALTER TABLE cases ADD COLUMN challenges BIGINT NOT NULL DEFAULT 0;  -- how many there are
