@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use portreeve_api::clients::{
     self, Acting, AgreementClient, AuditClient, ChallengeClient, ConsultationClient, DecisionClient, GrantClient,
-    MeasureClient, OrganisationClient, PolicyClient, ReferralClient, ReportingClient, RetentionClient,
-    ReviewFlagClient, SigningClient,
+    MeasureClient, ObservationClient, OrganisationClient, PolicyClient, ReferralClient, ReportingClient,
+    RetentionClient, ReviewFlagClient, SigningClient,
 };
 use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::referral::v1::{ReferralChange, ReferralFilter, WatchReferralsRequest};
@@ -74,6 +74,11 @@ impl Client {
     /// `ReferralService`.
     pub fn referrals(&self) -> ReferralClient {
         clients::referral(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `ObservationService`.
+    pub fn observations(&self) -> ObservationClient {
+        clients::observation(self.channel.clone(), self.acting.clone())
     }
 
     /// `OrganisationService`.

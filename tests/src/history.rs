@@ -106,6 +106,8 @@ fn referral_item(change: referral::ReferralChange) -> Item {
         Change::AgreementSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::MeasureChanged(it) => ("measure changed", false, it.name.clone(), format!("{it:?}")),
         Change::MeasureSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
+        Change::Observed(it) => ("observed", false, it.name.clone(), format!("{it:?}")),
+        Change::ObservationSnapshot(it) => ("observed", true, it.name.clone(), format!("{it:?}")),
         Change::ReviewFlagChanged(it) => ("flag changed", false, it.name.clone(), format!("{it:?}")),
         Change::ReviewFlagSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
     };
@@ -124,6 +126,7 @@ fn case_item(change: decision::CaseChange) -> Item {
         Change::Erased(it) => ("erased", false, it.name.clone(), format!("{it:?}")),
         Change::ReplayChanged(it) => ("replay changed", false, it.name.clone(), format!("{it:?}")),
         Change::ChallengeChanged(it) => ("challenge changed", false, it.name.clone(), format!("{it:?}")),
+        Change::Observed(it) => ("case observed", false, it.name.clone(), format!("{it:?}")),
         Change::Snapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::ClauseCreated(it) => ("clause created", false, it.name.clone(), format!("{it:?}")),
         Change::ClauseVersionAdded(it) => ("clause version added", false, it.name.clone(), format!("{it:?}")),

@@ -260,6 +260,24 @@ pub fn record(case: &str, draft: decision::DecisionDraft, id: &str) -> decision:
     }
 }
 
+/// A request to record a look at the target of a referral.
+pub fn observation(
+    referral: &str,
+    finding: referral::ObservationFinding,
+    id: &str,
+) -> referral::RecordObservationRequest {
+    referral::RecordObservationRequest {
+        parent: referral.to_owned(),
+        observation: Some(referral::ObservationDraft {
+            finding: finding.into(),
+            method: referral::ObservationMethod::Manual.into(),
+            vantage_country: "GB".into(),
+            ..referral::ObservationDraft::default()
+        }),
+        request_id: request_id(&format!("observe {referral} {id}")),
+    }
+}
+
 /// A request of the agency to challenge a version of a decision.
 pub fn challenge(case: &str, version: u32, id: &str) -> decision::FileChallengeRequest {
     decision::FileChallengeRequest {

@@ -1,7 +1,7 @@
 //! Challenges through the public API and the command line: an agency, whoever posted the content and oversight think that a
 //! decision is wrong, the platform answers, others decide. The case stands as it is decided all the while.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -195,7 +195,8 @@ async fn more_than_a_fifth_is_reversed_on_challenge(database: &Database) {
         *by_stage.entry(challenge.stage()).or_default() += 1;
     }
     assert_eq!(by_stage, BTreeMap::from([(Stage::Upheld, 193), (Stage::Reversed, 57)]));
-    assert_eq!(57 * 1_000 / 250, 228, "22.8 %");
+    let reversed = by_stage[&Stage::Reversed];
+    assert_eq!(reversed * 1_000 / all.len(), 228, "22.8 %");
     assert_eq!(list(&world.nca(), parent, open).await.unwrap(), []);
     let reversed = wire::ChallengeFilter { stages: vec![Stage::Reversed.into()], ..wire::ChallengeFilter::default() };
     assert_eq!(list(&world.chirrup(), "platforms/chirrup/cases/-", reversed).await.unwrap().len(), 57);
@@ -444,7 +445,7 @@ async fn partners_see_what_their_agreement_shows(database: &Database) {
     };
     let seen = partner.challenges().list_challenges(request).await.unwrap().into_inner().challenges;
     let without = Challenge { reasons: String::new(), ..own.clone() };
-    assert_eq!(seen, [without.clone()]);
+    assert_eq!(seen, std::slice::from_ref(&without));
     assert_eq!(get(&partner, &own.name).await.unwrap(), without);
     let get_case = wire::GetCaseRequest { name: case.clone(), at_least: Vec::new() };
     let shown = partner.decisions().get_case(get_case).await.unwrap().into_inner().case.unwrap();
@@ -478,7 +479,7 @@ async fn words_are_erased_and_facts_stay(database: &Database) {
     let dump = world.server.dump(Part::Decision).await;
     world.server.rebuild(Part::Decision).await;
     assert_eq!(world.server.dump(Part::Decision).await, dump);
-    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |text: &str| portreeve_core::audit::hex(text.as_bytes());
     for words in ["places on a boat", "looked again"] {
         assert!(!dump.iter().any(|row| row.contains(words) || row.to_lowercase().contains(&hex(words))), "{words}");
     }
@@ -504,10 +505,11 @@ async fn what_is_wrong_is_told_at_once(database: &Database) {
         let mut request = sample::challenge(&case, 1, &format!("texts {}", reasons.len()));
         request.challenge.as_mut().unwrap().reasons = reasons;
         let told = nca.file_challenge(request).await.unwrap_err();
-        match wrong {
-            true => assert_eq!(fields(told), "challenge.reasons"),
-            // Long enough, it meets the open one.
-            false => assert_eq!(refusal(&told).reason, "CHALLENGE_OPEN"),
+        if wrong {
+            assert_eq!(fields(told), "challenge.reasons");
+        } else {
+            // Short enough, it meets the open one.
+            assert_eq!(refusal(&told).reason, "CHALLENGE_OPEN");
         }
     }
     let bare = wire::DecideChallengeRequest {

@@ -26,6 +26,7 @@ use crate::decision::v1::decision_service_client::DecisionServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
 use crate::referral::v1::agreement_service_client::AgreementServiceClient;
 use crate::referral::v1::measure_service_client::MeasureServiceClient;
+use crate::referral::v1::observation_service_client::ObservationServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
 use crate::referral::v1::referral_service_client::ReferralServiceClient;
 use crate::referral::v1::retention_service_client::RetentionServiceClient;
@@ -172,6 +173,8 @@ pub type Transport = InterceptedService<Channel, Acting>;
 pub type AgreementClient = AgreementServiceClient<Transport>;
 /// A client of the service of measures against misuse.
 pub type MeasureClient = MeasureServiceClient<Transport>;
+/// A client of the observation service.
+pub type ObservationClient = ObservationServiceClient<Transport>;
 /// A client of the organisation service.
 pub type OrganisationClient = OrganisationServiceClient<Transport>;
 /// A client of the referral service.
@@ -227,6 +230,8 @@ constructors! {
     agreement: AgreementServiceClient as AgreementClient;
     /// A client of the service of measures against misuse.
     measure: MeasureServiceClient as MeasureClient;
+    /// A client of the observation service.
+    observation: ObservationServiceClient as ObservationClient;
     /// A client of the organisation service.
     organisation: OrganisationServiceClient as OrganisationClient;
     /// A client of the referral service.

@@ -86,6 +86,10 @@ pub const SUSPENSION_AHEAD_DAYS_MAX: i64 = 90;
 pub const WARNING_DAYS: i64 = 365;
 /// Days after which a measure can no longer be appealed against: six months and more (DSA art. 20(1)).
 pub const APPEAL_DAYS: i64 = 184;
+/// Observations of one referral.
+pub const REFERRAL_OBSERVATIONS_MAX: usize = 1_000;
+/// How long after a decision took effect content may still be seen without that being a discrepancy.
+pub const OBSERVATION_GRACE_MICROS: i64 = 24 * 3_600 * 1_000_000;
 /// Days after a decision in which it can be challenged: six months (DSA art. 20(1)).
 pub const CHALLENGE_DAYS: i64 = 184;
 /// Challenges of the decisions on one case, over all of its life.

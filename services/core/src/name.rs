@@ -210,6 +210,33 @@ impl FromStr for ReviewFlagName {
     }
 }
 
+/// `agencies/{agency}/referrals/{uuid}/observations/{uuid}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObservationName {
+    /// The referral whose target was looked at.
+    pub referral: ReferralName,
+    /// The observation's identifier.
+    pub id: Uuid,
+}
+
+impl fmt::Display for ObservationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/observations/{}", self.referral, self.id)
+    }
+}
+
+impl FromStr for ObservationName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let read = || {
+            let (referral, id) = text.split_once("/observations/")?;
+            Some(Self { referral: referral.parse().ok()?, id: canonical(id)? })
+        };
+        read().ok_or(NameError("agencies/{agency}/referrals/{uuid}/observations/{uuid}"))
+    }
+}
+
 /// `platforms/{platform}/cases/{uuid}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CaseName {

@@ -76,6 +76,36 @@ coded! {
 }
 
 coded! {
+    /// What whoever looked at a target found.
+    Finding {
+        /// It is there for everybody.
+        Live = 1,
+        /// It is not there.
+        Gone = 2,
+        /// It is not shown in the country from which it was looked at.
+        GeoBlocked = 3,
+        /// It is shown to who has signed in.
+        LoginWall = 4,
+        /// It is shown to who says their age.
+        AgeWall = 5,
+        /// It could not be told.
+        Unknown = 6,
+        /// The content is there again as another target.
+        Reappeared = 7,
+    }
+}
+
+coded! {
+    /// How a target was looked at.
+    ObservationMethod {
+        /// A person looked.
+        Manual = 1,
+        /// A program looked.
+        Automated = 2,
+    }
+}
+
+coded! {
     /// How far a referral may travel among partners (Traffic Light Protocol 2.0). Grows with the restriction.
     Tlp {
         /// To everybody.

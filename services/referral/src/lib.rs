@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use portreeve_api::referral::v1::agreement_service_server::AgreementServiceServer;
 use portreeve_api::referral::v1::measure_service_server::MeasureServiceServer;
+use portreeve_api::referral::v1::observation_service_server::ObservationServiceServer;
 use portreeve_api::referral::v1::organisation_service_server::OrganisationServiceServer;
 use portreeve_api::referral::v1::referral_service_server::ReferralServiceServer;
 use portreeve_api::referral::v1::retention_service_server::RetentionServiceServer;
@@ -88,6 +89,7 @@ impl Service {
         server.add(self.agreements());
         server.add(self.measures());
         server.add(self.review_flags());
+        server.add(self.observations());
         server.add(self.retention());
     }
 
@@ -136,6 +138,13 @@ impl Service {
     /// The server of `ReviewFlagService`.
     pub fn review_flags(&self) -> ReviewFlagServiceServer<Rpc> {
         ReviewFlagServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `ObservationService`.
+    pub fn observations(&self) -> ObservationServiceServer<Rpc> {
+        ObservationServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

@@ -101,6 +101,7 @@ const TABLE: &[(&str, &[Permitted])] = &[
             ("ListReviewFlags", EVERYBODY),
         ],
     ),
+    ("portreeve.referral.v1.ObservationService", &[("RecordObservation", OFFICER), ("ListObservations", EVERYBODY)]),
     (
         "portreeve.referral.v1.RetentionService",
         &[("GetRetentionPolicy", EVERYBODY), ("SetRetentionPolicy", APPROVER), ("EraseReferral", APPROVER)],
@@ -250,6 +251,7 @@ mod tests {
                 "FileChallenge",
                 "ImportReferrals",
                 "RecordExternalOutcome",
+                "RecordObservation",
                 "ReferChallenge",
                 "WithdrawReferral",
             ],

@@ -96,6 +96,14 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
                 client.flags().list_review_flags(request).await.map(drop)
             }
         }
+        "ListObservations" => {
+            // So that there is something to find; the same each time.
+            let seen = sample::observation(&world.decided.name, referral::ObservationFinding::Live, "read");
+            client.acting("agencies/nca").observations().record_observation(seen).await.unwrap();
+            let request =
+                referral::ListObservationsRequest { parent: format!("{parent}/referrals/-"), ..Default::default() };
+            client.observations().list_observations(request).await.map(drop)
+        }
         "GetChallenge" | "ListChallenges" => {
             // So that there is something to find; the same each time.
             let case = sample::case_of(&world.decided);

@@ -169,9 +169,10 @@ async fn issue(client: &Client, grantee: &str) -> String {
     reply.grant.unwrap().name
 }
 
-/// Services of which tests of their own say who sees and who changes what: `measures.rs`, `review_flags.rs`, `erasure` and
-/// `challenges.rs`.
-const ELSEWHERE: [&str; 4] = [
+/// Services of which tests of their own say who sees and who changes what: `measures.rs`, `review_flags.rs`, `erasure`,
+/// `challenges.rs` and `observations.rs`.
+const ELSEWHERE: [&str; 5] = [
+    "/portreeve.referral.v1.ObservationService/",
     "/portreeve.decision.v1.ChallengeService/",
     "/portreeve.referral.v1.MeasureService/",
     "/portreeve.referral.v1.ReviewFlagService/",

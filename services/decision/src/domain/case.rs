@@ -6,7 +6,7 @@ use portreeve_core::erasure::Erasure;
 use portreeve_core::name::{CaseName, ReferralName};
 use portreeve_core::vocabulary::{FieldGroup, Tlp};
 
-use super::{Challenge, Decision, Replay};
+use super::{Challenge, Decision, Observation, Replay};
 
 coded! {
     /// Where a case stands.
@@ -144,6 +144,8 @@ pub struct Case {
     pub replay: Option<Replay>,
     /// Every challenge of its decisions, in the order in which they were filed.
     pub challenges: Vec<Challenge>,
+    /// What was seen of its target last, by the time of looking.
+    pub observation: Option<Observation>,
 }
 
 impl Case {
@@ -164,6 +166,7 @@ impl Case {
         self.replay.is_some()
             || self.latest_record() >= moment
             || self.withdrawal.as_ref().is_some_and(|gone| gone.recorded_at >= moment)
+            || self.observation.as_ref().is_some_and(|seen| seen.recorded_at >= moment)
     }
 
     /// The case as it stood before a moment: what was recorded then or later had not happened. `latest` is the decision that
@@ -186,6 +189,7 @@ impl Case {
             erasures: self.erasures.clone(),
             replay: None,
             challenges: self.challenges.iter().filter_map(|challenge| challenge.as_before(moment)).collect(),
+            observation: self.observation.clone().filter(|seen| seen.recorded_at < moment),
         }
     }
 
@@ -204,6 +208,7 @@ impl Case {
                     let kind = left.referred.target.kind;
                     left.referred.target = Target { kind, ..Target::default() };
                     left.referred.signature = None;
+                    left.clear_reappearance();
                 }
                 FieldGroup::Reasons => {
                     left.referred.statement_of_reasons.clear();
@@ -220,6 +225,22 @@ impl Case {
         left.erasures.extend_from_slice(erasures);
         left.erasures.sort_by_key(|erasure| erasure.group);
         left
+    }
+
+    /// The case with what was seen last, of which what was erased before does not come back.
+    #[must_use]
+    pub fn observed(&self, observation: Observation) -> Self {
+        let mut seen = Self { observation: Some(observation), ..self.clone() };
+        if self.is_erased(FieldGroup::Target) {
+            seen.clear_reappearance();
+        }
+        seen
+    }
+
+    fn clear_reappearance(&mut self) {
+        if let Some(again) = self.observation.as_mut().and_then(|seen| seen.reappeared.as_mut()) {
+            again.target = Target { kind: again.target.kind, ..Target::default() };
+        }
     }
 
     /// The case's name.

@@ -12,8 +12,8 @@ use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, Violations, lim
 
 use super::policy::in_force;
 use super::{
-    Case, ChallengeDraft, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Kind, Later,
-    Notification, Outcome, Progress, Pursuit, Receipt, Referred, Status, Withdrawal,
+    Case, ChallengeDraft, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Discrepancy,
+    Kind, Later, Notification, Observation, Outcome, Progress, Pursuit, Receipt, Referred, Status, Withdrawal,
 };
 
 /// What a step does to a case.
@@ -52,6 +52,17 @@ pub struct Told {
     pub erasures: Vec<Erasure>,
 }
 
+/// What the referral log told of an observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The position in the referral log.
+    pub position: i64,
+    /// The referral's identifier.
+    pub referral: Uuid,
+    /// What was seen.
+    pub observation: Observation,
+}
+
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -61,6 +72,8 @@ pub enum Command {
         told: Vec<Told>,
         /// Of agreements.
         agreements: Vec<Agreement>,
+        /// Of observations.
+        observed: Vec<Seen>,
     },
     /// Confirm the receipt of a case.
     Acknowledge {
@@ -130,6 +143,8 @@ pub struct CaseChanged {
     pub clause_before: Option<Citation>,
     /// Whether it was a candidate for replay before.
     pub replay_before: bool,
+    /// Where what was seen did not agree with the decision before.
+    pub discrepancy_before: Option<Discrepancy>,
     /// The case as it is afterwards.
     pub case: Arc<Case>,
 }
@@ -151,6 +166,8 @@ pub enum Event {
     ReplayChanged(CaseChanged),
     /// A challenge of the case, by its number, was filed or moved on.
     ChallengeChanged(CaseChanged, u32),
+    /// The target was looked at.
+    CaseObserved(CaseChanged),
     /// A platform added a clause.
     ClauseCreated(Clause),
     /// A platform added a version of a clause.
@@ -169,7 +186,8 @@ impl Event {
             | Self::CaseWithdrawn(changed)
             | Self::CaseErased(changed)
             | Self::ReplayChanged(changed)
-            | Self::ChallengeChanged(changed, _) => Some(changed),
+            | Self::ChallengeChanged(changed, _)
+            | Self::CaseObserved(changed) => Some(changed),
             Self::ClauseCreated(_) | Self::ClauseVersionAdded(_) | Self::AgreementLearnt(_) => None,
         }
     }
@@ -247,13 +265,13 @@ impl portreeve_core::Ledger for Ledger {
 
     fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
         match command {
-            Command::FollowReferrals { told, agreements } => {
+            Command::FollowReferrals { told, agreements, observed } => {
                 let learnt = agreements
                     .iter()
                     .filter(|told| told.is_news(state.agreements.get(&told.name).map(|(known, _)| known)))
                     .cloned();
                 let learnt = learnt.map(|agreement| Event::AgreementLearnt(Box::new(agreement)));
-                Ok(state.follow(told).into_iter().chain(learnt).collect())
+                Ok(state.follow(told, observed).into_iter().chain(learnt).collect())
             }
             Command::Acknowledge { case, occurred_at } => state.acknowledge(case, *occurred_at, now),
             Command::Record { case, draft, expected_version } => state.record(case, draft, *expected_version, now),
@@ -307,6 +325,7 @@ impl portreeve_core::Ledger for Ledger {
             | Event::CaseAcknowledged(_)
             | Event::CaseDecided(_)
             | Event::CaseWithdrawn(_)
+            | Event::CaseObserved(_)
             | Event::ReplayChanged(_) => {}
         }
     }
@@ -333,9 +352,9 @@ impl State {
         self.cases.insert(id, record);
     }
 
-    /// Opens the cases that are new, withdraws those whose referral was, and erases what of it was. Told twice, it is done
-    /// once.
-    fn follow(&self, told: &[Told]) -> Vec<Event> {
+    /// Opens the cases that are new, withdraws those whose referral was, erases what of it was, and takes in what was seen.
+    /// Told twice, it is done once.
+    fn follow(&self, told: &[Told], observed: &[Seen]) -> Vec<Event> {
         let mut events = Vec::new();
         let mut fresh = HashMap::<Uuid, Arc<Case>>::new();
         for told in told {
@@ -349,6 +368,7 @@ impl State {
                     erasures: Vec::new(),
                     replay: None,
                     challenges: Vec::new(),
+                    observation: None,
                 });
                 events.push(Event::CaseOpened(CaseChanged {
                     occurred_at: told.referred.occurred_at,
@@ -356,6 +376,7 @@ impl State {
                     before: None,
                     clause_before: None,
                     replay_before: false,
+                    discrepancy_before: None,
                     case: Arc::clone(&case),
                 }));
                 fresh.insert(id, Arc::clone(&case));
@@ -376,6 +397,17 @@ impl State {
                 events.push(Event::CaseErased(changed(&case, &after, at, told.position)));
                 fresh.insert(id, after);
             }
+        }
+        for Seen { position, referral, observation } in observed {
+            let known = fresh.get(referral).or_else(|| self.cases.get(referral).map(|record| &record.case)).cloned();
+            // What was seen last counts, whenever it is told.
+            let newer = |case: &Arc<Case>| {
+                case.observation.as_ref().is_none_or(|known| known.observed_at < observation.observed_at)
+            };
+            let Some(case) = known.filter(newer) else { continue };
+            let after = Arc::new(case.observed(observation.clone()));
+            events.push(Event::CaseObserved(changed(&case, &after, observation.observed_at, *position)));
+            fresh.insert(*referral, after);
         }
         events
     }
@@ -630,6 +662,7 @@ pub(super) fn changed(before: &Case, after: &Arc<Case>, occurred_at: Timestamp, 
         before: Some(before.disposition()),
         clause_before: before.decision().and_then(|latest| latest.content.clauses().next().cloned()),
         replay_before: before.replay.is_some(),
+        discrepancy_before: before.discrepancy(),
         case: Arc::clone(after),
     }
 }

@@ -35,6 +35,7 @@ pub mod challenge;
 pub mod decision;
 pub mod disposition;
 pub mod ledger;
+pub mod observation;
 pub mod outcome;
 pub mod policy;
 pub mod replay;
@@ -43,7 +44,8 @@ pub use affected::{Exemption, FlatNotification, Notification, Redress};
 pub use case::{Case, LegalBasis, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal};
 pub use challenge::{Challenge, ChallengeDraft, ChallengeKind, ChallengeOutcome, Fact, Forum, Move, Pursuit, Stage};
 pub use decision::{Cause, CauseKind, Content, Decision, DecisionDraft, Kind, Later, Source};
-pub use ledger::{CaseChanged, CaseRecord, ClauseRecord, Command, Event, Ledger, State, Told};
+pub use ledger::{CaseChanged, CaseRecord, ClauseRecord, Command, Event, Ledger, Seen, State, Told};
+pub use observation::{Discrepancy, Observation, Reappearance};
 pub use outcome::{
     AccessObstacle, Basis, Cited, Flat, GoneBy, Items, Outcome, OutcomeKind, ProtectedContext, Restriction,
 };

@@ -10,9 +10,9 @@ use portreeve_core::access::View;
 use portreeve_core::agreement::Agreement;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{CaseName, ClauseName, OrganisationKind, ReferralName, parse_owner};
+use portreeve_core::name::{CaseName, ClauseName, ObservationName, OrganisationKind, ReferralName, parse_owner};
 use portreeve_core::token::Epoch;
-use portreeve_core::vocabulary::{Disposition, FieldGroup, Tlp};
+use portreeve_core::vocabulary::{Disposition, FieldGroup, Finding, ObservationMethod, Tlp};
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
 use portreeve_runtime::agreements::{read_agreement, write_agreement};
 use portreeve_runtime::erasures::{read_erasures, take_place, write_erasures};
@@ -25,8 +25,9 @@ use wire::case_change::Change;
 use super::challenges::convert::{put_words, read_challenge, take_words, write_challenge};
 use crate::domain::{
     Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
-    Decision, DecisionDraft, Event, Flat, FlatNotification, Kind, Later, LegalBasis, Notification, OutcomeKind,
-    Progress, Receipt, Redress, Referred, Replay, Signature, Source, Status, Target, Told, Withdrawal,
+    Decision, DecisionDraft, Discrepancy, Event, Flat, FlatNotification, Kind, Later, LegalBasis, Notification,
+    Observation, OutcomeKind, Progress, Reappearance, Receipt, Redress, Referred, Replay, Seen, Signature, Source,
+    Status, Target, Told, Withdrawal,
 };
 use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE, Shown};
 
@@ -203,6 +204,15 @@ pub fn read_draft(
     kind.map(|_| DecisionDraft { content, decided_at })
 }
 
+fn write_target(target: &Target) -> referral::Target {
+    referral::Target {
+        kind: target.kind,
+        url: target.url.clone(),
+        native_id: target.native_id.clone(),
+        canonical_url: target.canonical_url.clone(),
+    }
+}
+
 /// A case for the wire. `revision` is that of its last change.
 pub fn write_case(case: &Case, revision: String) -> wire::Case {
     let referred = &case.referred;
@@ -215,12 +225,7 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         referral: referred.name.to_string(),
         agency: format!("agencies/{}", referred.name.agency),
         platform: format!("platforms/{}", referred.platform),
-        target: Some(referral::Target {
-            kind: referred.target.kind,
-            url: referred.target.url.clone(),
-            native_id: referred.target.native_id.clone(),
-            canonical_url: referred.target.canonical_url.clone(),
-        }),
+        target: Some(write_target(&referred.target)),
         nature: referred.nature,
         ground: referred.ground,
         legal_basis: Some(referral::LegalBasis {
@@ -248,6 +253,8 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         replay_candidate: case.replay.as_ref().map(write_replay),
         challenges: case.challenges.iter().map(|challenge| write_challenge(&name, challenge)).collect(),
         challenge_words: None,
+        latest_observation: case.observation.as_ref().map(write_observation),
+        discrepancy: case.discrepancy().map(Discrepancy::code).unwrap_or_default(),
         signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
             jws: signature.jws.clone(),
             occurred_at: signature.occurred_at.map(write_time),
@@ -264,6 +271,52 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
     }
 }
 
+fn write_observation(seen: &Observation) -> referral::Observation {
+    let observed_by = seen.name.split_once("/referrals/").map(|(agency, _)| agency.to_owned()).unwrap_or_default();
+    referral::Observation {
+        name: seen.name.clone(),
+        observed_by,
+        finding: seen.finding.code(),
+        method: seen.method.code(),
+        vantage_country: seen.country.clone(),
+        observed_at: Some(write_time(seen.observed_at)),
+        recorded_at: Some(write_time(seen.recorded_at)),
+        evidence_digest: seen.evidence.clone(),
+        reappeared_as: seen.reappeared.as_ref().map(|again| write_target(&again.target)),
+        reappeared_referral: seen.reappeared.as_ref().map(|again| again.referral.clone()).unwrap_or_default(),
+    }
+}
+
+fn read_observation(message: &referral::Observation) -> Option<Observation> {
+    let again = |target: &referral::Target| Reappearance {
+        target: read_target(target),
+        referral: message.reappeared_referral.clone(),
+    };
+    Some(Observation {
+        name: message.name.clone(),
+        finding: Finding::from_code(message.finding)?,
+        method: ObservationMethod::from_code(message.method)?,
+        country: message.vantage_country.clone(),
+        observed_at: time(message.observed_at.as_ref())?,
+        recorded_at: time(message.recorded_at.as_ref())?,
+        evidence: message.evidence_digest.clone(),
+        reappeared: message.reappeared_as.as_ref().map(again),
+    })
+}
+
+/// An observation as the database keeps it: as the contract writes it; empty for none.
+pub fn encode_observation(seen: Option<&Observation>) -> Vec<u8> {
+    seen.map(|seen| write_observation(seen).encode_to_vec()).unwrap_or_default()
+}
+
+/// The observation behind what a database keeps; `None` for what this release did not write.
+pub fn decode_observation(bytes: &[u8]) -> Option<Option<Observation>> {
+    if bytes.is_empty() {
+        return Some(None);
+    }
+    read_observation(&referral::Observation::decode(bytes).ok()?).map(Some)
+}
+
 /// Erasures as the database keeps them: as the contract writes them.
 pub fn encode_erasures(erasures: &[Erasure]) -> Vec<u8> {
     wire::Case { erasures: write_erasures(erasures), ..wire::Case::default() }.encode_to_vec()
@@ -277,6 +330,10 @@ pub fn decode_erasures(bytes: &[u8]) -> Option<Vec<Erasure>> {
 /// Takes what can be erased out of a case: each group in a case of its own, which holds nothing else.
 fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
     let target = case.target.as_mut().map(take_place);
+    let again = case.latest_observation.as_mut().and_then(|seen| seen.reappeared_as.as_mut()).map(take_place);
+    let latest_observation = again
+        .filter(|place| *place != referral::Target::default())
+        .map(|place| referral::Observation { reappeared_as: Some(place), ..referral::Observation::default() });
     let decision = case.latest_decision.as_mut().map(|decision| wire::Decision {
         explanation: std::mem::take(&mut decision.explanation),
         ..wire::Decision::default()
@@ -289,7 +346,10 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
         ..wire::Case::default()
     };
     vec![
-        (FieldGroup::Target, wire::Case { target, signature: case.signature.take(), ..wire::Case::default() }),
+        (
+            FieldGroup::Target,
+            wire::Case { target, latest_observation, signature: case.signature.take(), ..wire::Case::default() },
+        ),
         (FieldGroup::Reasons, reasons),
     ]
 }
@@ -305,6 +365,7 @@ fn seal(message: &mut wire::CaseChange, changed: &CaseChanged, begins: bool) -> 
         Change::Erased(_) => Change::Erased,
         Change::ReplayChanged(_) => Change::ReplayChanged,
         Change::ChallengeChanged(_) => Change::ChallengeChanged,
+        Change::Observed(_) => Change::Observed,
         _ => return None,
     };
     let half = |part| wire::CaseChange { change: Some(again(part)), ..wire::CaseChange::default() };
@@ -323,6 +384,11 @@ pub fn conceal(case: &mut wire::Case, view: View) {
         && let Some(target) = &mut case.target
     {
         take_place(target);
+    }
+    if !view.groups.has(FieldGroup::Target)
+        && let Some(again) = case.latest_observation.as_mut().and_then(|seen| seen.reappeared_as.as_mut())
+    {
+        take_place(again);
     }
     if !view.groups.has(FieldGroup::Reasons) {
         case.statement_of_reasons.clear();
@@ -402,6 +468,10 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             Some(candidate) => Some(read_replay(candidate)?),
         },
         challenges: message.challenges.iter().map(read_challenge).collect::<Option<_>>()?,
+        observation: match &message.latest_observation {
+            None => None,
+            Some(seen) => Some(read_observation(seen)?),
+        },
     })
 }
 
@@ -457,7 +527,9 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
             | Change::MeasureChanged(_)
             | Change::MeasureSnapshot(_)
             | Change::ReviewFlagChanged(_)
-            | Change::ReviewFlagSnapshot(_),
+            | Change::ReviewFlagSnapshot(_)
+            | Change::Observed(_)
+            | Change::ObservationSnapshot(_),
         )
         | None => {
             return Ok(None);
@@ -504,6 +576,19 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
 pub fn read_told_agreement(change: &referral::ReferralChange) -> Result<Option<Agreement>> {
     let Some(referral::referral_change::Change::AgreementChanged(message)) = &change.change else { return Ok(None) };
     read_agreement(message)
+        .map(Some)
+        .ok_or_else(|| Error::internal(format!("change {} of the referral log cannot be read", change.position)))
+}
+
+/// What a change of the referral log tells of an observation; `None` if it is another change.
+pub fn read_seen(change: &referral::ReferralChange) -> Result<Option<Seen>> {
+    let Some(referral::referral_change::Change::Observed(message)) = &change.change else { return Ok(None) };
+    let read = || {
+        let position = i64::try_from(change.position).ok()?;
+        let name = message.name.parse::<ObservationName>().ok()?;
+        Some(Seen { position, referral: name.referral.id, observation: read_observation(message)? })
+    };
+    read()
         .map(Some)
         .ok_or_else(|| Error::internal(format!("change {} of the referral log cannot be read", change.position)))
 }
@@ -603,6 +688,7 @@ pub fn read_case_filter(violations: &mut Violations, filter: Option<&wire::CaseF
         submitted_from: optional_time(violations, "filter.submitted_from", filter.submitted_from.as_ref()),
         submitted_until: optional_time(violations, "filter.submitted_until", filter.submitted_until.as_ref()),
         replay_candidates: filter.replay_candidates,
+        discrepancies: filter.discrepancies.iter().filter_map(|code| Discrepancy::from_code(*code)).collect(),
     }
 }
 
@@ -633,7 +719,8 @@ impl Codec<Event> for Log {
             | Event::CaseWithdrawn(changed)
             | Event::CaseErased(changed)
             | Event::ReplayChanged(changed)
-            | Event::ChallengeChanged(changed, _) => {
+            | Event::ChallengeChanged(changed, _)
+            | Event::CaseObserved(changed) => {
                 (changed.case.referred.name.agency.clone(), changed.case.referred.platform.clone())
             }
             // The catalogue is no agency's; that is how streams know it.
@@ -671,6 +758,7 @@ fn write_event(event: &Event) -> wire::CaseChange {
         after: changed.case.disposition().code(),
         clause_before: changed.clause_before.as_ref().map(write_cited).unwrap_or_default(),
         replay_candidate_before: changed.replay_before,
+        discrepancy_before: changed.discrepancy_before.map(Discrepancy::code).unwrap_or_default(),
         change: Some(change(write_case(&changed.case, String::new()))),
         ..wire::CaseChange::default()
     };
@@ -685,6 +773,7 @@ fn write_event(event: &Event) -> wire::CaseChange {
         Event::CaseDecided(changed) => case(changed, Change::Decided),
         Event::CaseWithdrawn(changed) => case(changed, Change::Withdrawn),
         Event::CaseErased(changed) => case(changed, Change::Erased),
+        Event::CaseObserved(changed) => case(changed, Change::Observed),
         Event::ReplayChanged(changed) => case(changed, Change::ReplayChanged),
         Event::ChallengeChanged(changed, number) => {
             wire::CaseChange { challenge: *number, ..case(changed, Change::ChallengeChanged) }
@@ -710,7 +799,8 @@ pub fn is_graded(body: &[u8]) -> bool {
             | Change::Withdrawn(case)
             | Change::Erased(case)
             | Change::ReplayChanged(case)
-            | Change::ChallengeChanged(case),
+            | Change::ChallengeChanged(case)
+            | Change::Observed(case),
         ) => read_marking(case.handling.as_ref()).is_none_or(|(_, conditional)| conditional),
         Some(_) => false,
         None => true,
@@ -741,6 +831,7 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
                 text => Some(read_cited(text)?),
             },
             replay_before: message.replay_candidate_before,
+            discrepancy_before: Discrepancy::from_code(message.discrepancy_before),
             case: Arc::new(read_case(case)?),
         })
     };
@@ -750,6 +841,7 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
         Change::Decided(message) => case(message).map(Event::CaseDecided),
         Change::Withdrawn(message) => case(message).map(Event::CaseWithdrawn),
         Change::Erased(message) => case(message).map(Event::CaseErased),
+        Change::Observed(message) => case(message).map(Event::CaseObserved),
         Change::ReplayChanged(message) => case(message).map(Event::ReplayChanged),
         Change::ChallengeChanged(it) => case(it).map(|changed| Event::ChallengeChanged(changed, message.challenge)),
         Change::ClauseCreated(message) => read_clause(message).map(Event::ClauseCreated),
@@ -773,6 +865,7 @@ pub fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
         | Change::Erased(case)
         | Change::ReplayChanged(case)
         | Change::ChallengeChanged(case)
+        | Change::Observed(case)
         | Change::Snapshot(case) => Some(case),
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
     }
@@ -785,7 +878,9 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
     let (actor, member) = stored.actor.split_once(':').unwrap_or((&stored.actor, ""));
     // What the referral log told is the agency's doing, not that of the service which read it.
     message.actor = match &message.change {
-        Some(Change::Opened(case) | Change::Withdrawn(case) | Change::Erased(case)) => case.agency.clone(),
+        Some(Change::Opened(case) | Change::Withdrawn(case) | Change::Erased(case) | Change::Observed(case)) => {
+            case.agency.clone()
+        }
         _ => actor.to_owned(),
     };
     // Who in an organisation did it is that organisation's own business.
@@ -811,7 +906,8 @@ pub fn changed_case(message: &wire::CaseChange) -> Result<Option<Case>> {
             | Change::Withdrawn(case)
             | Change::Erased(case)
             | Change::ReplayChanged(case)
-            | Change::ChallengeChanged(case),
+            | Change::ChallengeChanged(case)
+            | Change::Observed(case),
         ) => read_case(case).map(Some).ok_or_else(unreadable),
         _ => Ok(None),
     }
@@ -890,7 +986,14 @@ mod tests {
             let mut second = draft(later(Later::Amended), flat, None);
             second.content.explanation = "on second thoughts".into();
             for (command, now) in [
-                (Command::FollowReferrals { told: vec![told(number, 1, 6, 7)], agreements: vec![] }, 8),
+                (
+                    Command::FollowReferrals {
+                        told: vec![told(number, 1, 6, 7)],
+                        agreements: vec![],
+                        observed: vec![],
+                    },
+                    8,
+                ),
                 (acknowledge(number, None), 9),
                 (record(number, first), 10),
                 (record(number, second), 11),
@@ -898,6 +1001,7 @@ mod tests {
                     Command::FollowReferrals {
                         told: vec![withdrawn(told(number, 1, 6, 7), 2, 12, 13)],
                         agreements: vec![],
+                        observed: vec![],
                     },
                     14,
                 ),
@@ -907,6 +1011,24 @@ mod tests {
         }
         challenge(&mut book);
         book.log
+    }
+
+    /// A look at a target, or at what it has become.
+    fn seen(number: u128, again: bool) -> Command {
+        let target = Target { kind: 3, url: "https://hb.example/2".into(), ..Target::default() };
+        let finding = if again { Finding::Reappeared } else { Finding::GeoBlocked };
+        let observation = Observation {
+            name: format!("agencies/nca/referrals/{0}/observations/{0}", Uuid::from_u128(number)),
+            finding,
+            method: ObservationMethod::Manual,
+            country: "GB".into(),
+            observed_at: at(40 + i64::from(again)),
+            recorded_at: at(50),
+            evidence: "ab".repeat(32),
+            reappeared: again.then(|| Reappearance { target, referral: told(1, 1, 1, 1).referred.name.to_string() }),
+        };
+        let observed = vec![Seen { position: 9, referral: Uuid::from_u128(number), observation }];
+        Command::FollowReferrals { told: vec![], agreements: vec![], observed }
     }
 
     /// A case with two challenges that go every way that there is.
@@ -926,7 +1048,7 @@ mod tests {
         let decide = |outcome| Move::Decide { outcome, explanation: "again".into(), version: 0 };
         let court = Kind::Later(Later::Reversed, Cause { kind: CauseKind::Court, reference: String::new() });
         let commands = [
-            Command::FollowReferrals { told: vec![told(number, 1, 6, 7)], agreements: vec![] },
+            Command::FollowReferrals { told: vec![told(number, 1, 6, 7)], agreements: vec![], observed: vec![] },
             acknowledge(number, None),
             record(number, draft(Kind::Initial, complete(OutcomeKind::Impossible), None)),
             file(ChallengeKind::ReferrerChallenge, "agencies/nca", "It can be done."),
@@ -941,6 +1063,8 @@ mod tests {
             pursue(2, Move::Acknowledge, None),
             pursue(2, decide(ChallengeOutcome::Omitted), None),
             pursue(2, Move::Close, None),
+            seen(number, false),
+            seen(number, true),
         ];
         for (now, command) in (20..).zip(commands) {
             assert!(!book.tell(&command, now).unwrap().is_empty(), "{command:?}");
@@ -950,7 +1074,7 @@ mod tests {
     #[test]
     fn what_is_written_into_the_log_is_read_back_as_it_was() {
         let events = events();
-        assert_eq!(events.len(), 2 + 5 * OutcomeKind::ALL.len() + 16);
+        assert_eq!(events.len(), 2 + 5 * OutcomeKind::ALL.len() + 18);
         for recorded in events {
             let encoded = Log::encode(&recorded.event);
             assert_eq!(encoded.platform, "hb");
@@ -989,6 +1113,7 @@ mod tests {
         same!(CauseKind, wire::CauseKind, "CAUSE_KIND_");
         same!(Source, wire::DecisionSource, "DECISION_SOURCE_");
         same!(crate::domain::ChallengeKind, wire::ChallengeKind, "CHALLENGE_KIND_");
+        same!(Discrepancy, wire::Discrepancy, "DISCREPANCY_");
         same!(crate::domain::Stage, wire::ChallengeStage, "CHALLENGE_STAGE_");
         same!(crate::domain::ChallengeOutcome, wire::ChallengeOutcome, "CHALLENGE_OUTCOME_");
         same!(crate::domain::Forum, wire::ExternalForum, "EXTERNAL_FORUM_");

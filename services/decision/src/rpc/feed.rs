@@ -29,6 +29,7 @@ pub(super) fn agency_of_case(change: &wire::CaseChange) -> Option<&str> {
         | Change::Erased(case)
         | Change::ReplayChanged(case)
         | Change::ChallengeChanged(case)
+        | Change::Observed(case)
         | Change::Snapshot(case) => Some(case.agency.as_str()),
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
     }
@@ -107,7 +108,9 @@ impl Feed for CaseFeed {
             (case.replay, message.replay_candidate_before) = (None, false);
             message.change.as_mut().and_then(case_in).into_iter().for_each(|case| case.replay_candidate = None);
         }
-        if !self.filter.is_whole() && !self.filter.selects_change(&case, message.replay_candidate_before) {
+        if !self.filter.is_whole()
+            && !self.filter.selects_change(&case, message.replay_candidate_before, message.discrepancy_before)
+        {
             return Ok(None);
         }
         if let Some(case) = message.change.as_mut().and_then(case_in) {

@@ -10,7 +10,7 @@ use portreeve_runtime::watch::filter_hash;
 pub use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-use super::convert::{read_told, read_told_agreement};
+use super::convert::{read_seen, read_told, read_told_agreement};
 use crate::domain::{Command, Ledger};
 use crate::store::{FOLLOWS, SERVICE};
 
@@ -59,10 +59,12 @@ impl Upstream for Referrals {
 
     fn command(&self, message: Self::Message) -> Result<Command> {
         let told = message.changes.iter().map(read_told).collect::<Result<Vec<_>>>()?;
+        let observed = message.changes.iter().map(read_seen).collect::<Result<Vec<_>>>()?;
         let agreements = message.changes.iter().map(read_told_agreement).collect::<Result<Vec<_>>>()?;
         Ok(Command::FollowReferrals {
             told: told.into_iter().flatten().collect(),
             agreements: agreements.into_iter().flatten().collect(),
+            observed: observed.into_iter().flatten().collect(),
         })
     }
 }

@@ -13,7 +13,8 @@ use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Case, CaseRecord, Challenge, ChallengeKind, Citation, Clause, ClauseVersion, Decision, Ledger, Stage, Status,
+    Case, CaseRecord, Challenge, ChallengeKind, Citation, Clause, ClauseVersion, Decision, Discrepancy, Ledger, Stage,
+    Status,
 };
 
 pub mod postgres;
@@ -49,6 +50,8 @@ pub struct CaseFilter {
     pub submitted_until: Option<Timestamp>,
     /// Candidates for replay only.
     pub replay_candidates: bool,
+    /// With one of these discrepancies.
+    pub discrepancies: Vec<Discrepancy>,
 }
 
 fn any<T: PartialEq>(chosen: &[T], value: &T) -> bool {
@@ -71,13 +74,19 @@ impl CaseFilter {
             && any(&self.target_kinds, &referred.target.kind)
             && within(self.submitted_from, self.submitted_until, referred.occurred_at)
             && (!self.replay_candidates || case.replay.is_some())
+            && (self.discrepancies.is_empty() || case.discrepancy().is_some_and(|of| self.discrepancies.contains(&of)))
     }
 
-    /// Whether a change of a case is selected: also the one with which the case ceases to be a candidate for replay, if these
-    /// are asked for.
-    pub fn selects_change(&self, case: &Case, replay_before: bool) -> bool {
-        let was = self.replay_candidates && replay_before;
-        if was { Self { replay_candidates: false, ..self.clone() }.selects(case) } else { self.selects(case) }
+    /// Whether a change of a case is selected: also the one with which the case ceases to be what is asked for, a candidate for
+    /// replay or one with a discrepancy.
+    pub fn selects_change(&self, case: &Case, replay_before: bool, discrepancy_before: i32) -> bool {
+        let differed = self.discrepancies.iter().any(|of| of.code() == discrepancy_before);
+        let mut wider = self.clone();
+        wider.replay_candidates &= !replay_before;
+        if differed {
+            wider.discrepancies.clear();
+        }
+        wider.selects(case)
     }
 
     /// Whether nothing but the platform narrows it.

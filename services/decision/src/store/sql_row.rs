@@ -12,7 +12,7 @@ use crate::domain::{
     Withdrawal,
 };
 use crate::rpc::challenges::convert::decode as decode_challenge;
-use crate::rpc::convert::decode_erasures;
+use crate::rpc::convert::{decode_erasures, decode_observation};
 
 /// The select of whole cases, up to its condition.
 macro_rules! case_columns {
@@ -23,7 +23,7 @@ macro_rules! case_columns {
              c.statement_language, c.content_language, c.submitted_us, c.submitted_recorded_us, c.acknowledged_us, \
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
              c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional, c.erasures, c.replay_clause, \
-             c.replay_version, c.replay_since_us, c.challenges \
+             c.replay_version, c.replay_since_us, c.challenges, c.observation \
              FROM cases c WHERE ",
             $condition
         )
@@ -130,6 +130,7 @@ pub(crate) struct CaseRow {
     replay_version: i64,
     replay_since_us: Option<i64>,
     pub(crate) challenges: i64,
+    observation: Vec<u8>,
 }
 
 impl CaseRow {
@@ -209,6 +210,7 @@ impl CaseRow {
             erasures: decode_erasures(&self.erasures)?,
             replay,
             challenges,
+            observation: decode_observation(&self.observation)?,
         })
     }
 }

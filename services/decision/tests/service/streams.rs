@@ -66,6 +66,7 @@ fn kind(change: &wire::CaseChange) -> &'static str {
         Change::Erased(_) => "erased",
         Change::ReplayChanged(_) => "replay",
         Change::ChallengeChanged(_) => "challenge",
+        Change::Observed(_) => "observed",
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => "catalogue",
     }
 }

@@ -342,6 +342,8 @@ impl Session {
         referrals: referral(referral) -> ReferralClient,
         /// The measures against misuse.
         measures: measure(referral) -> MeasureClient,
+        /// The observations.
+        observations: observation(referral) -> ObservationClient,
         /// The flags for review.
         flags: review_flag(referral) -> ReviewFlagClient,
         /// The agreements of agencies.
@@ -354,8 +356,9 @@ impl Session {
         organisations: organisation(referral) -> OrganisationClient,
         /// The decision service.
         decisions: decision(decision) -> DecisionClient,
-        /// The platforms' catalogues.
+        /// The challenges of decisions.
         challenges: challenge(decision) -> ChallengeClient,
+        /// The platforms' catalogues.
         policies: policy(decision) -> PolicyClient,
         /// The research grants.
         grants: grants(reporting) -> GrantClient,

@@ -3,8 +3,8 @@
 use clap::{Args, ValueEnum};
 use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind, WatchStart};
 use portreeve_api::decision::v1::{
-    AcknowledgeCasesRequest, Case, CaseFilter, CaseStatus, ListCasesRequest, WatchCasesRequest, acknowledge_result,
-    case_change,
+    AcknowledgeCasesRequest, Case, CaseFilter, CaseStatus, Discrepancy, ListCasesRequest, WatchCasesRequest,
+    acknowledge_result, case_change,
 };
 use portreeve_api::watch;
 use portreeve_core::id::Uuid;
@@ -43,6 +43,9 @@ pub(crate) struct Inbox {
     /// Only candidates for replay: left up because a clause permitted it that does so no more
     #[arg(long)]
     replay: bool,
+    /// Only cases where what was seen does not agree with what was decided
+    #[arg(long, value_name = "WHICH", value_parser = words_of::<Discrepancy>(), ignore_case = true)]
+    discrepancy: Vec<Discrepancy>,
     /// Show this many at most
     #[arg(long, default_value_t = 100, value_name = "N", conflicts_with = "watch")]
     limit: usize,
@@ -76,6 +79,7 @@ impl Inbox {
             grounds: self.ground.iter().map(|ground| (*ground).into()).collect(),
             agencies: self.reading.agencies(&session),
             replay_candidates: self.replay,
+            discrepancies: self.discrepancy.iter().map(|which| (*which).into()).collect(),
             ..CaseFilter::default()
         });
         if self.watch { self.follow(&session, parent, filter).await } else { self.list(&session, parent, filter).await }
@@ -141,6 +145,7 @@ impl Inbox {
                     }
                     Some(case_change::Change::ReplayChanged(case)) => ("no replay", case),
                     Some(case_change::Change::ChallengeChanged(case)) => ("challenge", case),
+                    Some(case_change::Change::Observed(case)) => ("observed", case),
                     _ => continue,
                 };
                 if !self.status.is_empty() && !self.status.contains(&case.status()) {

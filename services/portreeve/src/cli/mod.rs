@@ -28,6 +28,7 @@ pub(crate) mod import;
 mod inbox;
 mod json;
 mod measure;
+mod observe;
 mod organisation;
 mod pki;
 mod refer;
@@ -73,6 +74,8 @@ enum Command {
     Decide(Box<decide::Decide>),
     Report(report::Report),
     Watch(watch::Watch),
+    Observe(Box<observe::Observe>),
+    Observations(observe::Observations),
     Organisation(organisation::Organisation),
     Challenge(Box<challenge::Challenge>),
     Clause(clause::Clause),
@@ -124,6 +127,8 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Decide(command) => command.run().await?,
         Command::Report(command) => command.run().await?,
         Command::Watch(command) => command.run().await?,
+        Command::Observe(command) => command.run().await?,
+        Command::Observations(command) => command.run().await?,
         Command::Organisation(command) => command.run().await?,
         Command::Clause(command) => command.run().await?,
         Command::Consultations(command) => command.run().await?,

@@ -7,12 +7,13 @@ use portreeve_api::common::v1::{
 use portreeve_api::consultation::v1::ConsultationKind;
 use portreeve_api::decision::v1::{
     AccessObstacle, CaseStatus, CauseKind, ChallengeKind, ChallengeOutcome, ChallengeStage, DecisionKind,
-    DecisionSource, ExternalForum, GoneBy, NotificationExemption, NotificationStatus, Outcome, ProtectedContext,
-    Redress, Restriction,
+    DecisionSource, Discrepancy, ExternalForum, GoneBy, NotificationExemption, NotificationStatus, Outcome,
+    ProtectedContext, Redress, Restriction,
 };
 use portreeve_api::referral::v1::{
     AfterEnd, AgreementState, FieldGroup, MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent,
-    OrganisationKind, Purpose, ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
+    ObservationFinding, ObservationMethod, OrganisationKind, Purpose, ReferralState, RetentionClass, ReviewFlagState,
+    ReviewOutcome,
 };
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
 use portreeve_core::time::{Date, Timestamp};
@@ -104,6 +105,9 @@ words! {
     MeasureState = "MEASURE_STATE_",
     MisuseGravity = "MISUSE_GRAVITY_",
     MisuseIntent = "MISUSE_INTENT_",
+    Discrepancy = "DISCREPANCY_",
+    ObservationFinding = "OBSERVATION_FINDING_",
+    ObservationMethod = "OBSERVATION_METHOD_",
     OrganisationKind = "ORGANISATION_KIND_",
     Outcome = "OUTCOME_",
     ProtectedContext = "PROTECTED_CONTEXT_",

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use portreeve_core::agreement::{Agreement, AgreementName, Terms};
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
+use portreeve_core::name::{
+    MeasureName, ObservationName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName,
+};
 use portreeve_core::signature::{PublicKey, Revocation};
 use portreeve_core::vocabulary::{EraseCause, FieldGroup, RetentionClass};
 use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, limits};
 
 use super::agreement::{self, Act};
 use super::measure::{self, Measure, NewMeasure, Reach, no_measure};
+use super::observation::{Observation, Observed};
 use super::organisation::Organisation;
 use super::referral::{NewReferral, Referral, Standing};
 use super::retention::RetentionPolicy;
@@ -178,6 +181,15 @@ pub enum Command {
         /// The oversight body.
         by: String,
     },
+    /// Record an observation of a referral's target.
+    Observe {
+        /// The observation's name, minted for it.
+        name: ObservationName,
+        /// What was found.
+        observed: Arc<Observed>,
+        /// When it was looked at; the moment of recording if not told.
+        observed_at: Option<Timestamp>,
+    },
     /// Answer a flag.
     AnswerFlag {
         /// Which.
@@ -210,6 +222,8 @@ pub enum Event {
     MeasureChanged(Box<Measure>),
     /// A referral was flagged for review, or a flag answered.
     FlagChanged(Box<ReviewFlag>),
+    /// The target of a referral was looked at.
+    Observed(Box<Observation>),
 }
 
 /// The part of the state that a batch touches, and what has changed in it.
@@ -239,6 +253,8 @@ pub struct State {
     pub flags: HashMap<Uuid, ReviewFlag>,
     /// How many flags an agency has to answer.
     pub open_flags: HashMap<String, usize>,
+    /// How many observations a referral has.
+    pub observed: HashMap<Uuid, usize>,
     /// What is to be persisted.
     pub changes: Changes,
 }
@@ -262,6 +278,8 @@ pub struct Changes {
     pub measures: HashSet<Uuid>,
     /// Flags that are new or have changed.
     pub flags: HashSet<Uuid>,
+    /// New observations, in the order of the log.
+    pub observed: Vec<Observation>,
 }
 
 /// The ledger of referrals and organisations.
@@ -308,6 +326,7 @@ impl portreeve_core::Ledger for Ledger {
                 let changed = measure::act(known.ok_or_else(|| no_measure(name))?, act, by, now)?;
                 Ok(changed.map(|changed| Event::MeasureChanged(Box::new(changed))).into_iter().collect())
             }
+            Command::Observe { name, observed, observed_at } => state.observe(name, observed, *observed_at, now),
             Command::Flag { name, reasons, by } => state.flag(name, reasons, by, now),
             Command::AnswerFlag { name, answer } => state.answer_flag(name, answer, now),
         }
@@ -338,6 +357,10 @@ impl portreeve_core::Ledger for Ledger {
                         rule.swept = rule.swept.max(created);
                         state.changes.retention.insert(policy.agency.clone());
                     }
+                }
+                // What a batch records and erases is erased.
+                for new in state.changes.observed.iter_mut().filter(|new| new.name.referral == referral.name) {
+                    *new = new.without(&referral.erasures);
                 }
                 state.change(referral);
             }
@@ -396,6 +419,11 @@ impl portreeve_core::Ledger for Ledger {
                 reaches.push(changed.reach());
                 state.changes.measures.insert(id);
                 state.measures.insert(id, changed);
+            }
+            Event::Observed(observation) => {
+                *state.observed.entry(observation.name.referral.id).or_default() += 1;
+                let observation = Observation { recorded_at, created: position, ..(**observation).clone() };
+                state.changes.observed.push(observation);
             }
             Event::FlagChanged(changed) => {
                 let id = changed.name.id;

@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod handling;
 pub mod ledger;
 pub mod measure;
+pub mod observation;
 pub mod organisation;
 pub mod referral;
 pub mod retention;

@@ -25,6 +25,8 @@ use prost::Message;
 use wire::referral_change::Change;
 
 use super::measures::convert::{read_measure, write_measure};
+use super::observations;
+use super::observations::convert::read_observation;
 use super::review_flags::convert::{read_flag, write_flag};
 use crate::domain::{
     Event, Handling, LegalBasis, NewReferral, Organisation, Referral, RetentionPolicy, Rule, Said, Signature, Signed,
@@ -550,6 +552,11 @@ impl Codec<Event> for Log {
                 flag.answer.as_ref().map_or(flag.created_at, |(_, at)| *at),
                 Change::ReviewFlagChanged(write_flag(flag)),
             ),
+            Event::Observed(observation) => {
+                let (change, of) = observations::convert::seal(observation);
+                personal = of;
+                (observation.name.referral.agency.as_str(), "", observation.observed_at, change)
+            }
         };
         let body = wire::ReferralChange {
             occurred_at: Some(write_time(at)),
@@ -585,13 +592,17 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
         Change::MeasureChanged(measure) => {
             read_measure(measure).map(|measure| Event::MeasureChanged(Box::new(measure)))
         }
+        Change::Observed(observation) => {
+            read_observation(observation).map(|observation| Event::Observed(Box::new(observation)))
+        }
         Change::ReviewFlagChanged(flag) => read_flag(flag).map(|flag| Event::FlagChanged(Box::new(flag))),
         Change::Snapshot(_)
         | Change::OrganisationSnapshot(_)
         | Change::SigningProfileSnapshot(_)
         | Change::AgreementSnapshot(_)
         | Change::MeasureSnapshot(_)
-        | Change::ReviewFlagSnapshot(_) => None,
+        | Change::ReviewFlagSnapshot(_)
+        | Change::ObservationSnapshot(_) => None,
     };
     event.ok_or_else(unreadable)
 }

@@ -16,6 +16,7 @@ use wire::referral_change::Change;
 
 use super::convert::{conceal, show_referral, write_change, write_organisation, write_signing_profile};
 use super::measures::convert::write_measure;
+use super::observations::convert::write_observation;
 use super::review_flags::convert::write_flag;
 use crate::domain::Event;
 use crate::store::{Filter, Query, Reads};
@@ -59,6 +60,7 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         | Change::Snapshot(referral) => Some(referral.name.as_str()),
         Change::MeasureChanged(measure) | Change::MeasureSnapshot(measure) => Some(measure.name.as_str()),
         Change::ReviewFlagChanged(flag) | Change::ReviewFlagSnapshot(flag) => Some(flag.name.as_str()),
+        Change::Observed(of) | Change::ObservationSnapshot(of) => Some(of.name.as_str()),
         Change::RetentionPolicyChanged(_)
         | Change::OrganisationCreated(_)
         | Change::OrganisationUpdated(_)
@@ -71,13 +73,14 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
 }
 
 /// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency, then agreements,
-/// measures and flags by position. The first byte tells which.
+/// measures, flags and observations by position. The first byte tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;
 const SIGNING: u8 = 3;
 const AGREEMENT: u8 = 4;
 const MEASURE: u8 = 5;
 const FLAG: u8 = 6;
+const OBSERVATION: u8 = 8;
 
 #[async_trait]
 impl Feed for ReferralFeed {
@@ -112,6 +115,7 @@ impl Feed for ReferralFeed {
             Event::AgreementChanged(agreement) => self.others && may_see(reader.scope(), agreement),
             Event::MeasureChanged(measure) => self.concerns(reader.scope(), &measure.name.agency),
             Event::FlagChanged(flag) => self.concerns(reader.scope(), &flag.name.referral.agency),
+            Event::Observed(observation) => self.concerns(reader.scope(), &observation.name.referral.agency),
         };
         Ok(shown.then_some(message))
     }
@@ -196,11 +200,20 @@ impl Feed for ReferralFeed {
                 rows.push(row(key, measure.updated, Change::MeasureSnapshot(shown)));
             }
         }
-        if let Some(agency) = agency.filter(|_| rows.len() < limit) {
+        let flags = after.first().is_none_or(|kind| *kind <= FLAG);
+        if let Some(agency) = agency.filter(|_| flags && rows.len() < limit) {
             let (from, left) = (place(FLAG)?, limit - rows.len());
             for flag in self.reads.review_flags(principal, agency, 0, from, Some(at), left).await? {
                 let key = [&[FLAG], flag.created.to_be_bytes().as_slice()].concat();
                 rows.push(row(key, flag.updated, Change::ReviewFlagSnapshot(write_flag(&flag))));
+            }
+        }
+        if let Some(agency) = agency.filter(|_| rows.len() < limit) {
+            let (from, left) = (place(OBSERVATION)?, limit - rows.len());
+            for observation in self.reads.observations(principal, agency, None, from, Some(at), left).await? {
+                let key = [&[OBSERVATION], observation.created.to_be_bytes().as_slice()].concat();
+                let shown = Change::ObservationSnapshot(write_observation(&observation));
+                rows.push(row(key, observation.created, shown));
             }
         }
         Ok(rows)

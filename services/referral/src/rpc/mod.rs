@@ -5,6 +5,7 @@ pub mod convert;
 mod feed;
 mod import;
 pub mod measures;
+pub mod observations;
 mod organisations;
 mod referrals;
 mod retention;

@@ -324,6 +324,7 @@ pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Re
         | Event::SigningChanged(_)
         | Event::AgreementChanged(_)
         | Event::MeasureChanged(_)
-        | Event::FlagChanged(_) => None,
+        | Event::FlagChanged(_)
+        | Event::Observed(_) => None,
     })
 }

@@ -12,6 +12,7 @@ use portreeve_core::{Clock, IdSource, Principal, Result, Timestamp};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
+use crate::domain::observation::Observation;
 use crate::domain::{Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag, SigningProfile};
 
 pub mod postgres;
@@ -159,6 +160,18 @@ pub trait Reads: Send + Sync + 'static {
         unchanged_since: Option<i64>,
         limit: usize,
     ) -> Result<Vec<ReviewFlag>>;
+
+    /// Observations of a referral (of all of an agency, or of all, if none is named) after a position, in the order in which
+    /// they were recorded. Whether the principal may see them is the caller's to ask.
+    async fn observations(
+        &self,
+        principal: &Principal,
+        agency: Option<&str>,
+        referral: Option<Uuid>,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Observation>>;
 
     /// For how long an agency's referrals are kept; `None` while it never said.
     async fn retention_policy(&self, principal: &Principal, agency: &str) -> Result<Option<RetentionPolicy>>;

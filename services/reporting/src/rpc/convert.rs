@@ -79,7 +79,8 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::OrganisationUpdated(_)
                 | Change::SigningProfileChanged(_)
                 | Change::MeasureChanged(_)
-                | Change::ReviewFlagChanged(_),
+                | Change::ReviewFlagChanged(_)
+                | Change::Observed(_),
             ) => {}
             Some(
                 Change::Snapshot(_)
@@ -87,7 +88,8 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::SigningProfileSnapshot(_)
                 | Change::AgreementSnapshot(_)
                 | Change::MeasureSnapshot(_)
-                | Change::ReviewFlagSnapshot(_),
+                | Change::ReviewFlagSnapshot(_)
+                | Change::ObservationSnapshot(_),
             )
             | None => return Err(unreadable()),
         }
@@ -121,6 +123,7 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
                 | Change::Erased(_)
                 | Change::ReplayChanged(_)
                 | Change::ChallengeChanged(_)
+                | Change::Observed(_)
                 | Change::ClauseCreated(_)
                 | Change::ClauseVersionAdded(_)
                 | Change::AgreementLearnt(_),

@@ -45,7 +45,7 @@ fn decided(nature: i32) -> Book {
     let mut told = told(1, 7, 10, 11);
     told.referred.nature = nature;
     for (command, now) in [
-        (Command::FollowReferrals { told: vec![told], agreements: vec![] }, 12),
+        (Command::FollowReferrals { told: vec![told], agreements: vec![], observed: vec![] }, 12),
         (acknowledge(1, None), 20),
         (record(1, draft(Kind::Initial, flat(OutcomeKind::InsufficientInfo), None)), 30),
     ] {
@@ -127,13 +127,15 @@ fn the_decision_in_force_is_challenged_within_half_a_year() {
     assert_eq!(reason(book.tell(&by_agency(1), 60)), Reason::StaleVersion);
     assert_eq!(book.tell(&by_agency(2), 60).unwrap().len(), 1);
     let gone = withdrawn(told(1, 7, 10, 11), 8, 61, 61);
-    book.tell(&Command::FollowReferrals { told: vec![gone], agreements: vec![] }, 62).unwrap();
+    book.tell(&Command::FollowReferrals { told: vec![gone], agreements: vec![], observed: vec![] }, 62).unwrap();
     assert_eq!(reason(book.tell(&by_agency(2), 63)), Reason::CaseWithdrawn);
     // What was filed takes its way all the same.
     book.tell(&pursue(1, Move::Acknowledge, None), 64).unwrap();
     book.tell(&pursue(1, decide(ChallengeOutcome::Upheld), None), 65).unwrap();
     let mut undecided = Book::default();
-    undecided.tell(&Command::FollowReferrals { told: vec![told(1, 7, 10, 11)], agreements: vec![] }, 12).unwrap();
+    undecided
+        .tell(&Command::FollowReferrals { told: vec![told(1, 7, 10, 11)], agreements: vec![], observed: vec![] }, 12)
+        .unwrap();
     assert_eq!(reason(undecided.tell(&by_agency(1), 20)), Reason::DecisionNotFound);
 }
 
@@ -281,7 +283,7 @@ fn words_go_with_the_reasons_and_do_not_come_back() {
         reason: "asked for".into(),
     };
     let erased = Told { erasures: vec![erasure], ..told(1, 9, 10, 11) };
-    book.tell(&Command::FollowReferrals { told: vec![erased], agreements: vec![] }, 46).unwrap();
+    book.tell(&Command::FollowReferrals { told: vec![erased], agreements: vec![], observed: vec![] }, 46).unwrap();
     assert_eq!(book.case(1).challenges[0].reasons, "");
     book.tell(&pursue(1, decide(ChallengeOutcome::Upheld), None), 47).unwrap();
     let said = book.case(1).challenges[0].facts.iter().find_map(|fact| match &fact.moved {

@@ -12,7 +12,7 @@ fn received() -> Book {
         (Command::CreateClause { name: clause_name("he-7"), title: "Human exploitation".into() }, 1),
         (Command::AddClauseVersion { clause: clause_name("he-7"), draft: version(5, None) }, 2),
         (Command::AddClauseVersion { clause: clause_name("he-7"), draft: version(50, None) }, 3),
-        (Command::FollowReferrals { told: vec![told(1, 7, 10, 11)], agreements: vec![] }, 12),
+        (Command::FollowReferrals { told: vec![told(1, 7, 10, 11)], agreements: vec![], observed: vec![] }, 12),
         (acknowledge(1, Some(20)), 21),
     ] {
         assert_eq!(book.tell(&command, now).unwrap().len(), 1);
@@ -45,7 +45,8 @@ fn what_the_table_does_not_hold_cannot_be_done() {
 #[test]
 fn a_receipt_is_neither_before_the_referral_nor_in_the_future() {
     let mut book = Book::default();
-    book.tell(&Command::FollowReferrals { told: vec![told(1, 1, 10, 11)], agreements: vec![] }, 12).unwrap();
+    book.tell(&Command::FollowReferrals { told: vec![told(1, 1, 10, 11)], agreements: vec![], observed: vec![] }, 12)
+        .unwrap();
     assert_eq!(field(book.tell(&acknowledge(1, Some(9)), 20)), "occurred_at");
     assert_eq!(field(book.tell(&acknowledge(1, Some(21)), 20)), "occurred_at");
     assert_eq!(reason(book.tell(&acknowledge(2, None), 20)), Reason::CaseNotFound);
@@ -66,7 +67,8 @@ fn the_first_receipt_counts() {
 #[test]
 fn a_clock_behind_the_referral_service_puts_nothing_before_the_referral() {
     let mut book = Book::default();
-    book.tell(&Command::FollowReferrals { told: vec![told(1, 1, 10, 11)], agreements: vec![] }, 8).unwrap();
+    book.tell(&Command::FollowReferrals { told: vec![told(1, 1, 10, 11)], agreements: vec![], observed: vec![] }, 8)
+        .unwrap();
     book.tell(&acknowledge(1, None), 9).unwrap();
     assert_eq!(book.case(1).receipt(), Some(Receipt { occurred_at: at(10), recorded_at: at(11) }));
     book.tell(&record(1, draft(Kind::Initial, illegal(), None)), 9).unwrap();
@@ -77,7 +79,8 @@ fn a_clock_behind_the_referral_service_puts_nothing_before_the_referral() {
 #[test]
 fn a_case_is_acknowledged_before_it_is_decided() {
     let mut book = Book::default();
-    book.tell(&Command::FollowReferrals { told: vec![told(1, 1, 10, 11)], agreements: vec![] }, 12).unwrap();
+    book.tell(&Command::FollowReferrals { told: vec![told(1, 1, 10, 11)], agreements: vec![], observed: vec![] }, 12)
+        .unwrap();
     let error = book.tell(&record(1, draft(Kind::Initial, illegal(), None)), 20).unwrap_err();
     assert_eq!(error.reason(), Reason::InvalidTransition);
     assert_eq!((metadata(&error, "from"), metadata(&error, "to")), ("SUBMITTED".into(), "INITIAL".into()));
@@ -121,7 +124,7 @@ fn whoever_posted_it_is_kept_in_the_dark_until_later_and_exempt_by_an_order_only
         let mut book = Book::default();
         let mut told = told(1, 1, 10, 11);
         told.referred.nature = nature;
-        book.tell(&Command::FollowReferrals { told: vec![told], agreements: vec![] }, 12).unwrap();
+        book.tell(&Command::FollowReferrals { told: vec![told], agreements: vec![], observed: vec![] }, 12).unwrap();
         book.tell(&acknowledge(1, None), 20).unwrap();
         let mut draft = draft(Kind::Initial, illegal(), Some(30));
         draft.content.notification = Some(notification);
@@ -215,25 +218,37 @@ fn a_withdrawn_case_takes_nothing_more_and_keeps_what_was_done() {
     let mut book = received();
     book.tell(&record(1, draft(Kind::Initial, illegal(), None)), 30).unwrap();
     let gone = withdrawn(told(1, 7, 10, 11), 8, 31, 32);
-    let events = book.tell(&Command::FollowReferrals { told: vec![gone.clone()], agreements: vec![] }, 33).unwrap();
+    let events = book
+        .tell(&Command::FollowReferrals { told: vec![gone.clone()], agreements: vec![], observed: vec![] }, 33)
+        .unwrap();
     let [Event::CaseWithdrawn(changed)] = events.as_slice() else { unreachable!("{events:?}") };
     assert_eq!((changed.before, changed.referral_position), (Some(Disposition::Closed), 8));
     assert_eq!(book.case(1).disposition(), Disposition::Withdrawn);
     assert_eq!(book.case(1).decision().unwrap().version, 1);
     // Told twice, it is done once.
-    assert_eq!(book.tell(&Command::FollowReferrals { told: vec![gone], agreements: vec![] }, 34).unwrap(), []);
+    assert_eq!(
+        book.tell(&Command::FollowReferrals { told: vec![gone], agreements: vec![], observed: vec![] }, 34).unwrap(),
+        []
+    );
     let amended = record(1, draft(later(Later::Amended), illegal(), None));
     assert_eq!(reason(book.tell(&amended, 35)), Reason::CaseWithdrawn);
     assert_eq!(book.tell(&acknowledge(1, None), 35).unwrap(), []);
 
     let mut book = Book::default();
     let both = vec![told(2, 1, 10, 11), withdrawn(told(2, 1, 10, 11), 2, 12, 13)];
-    assert_eq!(book.tell(&Command::FollowReferrals { told: both, agreements: vec![] }, 14).unwrap().len(), 2);
+    assert_eq!(
+        book.tell(&Command::FollowReferrals { told: both, agreements: vec![], observed: vec![] }, 14).unwrap().len(),
+        2
+    );
     assert_eq!(reason(book.tell(&acknowledge(2, None), 20)), Reason::CaseWithdrawn);
     // A withdrawal of which the beginning was not told is both.
     assert_eq!(
         book.tell(
-            &Command::FollowReferrals { told: vec![withdrawn(told(3, 3, 1, 1), 4, 2, 2)], agreements: vec![] },
+            &Command::FollowReferrals {
+                told: vec![withdrawn(told(3, 3, 1, 1), 4, 2, 2)],
+                agreements: vec![],
+                observed: vec![]
+            },
             20
         )
         .unwrap()

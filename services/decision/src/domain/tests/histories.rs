@@ -157,12 +157,15 @@ fn moves() -> impl Strategy<Value = Move> {
 
 fn command(number: u128, play: &Move, position: i64, referred: i64, now: i64) -> Command {
     match play {
-        Move::Refer => {
-            Command::FollowReferrals { told: vec![told(number, position, referred, referred)], agreements: vec![] }
-        }
+        Move::Refer => Command::FollowReferrals {
+            told: vec![told(number, position, referred, referred)],
+            agreements: vec![],
+            observed: vec![],
+        },
         Move::Withdraw => Command::FollowReferrals {
             told: vec![withdrawn(told(number, position, referred, referred), position, now, now)],
             agreements: vec![],
+            observed: vec![],
         },
         Move::Acknowledge(occurred) => acknowledge(number, *occurred),
         Move::Decide { kind, outcome, decided, expected } => Command::Record {

@@ -3,6 +3,7 @@
 mod challenges;
 mod guards;
 mod histories;
+mod observations;
 mod replay;
 
 use portreeve_core::id::Uuid;

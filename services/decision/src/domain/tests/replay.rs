@@ -99,7 +99,7 @@ proptest! {
                         continue;
                     }
                     let position = i64::try_from(step).unwrap() + 1;
-                    let follow = Command::FollowReferrals { told: vec![told(case, position, 1, 1)], agreements: vec![] };
+                    let follow = Command::FollowReferrals { told: vec![told(case, position, 1, 1)], agreements: vec![], observed: vec![] };
                     book.tell(&follow, now).unwrap();
                     book.tell(&acknowledge(case, Some(1)), now).unwrap();
                     let kind = if permitted { OutcomeKind::PermittedByPolicy } else { OutcomeKind::ClosedTerms };
@@ -114,7 +114,7 @@ proptest! {
                 Move::Withdraw { case } => {
                     let Some((permitting, on, _)) = model.cases.get(&case).copied() else { continue };
                     let gone = withdrawn(told(case, 1_000, 1, 1), 1_000, 2, 2);
-                    book.tell(&Command::FollowReferrals { told: vec![gone], agreements: vec![] }, now).unwrap();
+                    book.tell(&Command::FollowReferrals { told: vec![gone], agreements: vec![], observed: vec![] }, now).unwrap();
                     model.cases.insert(case, (permitting, on, true));
                     prop_assert_eq!(marked(&book, case), None);
                 }
@@ -162,7 +162,8 @@ fn a_case_that_rests_on_another_clause_meanwhile_keeps_its_mark() {
             book.tell(&Command::AddClauseVersion { clause: clause_name(clause), draft }, 1).unwrap();
         }
     }
-    book.tell(&Command::FollowReferrals { told: vec![told(1, 1, 1, 1)], agreements: vec![] }, 2).unwrap();
+    book.tell(&Command::FollowReferrals { told: vec![told(1, 1, 1, 1)], agreements: vec![], observed: vec![] }, 2)
+        .unwrap();
     book.tell(&acknowledge(1, None), 3).unwrap();
     let permitted = |kind, clause| record(1, draft(kind, cites(OutcomeKind::PermittedByPolicy, clause, 1), Some(10)));
     book.tell(&permitted(Kind::Initial, "he-7"), 10).unwrap();

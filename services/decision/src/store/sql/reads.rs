@@ -35,7 +35,8 @@ macro_rules! cases_of {
              AND ($7 = '' OR $7 LIKE '%,' || c.ground || ',%') \
              AND ($8 = '' OR $8 LIKE '%,' || c.nature || ',%') \
              AND ($9 = '' OR $9 LIKE '%,' || c.target_kind || ',%') \
-             AND c.submitted_us >= $10 AND c.submitted_us < $11 ORDER BY c.seq LIMIT $12"
+             AND c.submitted_us >= $10 AND c.submitted_us < $11 \
+             AND ($13 = '' OR $13 LIKE '%,' || c.discrepancy || ',%') ORDER BY c.seq LIMIT $12"
         )
     };
 }
@@ -67,6 +68,9 @@ const CASES_WAITING: &str = cases_of!("c.platform = $1 AND c.status < 3 AND ($2 
 // So is the mark.
 const CASES_TO_REPLAY: &str =
     cases_of!("c.replay_version > 0 AND ($1 = '' OR c.platform = $1) AND ($2 = '' OR c.agency = $2)");
+// So is that there is a discrepancy.
+const CASES_DISCREPANT: &str =
+    cases_of!("c.discrepancy > 0 AND ($1 = '' OR c.platform = $1) AND ($2 = '' OR c.agency = $2)");
 const DECISIONS: &str = decisions_of!("($1 = '' OR d.platform = $1) AND ($2 = '' OR d.agency = $2)");
 const DECISIONS_OF_AGENCY: &str = decisions_of!("d.agency = $2 AND ($1 = '' OR d.platform = $1)");
 const DECISIONS_OF_PLATFORM: &str = decisions_of!("d.platform = $1 AND ($2 = '' OR d.agency = $2)");
@@ -92,6 +96,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("cases_of_platform", CASES_OF_PLATFORM),
     ("cases_waiting", CASES_WAITING),
     ("cases_to_replay", CASES_TO_REPLAY),
+    ("cases_discrepant", CASES_DISCREPANT),
     ("ending_permissions", ENDING_PERMISSIONS),
     ("to_replay", TO_REPLAY),
     ("decisions", DECISIONS),
@@ -196,6 +201,7 @@ impl Reads {
         let only_waiting = !filter.statuses.is_empty() && filter.statuses.iter().all(|status| waiting.contains(status));
         let text = match (platform.is_empty(), agency.is_empty()) {
             _ if filter.replay_candidates => CASES_TO_REPLAY,
+            _ if !filter.discrepancies.is_empty() => CASES_DISCREPANT,
             (false, _) if only_waiting => CASES_WAITING,
             (false, true) => CASES_OF_PLATFORM,
             (_, false) => CASES_OF_AGENCY,
@@ -215,6 +221,7 @@ impl Reads {
             .bind(from(filter.submitted_from))
             .bind(until(filter.submitted_until))
             .bind(rows(stretch.limit))
+            .bind(listed(filter.discrepancies.iter().map(|of| of.code())))
             .fetch_all(&mut *conn)
             .await?;
         case_records(&mut conn, rows).await

@@ -17,7 +17,7 @@ use crate::domain::{
     State,
 };
 use crate::rpc::challenges::convert::encode as encode_challenge;
-use crate::rpc::convert::{Log, encode_erasures};
+use crate::rpc::convert::{Log, encode_erasures, encode_observation};
 use crate::store::sql_row::{
     CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, ChallengeRow, CitationRow, ClauseRow,
     ClauseVersionRow, DECISION_COLUMNS, DecisionRow, join, join_numbers,
@@ -72,6 +72,8 @@ static UPSERT_CASE: Insert = Insert::new(
         "replay_version BIGINT",
         "replay_since_us BIGINT",
         "challenges BIGINT",
+        "observation BYTEA",
+        "discrepancy BIGINT",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
@@ -81,7 +83,8 @@ static UPSERT_CASE: Insert = Insert::new(
      native_id = excluded.native_id, statement = excluded.statement, signature = excluded.signature, \
      signed_occurred_us = excluded.signed_occurred_us, erasures = excluded.erasures, \
      replay_clause = excluded.replay_clause, replay_version = excluded.replay_version, \
-     replay_since_us = excluded.replay_since_us, challenges = excluded.challenges",
+     replay_since_us = excluded.replay_since_us, challenges = excluded.challenges, \
+     observation = excluded.observation, discrepancy = excluded.discrepancy",
 );
 static UPSERT_CHALLENGE: Insert = Insert::new(
     "challenge",
@@ -204,7 +207,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
 
     fn command_keys(command: &Command, keys: &mut Keys) {
         match command {
-            Command::FollowReferrals { told, agreements } => {
+            Command::FollowReferrals { told, agreements, observed } => {
+                keys.cases.extend(observed.iter().map(|seen| seen.referral));
                 keys.cases.extend(told.iter().map(|told| told.referred.name.id));
                 keys.agreements.extend(agreements.iter().map(|agreement| agreement.name));
             }
@@ -238,7 +242,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             | Event::CaseWithdrawn(changed)
             | Event::CaseErased(changed)
             | Event::ReplayChanged(changed)
-            | Event::ChallengeChanged(changed, _) => {
+            | Event::ChallengeChanged(changed, _)
+            | Event::CaseObserved(changed) => {
                 keys.cases.insert(changed.case.referred.name.id);
             }
             Event::ClauseCreated(clause) => {
@@ -395,7 +400,7 @@ pub(super) async fn case_records(conn: &mut Conn, rows: Vec<CaseRow>) -> sqlx::R
 }
 
 fn bind_case(record: &CaseRecord, binds: &mut Binds) {
-    let Case { referred, progress: _, withdrawal, erasures, replay, challenges } = &*record.case;
+    let Case { referred, progress: _, withdrawal, erasures, replay, challenges, observation } = &*record.case;
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
     let receipt = record.case.receipt();
     binds
@@ -434,7 +439,9 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(replay.as_ref().map_or_else(String::new, |replay| replay.under.clause.to_string()))
         .add(replay.as_ref().map_or(0, |replay| i64::from(replay.under.version)))
         .add(micros(replay.as_ref().map(|replay| replay.since)))
-        .add(i64::try_from(challenges.len()).unwrap_or(i64::MAX));
+        .add(i64::try_from(challenges.len()).unwrap_or(i64::MAX))
+        .add(encode_observation(observation.as_ref()))
+        .add(record.case.discrepancy().map_or(0, |of| i64::from(of.code())));
 }
 
 fn bind_challenge((seq, case, challenge): &(i64, &Arc<Case>, &Challenge), binds: &mut Binds) {

@@ -1,6 +1,7 @@
 //! The service's statements, written once and compiled for each engine.
 
 mod measures;
+mod observations;
 pub mod reads;
 mod retention;
 mod review_flags;
@@ -30,6 +31,7 @@ pub fn statements() -> Vec<(&'static str, String)> {
     all.extend(signing::statements());
     all.extend(measures::statements());
     all.extend(review_flags::statements());
+    all.extend(observations::statements());
     all.extend(retention::statements());
     all.extend(reads::STATEMENTS.iter().map(|(name, text)| (*name, (*text).to_owned())));
     all

@@ -11,10 +11,12 @@ use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
 use super::measures;
+use super::observations;
 use super::review_flags;
 use super::signing::{self, ProfileRow};
 use super::tables::{OrganisationRow, Tables, kept_agreement, organisation};
 use super::{Db, Store, agreements, retention};
+use crate::domain::observation::Observation;
 use crate::domain::{Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag, SigningProfile};
 use crate::rpc::convert::state_code;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
@@ -351,6 +353,20 @@ impl crate::store::Reads for Reads {
     ) -> Result<Vec<ReviewFlag>> {
         let (since, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
         let found = review_flags::page(self.0.readers(), agency, state, after, since, limit).await;
+        found.map_err(|e| unavailable(&e))
+    }
+
+    async fn observations(
+        &self,
+        _principal: &Principal,
+        agency: Option<&str>,
+        referral: Option<Uuid>,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Observation>> {
+        let (until, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+        let found = observations::page(self.0.readers(), agency, referral, after, until, limit).await;
         found.map_err(|e| unavailable(&e))
     }
 

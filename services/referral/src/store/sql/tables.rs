@@ -6,10 +6,12 @@ use portreeve_core::Timestamp;
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationKind, OrganisationName};
+use portreeve_core::vocabulary::FieldGroup;
 use portreeve_runtime::agreements::{decode, encode};
 
 use super::agreements::{self, Kept};
 use super::measures;
+use super::observations;
 use super::review_flags;
 use super::signing::{self, Agencies};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, retention, seal};
@@ -133,6 +135,8 @@ pub struct Keys {
     flags: BTreeSet<Uuid>,
     /// Agencies whose open flags are counted.
     flagged: BTreeSet<String>,
+    /// Referrals whose observations are counted.
+    observed: BTreeSet<Uuid>,
 }
 
 impl Keys {
@@ -163,6 +167,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         "agreement",
         "measure",
         "review_flag",
+        "observation",
     ];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
@@ -222,6 +227,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.organisations.insert(format!("agencies/{}", name.referral.agency));
                 keys.flagged.insert(name.referral.agency.clone());
             }
+            Command::Observe { name, observed, .. } => {
+                keys.referrals.insert(name.referral.id);
+                keys.observed.insert(name.referral.id);
+                let again = observed.reappeared.as_ref().and_then(|reappeared| reappeared.referral.as_ref());
+                keys.referrals.extend(again.map(|again| again.id));
+            }
             Command::AnswerFlag { name, answer } => {
                 keys.flags.insert(name.id);
                 keys.flagged.insert(name.referral.agency.clone());
@@ -233,7 +244,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
 
     fn event_keys(event: &Event, keys: &mut Keys) {
         match event {
-            Event::Created(_) => {}
+            Event::Created(_) | Event::Observed(_) => {}
             Event::Withdrawn(referral) => {
                 keys.referrals.insert(referral.name.id);
             }
@@ -288,7 +299,14 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let flagged = reads.find(&review_flags::OPEN, &keys.flagged.into_iter().collect::<Vec<_>>());
         let ids = keys.flags.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
         let flags = reads.find(&review_flags::BY_ID, &ids);
+        let ids = keys.observed.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
+        let observed = reads.find(&observations::COUNTED, &ids);
         let mut rows = reads.run(conn).await?;
+        let observed: Vec<(Vec<u8>,)> = rows.take(observed)?;
+        for (id,) in observed {
+            let id = Uuid::from_slice(&id).map_err(|_| sqlx::Error::Decode("a referral's id has 16 bytes".into()))?;
+            *state.observed.entry(id).or_default() += 1;
+        }
         let open: Vec<(String,)> = rows.take(flagged)?;
         for (agency,) in open {
             *state.open_flags.entry(agency).or_default() += 1;
@@ -360,7 +378,11 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let changed = changes.flags.iter().filter_map(|id| flags.get(id)).collect::<Vec<_>>();
         review_flags::persist(script, &changed).await?;
         INSERT_REFERRAL.run(script, &changes.created, bind_referral).await?;
+        observations::persist(script, &changes.observed).await?;
         for referral in changes.updated.iter().filter_map(|id| referrals.get(id)) {
+            if referral.is_erased(FieldGroup::Target) {
+                observations::erase(script, referral.name.id).await?;
+            }
             script.execute(UPDATE_REFERRAL, |binds| bind_changes(referral, binds)).await?;
         }
         let changed = changes.organisations.iter().filter_map(|name| organisations.get(name)).collect::<Vec<_>>();

@@ -1,0 +1,137 @@
+//! What was seen last, and where that does not agree with what was decided: against a model that is written differently.
+
+use portreeve_core::vocabulary::{Finding, ObservationMethod};
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{Discrepancy, Observation, Reappearance};
+
+const DAY: i64 = 8_640;
+
+fn seen(position: i64, finding: Finding, country: &str, observed: i64) -> Seen {
+    let target = Target { kind: 2, url: "https://hb.example/again".into(), ..Target::default() };
+    Seen {
+        position,
+        referral: Uuid::from_u128(1),
+        observation: Observation {
+            name: format!("agencies/nca/referrals/{}/observations/{}", Uuid::from_u128(1), Uuid::nil()),
+            finding,
+            method: ObservationMethod::Automated,
+            country: country.into(),
+            observed_at: at(observed),
+            recorded_at: at(observed),
+            evidence: String::new(),
+            reappeared: (finding == Finding::Reappeared).then(|| Reappearance { target, referral: String::new() }),
+        },
+    }
+}
+
+fn observe(seen: Seen) -> Command {
+    Command::FollowReferrals { told: vec![], agreements: vec![], observed: vec![seen] }
+}
+
+fn received() -> Book {
+    let mut book = Book::default();
+    let told = vec![told(1, 1, 10, 11)];
+    book.tell(&Command::FollowReferrals { told, agreements: vec![], observed: vec![] }, 12).unwrap();
+    book.tell(&acknowledge(1, Some(12)), 12).unwrap();
+    book
+}
+
+#[test]
+fn what_was_seen_last_counts_whenever_it_is_told() {
+    let mut book = received();
+    assert_eq!(book.tell(&observe(seen(2, Finding::Live, "GB", 30)), 31).unwrap().len(), 1);
+    assert_eq!(book.tell(&observe(seen(3, Finding::Gone, "GB", 20)), 32).unwrap(), [], "of earlier");
+    assert_eq!(book.tell(&observe(seen(2, Finding::Live, "GB", 30)), 33).unwrap(), [], "told twice");
+    assert_eq!(book.case(1).observation.as_ref().map(|seen| seen.finding), Some(Finding::Live));
+    assert_eq!(book.case(1).status(), Status::Received, "what is seen decides nothing");
+    // Of a case that is not there nothing is said.
+    let nobody = Seen { referral: Uuid::from_u128(9), ..seen(4, Finding::Live, "", 40) };
+    assert_eq!(book.tell(&observe(nobody), 41).unwrap(), []);
+    // It is told with the referral, in one stretch of the log.
+    let mut fresh = Book::default();
+    let both = Command::FollowReferrals {
+        told: vec![told(1, 1, 10, 11)],
+        agreements: vec![],
+        observed: vec![seen(2, Finding::Live, "", 20)],
+    };
+    let events = fresh.tell(&both, 21).unwrap();
+    assert!(matches!(events.as_slice(), [Event::CaseOpened(_), Event::CaseObserved(_)]), "{events:?}");
+}
+
+#[test]
+fn where_the_content_is_again_goes_with_the_target() {
+    let mut book = received();
+    book.tell(&observe(seen(2, Finding::Reappeared, "", 20)), 21).unwrap();
+    let place = |book: &Book| book.case(1).observation.clone().unwrap().reappeared.unwrap().target;
+    assert_eq!(place(&book).url, "https://hb.example/again");
+    let erasure = portreeve_core::erasure::Erasure {
+        group: portreeve_core::vocabulary::FieldGroup::Target,
+        at: at(25),
+        cause: portreeve_core::vocabulary::EraseCause::Request.code(),
+        reason: "asked for".into(),
+    };
+    let erased = Told { erasures: vec![erasure], ..told(1, 3, 10, 11) };
+    let erased = Command::FollowReferrals { told: vec![erased], agreements: vec![], observed: vec![] };
+    book.tell(&erased, 26).unwrap();
+    assert_eq!(place(&book), Target { kind: 2, ..Target::default() });
+    book.tell(&observe(seen(4, Finding::Reappeared, "", 30)), 31).unwrap();
+    assert_eq!(place(&book), Target { kind: 2, ..Target::default() }, "nor does it come back");
+}
+
+/// The outcomes with what each says of the target as a whole.
+fn menu() -> Vec<(Flat, &'static str)> {
+    vec![
+        (illegal(), "closed"),
+        (flat(OutcomeKind::TerminatedAccount), "closed"),
+        (Flat { suspended_until: Some(at(100 + 5 * DAY)), ..flat(OutcomeKind::SuspendedUntil) }, "suspended"),
+        (Flat { restriction: Restriction::Age.code(), ..flat(OutcomeKind::Restricted) }, "restricted"),
+        (Flat { items_closed: 1, items_total: 2, ..flat(OutcomeKind::PartiallyClosed) }, "restricted"),
+        (flat(OutcomeKind::InsufficientInfo), "up"),
+        (Flat { gone_by: 1, ..flat(OutcomeKind::AlreadyGone) }, "gone"),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn a_discrepancy_is_the_models(
+        outcome in 0..7_usize,
+        finding in prop::sample::select(Finding::ALL),
+        after in -20..(8 * DAY),
+        effective in prop::option::of(100..(100 + 3 * DAY)),
+        scope in prop::sample::select(&[None, Some("GB"), Some("FR")][..]),
+        withdrawn_too in prop::bool::weighted(0.1),
+        seen_first in any::<bool>(),
+    ) {
+        let mut book = received();
+        let (flat, says) = menu().swap_remove(outcome);
+        let acts = !["up", "gone"].contains(&says);
+        let mut draft = draft(Kind::Initial, flat, Some(100));
+        draft.content.effective_at = effective.filter(|_| acts).map(at);
+        draft.content.territorial_scope = scope.map(str::to_owned).into_iter().collect();
+        let looked = 100 + after;
+        let steps = [record(1, draft), observe(seen(2, finding, "GB", looked))];
+        let order = if seen_first { [1, 0] } else { [0, 1] };
+        for step in order {
+            let before = book.state.cases[&Uuid::from_u128(1)].case.discrepancy();
+            let events = book.tell(&steps[step], 100 + 9 * DAY).unwrap();
+            prop_assert_eq!(events[0].case_changed().unwrap().discrepancy_before, before);
+        }
+        if withdrawn_too {
+            let gone = withdrawn(told(1, 3, 10, 11), 3, 100 + 9 * DAY, 100 + 9 * DAY);
+            book.tell(&Command::FollowReferrals { told: vec![gone], agreements: vec![], observed: vec![] }, 101 + 9 * DAY).unwrap();
+        }
+        let from = effective.filter(|_| acts).unwrap_or(100) + DAY;
+        let down = says == "closed" || (says == "suspended" && looked < 100 + 5 * DAY);
+        let expected = match finding {
+            _ if withdrawn_too => None,
+            Finding::Live if down && looked >= from && scope != Some("FR") => Some(Discrepancy::ClosedButLive),
+            Finding::Gone if says == "up" && looked >= 100 => Some(Discrepancy::NoActionButGone),
+            _ => None,
+        };
+        prop_assert_eq!(book.case(1).discrepancy(), expected);
+    }
+}
