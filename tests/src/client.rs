@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use portreeve_api::clients::{
-    self, Acting, AgreementClient, AuditClient, ChallengeClient, ConsultationClient, DecisionClient, GrantClient,
-    MeasureClient, ObservationClient, OrganisationClient, PolicyClient, ReferralClient, ReportingClient,
-    RetentionClient, ReviewFlagClient, SigningClient,
+    self, Acting, AgreementClient, AuditClient, AuthorisationClient, ChallengeClient, ConsultationClient,
+    DecisionClient, DraftClient, GrantClient, LegalBasisClient, MeasureClient, ObservationClient, OrganisationClient,
+    PolicyClient, ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient, SigningClient,
 };
 use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::referral::v1::{ReferralChange, ReferralFilter, WatchReferralsRequest};
@@ -94,6 +94,21 @@ impl Client {
     /// `ReviewFlagService`.
     pub fn flags(&self) -> ReviewFlagClient {
         clients::review_flag(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `DraftService`.
+    pub fn drafts(&self) -> DraftClient {
+        clients::draft(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `AuthorisationService`.
+    pub fn authorisation(&self) -> AuthorisationClient {
+        clients::authorisation(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `LegalBasisService`.
+    pub fn legal_bases(&self) -> LegalBasisClient {
+        clients::legal_basis(self.channel.clone(), self.acting.clone())
     }
 
     /// `SigningService`.

@@ -109,6 +109,9 @@ fn referral_item(change: referral::ReferralChange) -> Item {
         Change::Observed(it) => ("observed", false, it.name.clone(), format!("{it:?}")),
         Change::ObservationSnapshot(it) => ("observed", true, it.name.clone(), format!("{it:?}")),
         Change::ReviewFlagChanged(it) => ("flag changed", false, it.name.clone(), format!("{it:?}")),
+        Change::DraftChanged(it) => ("draft changed", false, it.name.clone(), format!("{it:?}")),
+        Change::DraftSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
+        Change::AuthorisationPolicyChanged(it) => ("authorisation changed", false, it.name.clone(), format!("{it:?}")),
         Change::ReviewFlagSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
     };
     let recorded = sample::micros(change.recorded_at.as_ref());

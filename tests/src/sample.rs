@@ -332,6 +332,36 @@ pub fn flag(referral: &str, id: &str) -> referral::FlagReferralRequest {
     }
 }
 
+/// A check that finds the same of every context.
+pub fn checked(finding: referral::DefenceFinding) -> referral::ProtectedContextCheck {
+    let answer = |context: i32| referral::ProtectedContextAnswer {
+        context,
+        finding: finding.into(),
+        reasons: "The page itself was looked at.".into(),
+    };
+    referral::ProtectedContextCheck { answers: (1..=6).map(answer).collect() }
+}
+
+/// A request to write a draft in which nothing that the law protects was found; `tag` tells it from others.
+pub fn write(agency: &str, platform: &str, tag: &str) -> referral::CreateDraftRequest {
+    let protected_context = Some(checked(referral::DefenceFinding::DoesNotApply));
+    referral::CreateDraftRequest {
+        parent: format!("agencies/{agency}"),
+        referral: Some(referral::ReferralDraft { protected_context, ..draft(platform, tag) }),
+        request_id: request_id(&format!("draft {agency} {tag}")),
+    }
+}
+
+/// A request to authorise a draft.
+pub fn authorise(draft: &referral::Draft, id: &str) -> referral::AuthoriseDraftRequest {
+    referral::AuthoriseDraftRequest {
+        name: draft.name.clone(),
+        etag: draft.etag.clone(),
+        signature: None,
+        request_id: request_id(&format!("authorise {id}")),
+    }
+}
+
 /// A start of a stream.
 pub fn start(start: watch_start::Start) -> WatchStart {
     WatchStart { start: Some(start) }

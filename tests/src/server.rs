@@ -310,8 +310,13 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     let mut consultations = Consultations::default();
     for (part, store) in &stores {
         let subject = match part {
-            Part::Referral => Subject::Dealings { graded: portreeve_referral::rpc::convert::is_graded },
-            Part::Decision => Subject::Dealings { graded: portreeve_decision::rpc::convert::is_graded },
+            Part::Referral => Subject::Dealings {
+                graded: portreeve_referral::rpc::convert::is_graded,
+                private: portreeve_referral::rpc::convert::is_private,
+            },
+            Part::Decision => {
+                Subject::Dealings { graded: portreeve_decision::rpc::convert::is_graded, private: |_| false }
+            }
             Part::Reporting => Subject::Figures,
         };
         audit.add(subject, &store.log, Arc::clone(&store.access) as _);

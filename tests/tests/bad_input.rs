@@ -236,7 +236,8 @@ async fn bytes_that_are_no_message(database: &Database) {
                 method.path
             );
         } else {
-            assert!(method.path.ends_with("ListMeasures"), "{} took what is not UTF-8", method.path);
+            let empty = ["ListMeasures", "ListLegalBases"];
+            assert!(empty.iter().any(|name| method.path.ends_with(name)), "{} took what is not UTF-8", method.path);
         }
     }
     // A method that does not exist.
@@ -312,6 +313,13 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         occurred_at: Some(sample::time("2030-01-01")),
         signature: None,
         handling: Some(referral::Handling { tlp: 9, conditions: "ask first".into(), ..referral::Handling::default() }),
+        protected_context: Some(referral::ProtectedContextCheck {
+            answers: vec![
+                referral::ProtectedContextAnswer { context: 99, finding: 0, reasons: "r".repeat(2_001) },
+                referral::ProtectedContextAnswer { context: 1, finding: 2, reasons: String::new() },
+                referral::ProtectedContextAnswer { context: 1, finding: 1, reasons: String::new() },
+            ],
+        }),
     };
     let wrong = [
         "platform",
@@ -329,6 +337,11 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         "occurred_at",
         "handling.tlp",
         "handling.conditions",
+        "protected_context.answers[0].context",
+        "protected_context.answers[0].finding",
+        "protected_context.answers[0].reasons",
+        "protected_context.answers[1].reasons",
+        "protected_context.answers[2].context",
     ];
     let at = |path: &str| wrong.iter().map(|field| format!("{path}.{field}")).collect::<Vec<_>>();
     let request = referral::CreateReferralRequest {
@@ -1041,8 +1054,14 @@ async fn limits_of_texts(database: &Database) {
     let texts: [(&str, usize, Set); 6] = [
         ("target.native_id", 500, |draft, text| draft.target.as_mut().unwrap().native_id = text),
         ("legal_basis.code", 64, |draft, text| draft.legal_basis.as_mut().unwrap().code = text.to_uppercase()),
-        ("legal_basis.statute", 200, |draft, text| draft.legal_basis.as_mut().unwrap().statute = text),
-        ("legal_basis.section", 100, |draft, text| draft.legal_basis.as_mut().unwrap().section = text),
+        // Without a code, which would say what they are.
+        ("legal_basis.statute", 200, |draft, text| {
+            draft.legal_basis = Some(referral::LegalBasis { statute: text, ..referral::LegalBasis::default() });
+        }),
+        ("legal_basis.section", 100, |draft, text| {
+            let statute = "Immigration Act 1971".to_owned();
+            draft.legal_basis = Some(referral::LegalBasis { code: String::new(), statute, section: text });
+        }),
         ("statement_of_reasons", 5_000, |draft, text| draft.statement_of_reasons = text),
         ("target.url", 2_048, |draft, text| draft.target.as_mut().unwrap().url = text),
     ];

@@ -371,8 +371,8 @@ async fn what_is_wrong_is_told_at_once(database: &Database) {
     ] {
         assert_eq!(fields(nca.record_observation(request).await.unwrap_err()), expected);
     }
-    let nobody =
-        sample::observation(&sent.name.replace(&sent.name[25..], &uuid::Uuid::nil().to_string()), Finding::Live, "x");
+    let (owner, _) = sent.name.rsplit_once('/').unwrap();
+    let nobody = sample::observation(&format!("{owner}/{}", uuid::Uuid::nil()), Finding::Live, "nobody");
     let no = refusal(&nca.record_observation(nobody.clone()).await.unwrap_err());
     assert_eq!((no.code, no.reason.as_str()), (Code::NotFound, "REFERRAL_NOT_FOUND"));
     let mut unknown = again(&sent.name, "unknown");

@@ -179,7 +179,8 @@ async fn what_is_not_the_agencys_is_refused(database: &Database) {
         ("nature", |draft| draft.nature = 3),
         ("ground", |draft| draft.ground = 2),
         ("code", |draft| draft.legal_basis.as_mut().unwrap().code.push('X')),
-        ("statute", |draft| draft.legal_basis.as_mut().unwrap().statute.push('x')),
+        // Another spelling, which the catalogue of provisions takes.
+        ("statute", |draft| draft.legal_basis.as_mut().unwrap().statute.make_ascii_uppercase()),
         ("section", |draft| draft.legal_basis.as_mut().unwrap().section.clear()),
         ("statement", |draft| draft.statement_of_reasons.push(' ')),
         ("language", |draft| draft.statement_language = "fr".into()),

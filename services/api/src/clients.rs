@@ -25,6 +25,9 @@ use crate::decision::v1::challenge_service_client::ChallengeServiceClient;
 use crate::decision::v1::decision_service_client::DecisionServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
 use crate::referral::v1::agreement_service_client::AgreementServiceClient;
+use crate::referral::v1::authorisation_service_client::AuthorisationServiceClient;
+use crate::referral::v1::draft_service_client::DraftServiceClient;
+use crate::referral::v1::legal_basis_service_client::LegalBasisServiceClient;
 use crate::referral::v1::measure_service_client::MeasureServiceClient;
 use crate::referral::v1::observation_service_client::ObservationServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
@@ -179,6 +182,12 @@ pub type ObservationClient = ObservationServiceClient<Transport>;
 pub type OrganisationClient = OrganisationServiceClient<Transport>;
 /// A client of the referral service.
 pub type ReferralClient = ReferralServiceClient<Transport>;
+/// A client of the service of drafts.
+pub type DraftClient = DraftServiceClient<Transport>;
+/// A client of the service of what agencies demand before they refer.
+pub type AuthorisationClient = AuthorisationServiceClient<Transport>;
+/// A client of the service of provisions.
+pub type LegalBasisClient = LegalBasisServiceClient<Transport>;
 /// A client of the service of flags for review.
 pub type ReviewFlagClient = ReviewFlagServiceClient<Transport>;
 /// A client of the service of signing keys.
@@ -236,6 +245,12 @@ constructors! {
     organisation: OrganisationServiceClient as OrganisationClient;
     /// A client of the referral service.
     referral: ReferralServiceClient as ReferralClient;
+    /// A client of the service of drafts.
+    draft: DraftServiceClient as DraftClient;
+    /// A client of the service of what agencies demand before they refer.
+    authorisation: AuthorisationServiceClient as AuthorisationClient;
+    /// A client of the service of provisions.
+    legal_basis: LegalBasisServiceClient as LegalBasisClient;
     /// A client of the service of flags for review.
     review_flag: ReviewFlagServiceClient as ReviewFlagClient;
     /// A client of the service of signing keys.

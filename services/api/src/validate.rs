@@ -72,6 +72,10 @@ const PATTERNS: &[(&str, &str)] = &[
     ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]$", "an agency's name: agencies/{agency}"),
     ("^agencies/(-|[a-z][a-z0-9-]{0,30}[a-z0-9])$", "an agency's name, agencies/{agency}, or agencies/- for all"),
     (
+        "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/referrals/(-|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$",
+        "a referral's name, agencies/{agency}/referrals/{uuid}, or agencies/{agency}/referrals/- for all",
+    ),
+    (
         "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
         "a referral's name: agencies/{agency}/referrals/{uuid}",
     ),
@@ -85,6 +89,11 @@ const PATTERNS: &[(&str, &str)] = &[
     ),
     ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/signingProfile$", "agencies/{agency}/signingProfile"),
     ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/retentionPolicy$", "agencies/{agency}/retentionPolicy"),
+    ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/authorisationPolicy$", "agencies/{agency}/authorisationPolicy"),
+    (
+        "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/drafts/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        "a draft's name: agencies/{agency}/drafts/{uuid}",
+    ),
     (
         "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/signingKeys/[a-z][a-z0-9-]{0,30}[a-z0-9]$",
         "a signing key's name: agencies/{agency}/signingKeys/{kid}",

@@ -159,6 +159,12 @@ reasons! {
     PurposeRequired = "PURPOSE_REQUIRED" => PermissionDenied,
     /// The content is classified above what this exchange takes.
     MarkingRefused = "MARKING_REFUSED" => FailedPrecondition,
+    /// A protected-context check is missing where one is demanded, or found that the law protects the content.
+    ProtectedContextNotCleared = "PROTECTED_CONTEXT_NOT_CLEARED" => FailedPrecondition,
+    /// The agency demands that a second person authorises such a referral.
+    AuthorisationRequired = "AUTHORISATION_REQUIRED" => FailedPrecondition,
+    /// No such draft, or none of the caller's.
+    DraftNotFound = "DRAFT_NOT_FOUND" => NotFound,
     /// No such grant.
     GrantNotFound = "GRANT_NOT_FOUND" => NotFound,
     /// The grant is not in force: not yet, no more, or revoked.
@@ -175,7 +181,7 @@ reasons! {
     MeasureNotFound = "MEASURE_NOT_FOUND" => NotFound,
     /// A suspension needs an earlier warning.
     WarningRequired = "WARNING_REQUIRED" => FailedPrecondition,
-    /// Who imposed a measure decides on no appeal against it.
+    /// Who imposed a measure decides on no appeal against it, and who wrote a draft does not authorise it.
     DeciderNotImpartial = "DECIDER_NOT_IMPARTIAL" => PermissionDenied,
     /// No such flag for review.
     ReviewFlagNotFound = "REVIEW_FLAG_NOT_FOUND" => NotFound,

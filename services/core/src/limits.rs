@@ -98,6 +98,12 @@ pub const CASE_CHALLENGES_MAX: usize = 32;
 pub const CHALLENGE_CHARS_MAX: usize = 2_000;
 /// Flags for review that one agency has to answer.
 pub const AGENCY_OPEN_FLAGS_MAX: usize = 1_000;
+/// Characters of the reasons of one answer of a protected-context check.
+pub const PROTECTED_CONTEXT_REASONS_CHARS_MAX: usize = 2_000;
+/// Drafts of one agency that wait to be authorised.
+pub const AGENCY_OPEN_DRAFTS_MAX: usize = 1_000;
+/// Members who have written one draft.
+pub const DRAFT_AUTHORS_MAX: usize = 32;
 /// Dimensions of one report.
 pub const REPORT_DIMENSIONS_MAX: usize = 4;
 /// Rows of one report.

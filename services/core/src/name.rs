@@ -183,6 +183,38 @@ impl FromStr for MeasureName {
     }
 }
 
+/// `agencies/{agency}/drafts/{uuid}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DraftName {
+    /// The agency whose it is.
+    pub agency: String,
+    /// The draft's identifier, and that of the referral that it becomes.
+    pub id: Uuid,
+}
+
+impl DraftName {
+    /// The referral that it becomes.
+    pub fn referral(&self) -> ReferralName {
+        ReferralName { agency: self.agency.clone(), id: self.id }
+    }
+}
+
+impl fmt::Display for DraftName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "agencies/{}/drafts/{}", self.agency, self.id)
+    }
+}
+
+impl FromStr for DraftName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        parse_child(text, OrganisationKind::Agency, "drafts")
+            .map(|(agency, id)| Self { agency, id })
+            .ok_or(NameError("agencies/{agency}/drafts/{uuid}"))
+    }
+}
+
 /// `agencies/{agency}/referrals/{uuid}/reviewFlags/{uuid}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReviewFlagName {
@@ -370,6 +402,10 @@ mod tests {
         let measure = "agencies/nca/measures/0190b2f0-0000-7000-8000-000000000001";
         assert_eq!(measure.parse::<MeasureName>().unwrap().to_string(), measure);
         assert!(measure.parse::<ReferralName>().is_err() && referral.parse::<MeasureName>().is_err());
+        let draft = "agencies/nca/drafts/0190b2f0-0000-7000-8000-000000000001";
+        let read = draft.parse::<DraftName>().unwrap();
+        assert_eq!((read.to_string(), read.referral().to_string()), (draft.to_owned(), referral.to_owned()));
+        assert!(draft.parse::<ReferralName>().is_err() && referral.parse::<DraftName>().is_err());
         let flag = format!("{referral}/reviewFlags/0190b2f0-0000-7000-8000-000000000002");
         assert_eq!(flag.parse::<ReviewFlagName>().unwrap().to_string(), flag);
         for wrong in [

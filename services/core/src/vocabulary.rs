@@ -77,7 +77,7 @@ coded! {
 
 coded! {
     /// What whoever looked at a target found.
-    Finding {
+    ObservationFinding {
         /// It is there for everybody.
         Live = 1,
         /// It is not there.
@@ -102,6 +102,50 @@ coded! {
         Manual = 1,
         /// A program looked.
         Automated = 2,
+    }
+}
+
+coded! {
+    /// A context that the law protects: the defences of the Border Security, Asylum and Immigration Act 2025, ss. 16 and 17.
+    Defence {
+        /// The information is for a journey of one's own.
+        OwnJourney = 1,
+        /// Journalism.
+        Journalism = 2,
+        /// Academic research.
+        Academic = 3,
+        /// Rescue from danger.
+        Rescue = 4,
+        /// Medical care, or emergency shelter or supplies.
+        MedicalOrShelter = 5,
+        /// An organisation that helps asylum seekers without payment; information on asylum.
+        NonChargingAsylumOrganisation = 6,
+    }
+}
+
+impl Defence {
+    /// The word of the contract, without its prefix.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::OwnJourney => "OWN_JOURNEY",
+            Self::Journalism => "JOURNALISM",
+            Self::Academic => "ACADEMIC",
+            Self::Rescue => "RESCUE",
+            Self::MedicalOrShelter => "MEDICAL_OR_SHELTER",
+            Self::NonChargingAsylumOrganisation => "NON_CHARGING_ASYLUM_ORGANISATION",
+        }
+    }
+}
+
+coded! {
+    /// What a check found of a protected context.
+    Finding {
+        /// The content is not of it.
+        DoesNotApply = 1,
+        /// The content is of it, and exempt.
+        Applies = 2,
+        /// It may be.
+        Uncertain = 3,
     }
 }
 

@@ -76,7 +76,10 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
             .map_err(|error| SuiteError::Data("referral", error))?;
         service.routes(&mut server);
         keep(
-            Subject::Dealings { graded: portreeve_referral::rpc::convert::is_graded },
+            Subject::Dealings {
+                graded: portreeve_referral::rpc::convert::is_graded,
+                private: portreeve_referral::rpc::convert::is_private,
+            },
             service.log(),
             service.access(),
             &mut audit,
@@ -93,7 +96,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
         let referral = to("referral_url", &config.referral_url, &server)?;
         server.add(service.decisions()).add(service.policies()).add(service.challenges());
         keep(
-            Subject::Dealings { graded: portreeve_decision::rpc::convert::is_graded },
+            Subject::Dealings { graded: portreeve_decision::rpc::convert::is_graded, private: |_| false },
             service.log(),
             service.access(),
             &mut audit,

@@ -425,3 +425,80 @@ fn agencies_share_under_an_agreement_what_is_marked_for_it() {
     let stranger = server.run(platform, &["agreement", "show", &name]);
     assert!(text(&stranger.stderr).starts_with("error: PERMISSION_DENIED:"), "{}", text(&stranger.stderr));
 }
+
+#[test]
+fn one_member_drafts_and_another_authorises() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let (operator, nca) = ("operators/op", "agencies/nca");
+    server.done(operator, &["organisation", "create", nca, "--name", "NCA"]);
+    let platform =
+        ["organisation", "create", "platforms/harbourbook", "--name", "Harbourbook", "--host", "harbourbook.example"];
+    server.done(operator, &platform);
+    let demanded = server.done(nca, &["draft", "demand", "--ground", "solicitation-of-service", "--check"]);
+    assert!(demanded.starts_with("set;"), "{demanded}");
+    let policy = server.done(nca, &["draft", "policy", nca]);
+    assert!(policy.contains("SOLICITATION_OF_SERVICE") && policy.contains("a protected-context check"), "{policy}");
+    let what = [
+        "https://harbourbook.example/groups/7",
+        "--platform",
+        "platforms/harbourbook",
+        "--ground",
+        "solicitation-of-service",
+        "--nature",
+        "voluntary-referral",
+        "--legal-basis-code",
+        "IA1971_S25",
+        "--statute",
+        "Immigration Act 1971",
+        "--reasons",
+        "Asks for a crossing",
+        "--context",
+        "others=does-not-apply",
+        "--context",
+        "journalism=uncertain:A newspaper embeds it",
+    ];
+    let refused = server.run(nca, &[&["refer"], &what[..]].concat());
+    let refused = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.starts_with("error: AUTHORISATION_REQUIRED:") && refused.contains("draft authorise"), "{refused}");
+    let create = |member: &str, id: &str| {
+        let said =
+            server.done(nca, &[&["draft", "create"], &what[..], &["--member", member, "--request-id", id]].concat());
+        let mut words = said.split_whitespace().map(str::to_owned);
+        (words.nth(1).unwrap(), words.nth(1).unwrap().trim_end_matches(')').to_owned())
+    };
+    let (name, etag) = create("j.doe", "7d9f2c1e-5b0a-4c3d-9e8f-0a1b2c3d4e01");
+    let shown = server.done(nca, &["draft", "show", &name]);
+    for part in ["DRAFT, etag ", "written by j.doe", "groups/7 to platforms/harbourbook", "A newspaper embeds it"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let listed = server.done(nca, &["draft", "list", "--waiting"]);
+    assert!(listed.contains(&name) && listed.contains("j.doe"), "{listed}");
+    let authorise = |member: &str| server.run(nca, &["draft", "authorise", &name, "--etag", &etag, "--member", member]);
+    let own = String::from_utf8(authorise("j.doe").stderr).unwrap();
+    assert!(own.starts_with("error: DECIDER_NOT_IMPARTIAL:"), "{own}");
+    let sent = String::from_utf8(authorise("a.head").stdout).unwrap();
+    assert!(sent.starts_with(&format!("authorised, and referred: {}", name.replace("drafts", "referrals"))), "{sent}");
+    let shown = server.done(nca, &["draft", "show", &name]);
+    assert!(shown.contains("AUTHORISED") && shown.contains("authorised by a.head"), "{shown}");
+    // Signed, and given up.
+    let key = folder.path().join("nca.jwk");
+    let key = key.to_str().unwrap();
+    assert!(portreeve().args(["sign", "init", key, "--kid", "nca-1"]).status().unwrap().success());
+    server.done(nca, &["sign", "register", key]);
+    let (other, first) = create("j.doe", "7d9f2c1e-5b0a-4c3d-9e8f-0a1b2c3d4e02");
+    let update =
+        [&["draft", "update", &other], &what[..], &["--native-id", "7", "--member", "m.roe", "--etag", &first]]
+            .concat();
+    let written = server.done(nca, &update);
+    let second = written.split_whitespace().nth(3).unwrap().trim_end_matches(')');
+    let signed = ["draft", "authorise", &other, "--etag", second, "--sign-key", key, "--member", "a.head", "--json"];
+    assert!(server.done(nca, &signed).contains("\"jws\""));
+    let (third, _) = create("j.doe", "7d9f2c1e-5b0a-4c3d-9e8f-0a1b2c3d4e03");
+    assert!(server.done(nca, &["draft", "discard", &third]).starts_with("discarded, and erased: "));
+    assert!(server.done(nca, &["draft", "list", "--json"]).contains("DRAFT_STATE_DISCARDED"));
+    let provisions = server.done(nca, &["draft", "provisions"]);
+    assert!(provisions.contains("BSAIA2025_S17") && provisions.contains("JOURNALISM, ACADEMIC"), "{provisions}");
+    let stranger = server.run("platforms/harbourbook", &["draft", "show", &name]);
+    assert!(String::from_utf8(stranger.stderr).unwrap().starts_with("error: PERMISSION_DENIED:"));
+}

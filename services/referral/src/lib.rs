@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portreeve_api::referral::v1::agreement_service_server::AgreementServiceServer;
+use portreeve_api::referral::v1::authorisation_service_server::AuthorisationServiceServer;
+use portreeve_api::referral::v1::draft_service_server::DraftServiceServer;
+use portreeve_api::referral::v1::legal_basis_service_server::LegalBasisServiceServer;
 use portreeve_api::referral::v1::measure_service_server::MeasureServiceServer;
 use portreeve_api::referral::v1::observation_service_server::ObservationServiceServer;
 use portreeve_api::referral::v1::organisation_service_server::OrganisationServiceServer;
@@ -91,6 +94,9 @@ impl Service {
         server.add(self.review_flags());
         server.add(self.observations());
         server.add(self.retention());
+        server.add(self.authorisation());
+        server.add(self.drafts());
+        server.add(self.legal_bases());
     }
 
     /// The server of `ReferralService`.
@@ -145,6 +151,27 @@ impl Service {
     /// The server of `ObservationService`.
     pub fn observations(&self) -> ObservationServiceServer<Rpc> {
         ObservationServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `AuthorisationService`.
+    pub fn authorisation(&self) -> AuthorisationServiceServer<Rpc> {
+        AuthorisationServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `DraftService`.
+    pub fn drafts(&self) -> DraftServiceServer<Rpc> {
+        DraftServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `LegalBasisService`.
+    pub fn legal_bases(&self) -> LegalBasisServiceServer<Rpc> {
+        LegalBasisServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

@@ -74,7 +74,7 @@ impl Store {
 
     fn create(&self, member: &str) -> Command {
         let drafts = vec![self.draft("nca", "hb", "https://hb.example/1")];
-        Command::Create { drafts, field: DraftField::Referral, member: member.into() }
+        Command::Create { drafts, field: DraftField::Referral, member: member.into(), history: false }
     }
 
     async fn known(&self, name: &MeasureName) -> Measure {
@@ -111,6 +111,7 @@ async fn no_race_slips_a_referral_in(database: &Database) {
                 drafts: vec![store.draft("bka", "hb", "https://hb.example/2")],
                 field: DraftField::Referral,
                 member: String::new(),
+                history: false,
             },
         ),
     ];

@@ -133,12 +133,19 @@ async fn a_batch_is_taken_whole_or_not_at_all(database: &Database) {
     let store = Store::with_organisations(database).await;
     let good = || store.draft("nca", "hb", "https://hb.example/1");
     let drafts = vec![good(), store.draft("nca", "hb", "https://ch.example/1"), good()];
-    let refused =
-        store.submit(Command::Create { drafts, field: DraftField::Drafts, member: String::new() }).await.unwrap_err();
+    let refused = store
+        .submit(Command::Create { drafts, field: DraftField::Drafts, member: String::new(), history: false })
+        .await
+        .unwrap_err();
     assert_eq!(refused.violations()[0].field, "drafts[1].target.url");
     assert!(store.rows(&query("services/x1", Filter::default())).await.is_empty());
     let taken = store
-        .submit(Command::Create { drafts: vec![good(), good()], field: DraftField::Drafts, member: String::new() })
+        .submit(Command::Create {
+            drafts: vec![good(), good()],
+            field: DraftField::Drafts,
+            member: String::new(),
+            history: false,
+        })
         .await
         .unwrap();
     assert_eq!(taken.events.len(), 2);

@@ -18,7 +18,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 pub struct Personal {
     /// The referral that it is about.
     pub subject: Uuid,
-    /// Whether this is the subject's first event, with which its keys are made.
+    /// Whether the subject's keys are made with this event, unless an event before it in the same commit has the subject.
     pub begins: bool,
     /// What is sealed: the group, and the half of the message that holds it. A group that was erased is left out.
     pub parts: Vec<(FieldGroup, Vec<u8>)>,

@@ -65,7 +65,7 @@ impl Drafts {
             nature: ReferralNature::VoluntaryReferral as i32,
             ground: ground as i32,
             legal_basis: Some(LegalBasis {
-                code: "BSAIA_2025_S17".to_owned(),
+                code: "BSAIA2025_S17".to_owned(),
                 statute: "Border Security, Asylum and Immigration Act 2025".to_owned(),
                 section: "17".to_owned(),
             }),

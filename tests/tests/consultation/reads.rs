@@ -118,6 +118,17 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
                 client.challenges().list_challenges(request).await.map(drop)
             }
         }
+        "GetDraft" | "ListDrafts" => {
+            // So that there is something to find; the same each time.
+            let written = client.drafts().create_draft(sample::write("nca", "chirrup", "read")).await.unwrap();
+            if method.ends_with("GetDraft") {
+                let name = written.into_inner().draft.unwrap().name;
+                client.drafts().get_draft(referral::GetDraftRequest { name, at_least: Vec::new() }).await.map(drop)
+            } else {
+                let request = referral::ListDraftsRequest { parent, ..Default::default() };
+                client.drafts().list_drafts(request).await.map(drop)
+            }
+        }
         "GetCase" => {
             let request = decision::GetCaseRequest { name: sample::case_of(&world.decided), at_least };
             client.decisions().get_case(request).await.map(drop)

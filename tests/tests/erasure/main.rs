@@ -23,6 +23,7 @@ on_both_engines!(
     time_alone_erases,
     what_is_erased_does_not_come_back,
     only_the_agencys_approvers_erase,
+    a_draft_that_is_given_up_is_nowhere,
 );
 
 const START: &str = "2026-03-01T09:00:00Z";
@@ -46,6 +47,15 @@ fn draft(tag: &str, words: [&str; 6]) -> referral::ReferralDraft {
     target.native_id = id.into();
     referral::ReferralDraft {
         statement_of_reasons: reasons.into(),
+        protected_context: Some(referral::ProtectedContextCheck {
+            answers: (1..=6)
+                .map(|context| referral::ProtectedContextAnswer {
+                    context,
+                    finding: referral::DefenceFinding::Uncertain.into(),
+                    reasons: reasons.into(),
+                })
+                .collect(),
+        }),
         handling: Some(referral::Handling {
             tlp: common::Tlp::Amber.into(),
             source_grade: common::SourceGrade::Reliable.into(),
@@ -172,11 +182,16 @@ async fn stored(database: &Database) -> Vec<u8> {
                 for row in sqlx::query(sqlx::AssertSqlSafe(rows)).fetch_all(&mut admin).await.unwrap() {
                     bytes.extend(row.get::<Vec<u8>, _>(0));
                 }
-                let body = format!("SELECT body FROM {table}");
-                if matches!(table.rsplit('.').next(), Some("event" | "event_archive")) {
-                    for row in sqlx::query(sqlx::AssertSqlSafe(body)).fetch_all(&mut admin).await.unwrap() {
-                        bytes.extend(row.get::<Vec<u8>, _>(0));
-                    }
+            }
+            // What lies in a row as bytes is written there as digits.
+            let columns = "SELECT quote_ident(table_schema) || '.' || quote_ident(table_name), quote_ident(column_name) \
+                           FROM information_schema.columns WHERE data_type = 'bytea' \
+                           AND table_schema NOT IN ('pg_catalog', 'information_schema')";
+            let columns: Vec<(String, String)> = sqlx::query_as(columns).fetch_all(&mut admin).await.unwrap();
+            for (table, column) in columns {
+                let values = format!("SELECT {column} FROM {table} WHERE {column} IS NOT NULL");
+                for row in sqlx::query(sqlx::AssertSqlSafe(values)).fetch_all(&mut admin).await.unwrap() {
+                    bytes.extend(row.get::<Vec<u8>, _>(0));
                 }
             }
         }
@@ -441,4 +456,38 @@ async fn an_approver_erases_from_the_command_line() {
     for wrong in [&["set", "legal-basis=one-year"][..], &["set", "target=for-ever"], &["set", "target"]] {
         assert!(run(wrong).await.is_err(), "{wrong:?}");
     }
+}
+
+/// What is written and given up again is in no byte of the database.
+async fn a_draft_that_is_given_up_is_nowhere(database: &Database) {
+    let (server, _clock) = Server::suite_at(database, START).await;
+    let client = server.client("operators/op");
+    sample::register(&client).await;
+    // A draft tells neither what a platform answers nor why it was withdrawn.
+    let written = [SECRETS[0], SECRETS[1], SECRETS[2], SECRETS[4]];
+    let mut drafts = client.acting("agencies/nca").member("j.doe").drafts();
+    let request = |tag: &str, words| referral::CreateDraftRequest {
+        parent: "agencies/nca".into(),
+        referral: Some(draft(tag, words)),
+        request_id: sample::request_id(tag),
+    };
+    let given_up = drafts.create_draft(request("given up", SECRETS)).await.unwrap().into_inner().draft.unwrap();
+    assert_eq!(found(&stored(database).await, &written).len(), written.len(), "the test would find it");
+    let other = ["kept-page", "kept-id", "kept-reasons", "", "kept-terms", ""];
+    let update = referral::UpdateDraftRequest {
+        name: given_up.name.clone(),
+        referral: Some(draft("given up", other)),
+        etag: String::new(),
+        request_id: sample::request_id("otherwise"),
+    };
+    drafts.update_draft(update).await.unwrap();
+    let discard = referral::DiscardDraftRequest {
+        name: given_up.name,
+        etag: String::new(),
+        request_id: sample::request_id("discard"),
+    };
+    drafts.discard_draft(discard).await.unwrap();
+    server.stop().await;
+    let left = stored(database).await;
+    assert_eq!((found(&left, &SECRETS), found(&left, &["kept-page", "kept-reasons"])), Default::default());
 }

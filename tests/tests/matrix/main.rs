@@ -28,6 +28,8 @@ struct Row {
     position: i64,
     /// An agreement of its agency.
     agreement: String,
+    /// A draft of its agency, which is no partner's, and its etag.
+    draft: (String, String),
     /// Researchers, and a grant of theirs: of the reader's own for the first row, of others for the rest.
     researchers: &'static str,
     grant: String,
@@ -45,7 +47,8 @@ impl Row {
     /// The same, but for what nobody has made.
     fn ghost(&self) -> Self {
         let id = Uuid::from_u128(7);
-        Self { id, agreement: format!("agreements/{id}"), grant: format!("grants/{id}"), ..self.clone() }
+        let draft = (format!("{}/drafts/{id}", self.agency), self.draft.1.clone());
+        Self { id, agreement: format!("agreements/{id}"), grant: format!("grants/{id}"), draft, ..self.clone() }
     }
 }
 
@@ -109,14 +112,19 @@ impl World {
             reviewer.acknowledge_cases(acknowledge).await.unwrap();
             let record = sample::record(&case, sample::closed(), &format!("closed {agency}"));
             let decided = reviewer.record_decision(record).await.unwrap().into_inner();
-            at_least = vec![reply.revision, decided.revision];
+            let position = server.head(Part::Referral).await;
+            let mut author = client.acting(&format!("agencies/{agency}")).member("a.uthor").drafts();
+            let written = author.create_draft(sample::write(agency, platform, "unsent")).await.unwrap().into_inner();
+            let draft = written.draft.map(|draft| (draft.name, draft.etag)).unwrap();
+            at_least = vec![written.revision, decided.revision];
             rows.push(Row {
                 what,
                 agency: format!("agencies/{agency}"),
                 platform: format!("platforms/{platform}"),
                 id: referred.name.rsplit('/').next().unwrap().parse().unwrap(),
-                position: server.head(Part::Referral).await,
+                position,
                 agreement: agreement.clone(),
+                draft,
                 researchers: if rows.is_empty() { "researchers/lab" } else { "researchers/uni" },
                 grant: if rows.is_empty() { own.clone() } else { other.clone() },
             });

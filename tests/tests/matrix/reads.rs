@@ -106,6 +106,24 @@ const READINGS: Table = &[
     (Researcher, None, [DENIED; 4]),
     (Service, None, [DENIED; 4]),
 ];
+/// What has not been sent: its agency's own, and not even the suite's.
+const DRAFTS: Table = &[
+    (Agency, None, [Shown, DENIED, DENIED, DENIED]),
+    (Platform, None, [DENIED; 4]),
+    (Oversight, None, [DENIED; 4]),
+    (Operator, None, [DENIED; 4]),
+    (Researcher, None, [DENIED; 4]),
+    (Service, None, [DENIED; 4]),
+];
+/// What an agency demands of its own referrals.
+const DEMANDS: Table = &[
+    (Agency, None, [Shown, DENIED, DENIED, DENIED]),
+    (Platform, None, [DENIED; 4]),
+    (Oversight, None, [Shown; 4]),
+    (Operator, None, [Shown; 4]),
+    (Researcher, None, [DENIED; 4]),
+    (Service, None, [Shown; 4]),
+];
 const PUBLIC: Table = &[
     (Agency, None, [Shown; 4]),
     (Platform, None, [Shown; 4]),
@@ -138,6 +156,10 @@ const READS: &[(&str, &[Table])] = &[
     ("ListLogEntries", &[LOG]),
     ("GetInclusionProof", &[PROOF, LOG]),
     ("ListConsultations", &[READINGS]),
+    ("GetDraft", &[DRAFTS]),
+    ("ListDrafts", &[DRAFTS]),
+    ("GetAuthorisationPolicy", &[DEMANDS]),
+    ("ListLegalBases", &[PUBLIC]),
     ("GetOrganisation", &[PUBLIC]),
     ("ListOrganisations", &[PUBLIC]),
     ("GetSigningProfile", &[PUBLIC]),
@@ -322,6 +344,20 @@ async fn ask(world: &World, client: &Client, method: &str, row: &Row) -> Result<
             };
             client.consultations().list_consultations(request).await.map(text)
         }
+        "GetDraft" => {
+            let request = referral::GetDraftRequest { name: row.draft.0.clone(), at_least: referrals };
+            client.drafts().get_draft(request).await.map(text)
+        }
+        "ListDrafts" => {
+            let request = referral::ListDraftsRequest { parent: agency, at_least: referrals, ..Default::default() };
+            client.drafts().list_drafts(request).await.map(text)
+        }
+        "GetAuthorisationPolicy" => {
+            let name = format!("{agency}/authorisationPolicy");
+            let request = referral::GetAuthorisationPolicyRequest { name, at_least: referrals };
+            client.authorisation().get_authorisation_policy(request).await.map(text)
+        }
+        "ListLegalBases" => client.legal_bases().list_legal_bases(referral::ListLegalBasesRequest {}).await.map(text),
         "GetOrganisation" => {
             let request = referral::GetOrganisationRequest { name: agency, at_least: referrals };
             client.organisations().get_organisation(request).await.map(text)
@@ -359,8 +395,15 @@ async fn ask(world: &World, client: &Client, method: &str, row: &Row) -> Result<
 /// What in an answer tells of a row.
 fn trace(method: &str, row: &Row) -> String {
     match method {
-        "QueryReport" | "WatchReport" | "ExportReport" | "GetOrganisation" | "ListOrganisations"
-        | "GetSigningProfile" => row.agency.clone(),
+        "QueryReport"
+        | "WatchReport"
+        | "ExportReport"
+        | "GetOrganisation"
+        | "ListOrganisations"
+        | "GetSigningProfile"
+        | "GetAuthorisationPolicy" => row.agency.clone(),
+        "GetDraft" | "ListDrafts" => row.draft.0.clone(),
+        "ListLegalBases" => "IA1971_S25".into(),
         "GetAgreement" | "ListAgreements" => row.agreement.clone(),
         "GetGrant" | "ListGrants" => row.grant.clone(),
         "GetClause" | "ListClauses" | "ListClauseVersions" => format!("{}/clauses/he-7", row.platform),
@@ -393,6 +436,10 @@ async fn every_read_shows_what_the_table_says(database: &Database) {
                 if seen != format!("{expected:?}") {
                     wrong.push(format!("{method} by {kind:?} as {}: {} gave {seen}", role.name(), row.what));
                 }
+                let own = method.ends_with("Draft") || method.ends_with("Drafts") || row.what == "own";
+                if !(kind == Agency && own) && answer.as_ref().is_ok_and(|text| text.contains(&row.draft.0)) {
+                    wrong.push(format!("{method} by {kind:?} as {} shows a draft of {}", role.name(), row.what));
+                }
                 if kind == Platform && answer.is_ok_and(|text| text.contains(CONDITIONS)) {
                     wrong.push(format!("{method} shows a platform the conditions of sharing"));
                 }
@@ -407,7 +454,7 @@ async fn every_read_shows_what_the_table_says(database: &Database) {
 async fn nothing_tells_whether_others_have_it(database: &Database) {
     let world = World::new(database).await;
     let mut compared = 0;
-    for method in ["GetReferral", "GetCase", "ListDecisions", "GetAgreement"] {
+    for method in ["GetReferral", "GetCase", "ListDecisions", "GetAgreement", "GetDraft"] {
         for (kind, role) in readers() {
             let client = world.reader(kind, role);
             for (row, expected) in world.rows.iter().zip(expected(method, kind, role)) {
@@ -431,6 +478,7 @@ async fn nothing_tells_whether_others_have_it(database: &Database) {
     // Whose it is, and whoever sees everything, learns that there is none.
     for (kind, role, method) in [
         (Agency, Role::Officer, "GetReferral"),
+        (Agency, Role::Officer, "GetDraft"),
         (Platform, Role::Reviewer, "GetCase"),
         (Platform, Role::Reviewer, "ListDecisions"),
         (Service, Role::Service, "GetCase"),

@@ -29,6 +29,11 @@ const WRITES: &[(&str, &[Role], Option<OrganisationKind>)] = &[
     ("AddSigningKey", &[Role::Approver], Some(Agency)),
     ("RevokeSigningKey", &[Role::Approver], Some(Agency)),
     ("SetSigningPolicy", &[Role::Approver], Some(Agency)),
+    ("CreateDraft", &[Role::Officer], Some(Agency)),
+    ("UpdateDraft", &[Role::Officer], Some(Agency)),
+    ("AuthoriseDraft", &[Role::Approver], Some(Agency)),
+    ("DiscardDraft", &[Role::Officer], Some(Agency)),
+    ("SetAuthorisationPolicy", &[Role::Approver], Some(Agency)),
     ("AcknowledgeCases", &[Role::Reviewer], Some(Platform)),
     ("RecordDecision", &[Role::Reviewer], Some(Platform)),
     ("BatchRecordDecisions", &[Role::Reviewer], Some(Platform)),
@@ -127,6 +132,28 @@ async fn change(client: &Client, method: &str, row: &Row) -> Result<(), Status> 
             let name = format!("{agency}/signingProfile");
             let request = referral::SetSigningPolicyRequest { name, request_id, ..Default::default() };
             done(client.signing().set_signing_policy(request).await)
+        }
+        "CreateDraft" => {
+            let request = referral::CreateDraftRequest { parent: agency, referral: Some(draft()), request_id };
+            done(client.drafts().create_draft(request).await)
+        }
+        "UpdateDraft" => {
+            let (name, referral) = (row.draft.0.clone(), Some(draft()));
+            done(client.drafts().update_draft(referral::UpdateDraftRequest { name, referral, etag, request_id }).await)
+        }
+        "AuthoriseDraft" => {
+            let ((name, etag), signature) = (row.draft.clone(), None);
+            let request = referral::AuthoriseDraftRequest { name, etag, signature, request_id };
+            done(client.drafts().authorise_draft(request).await)
+        }
+        "DiscardDraft" => {
+            let name = row.draft.0.clone();
+            done(client.drafts().discard_draft(referral::DiscardDraftRequest { name, etag, request_id }).await)
+        }
+        "SetAuthorisationPolicy" => {
+            let name = format!("{agency}/authorisationPolicy");
+            let request = referral::SetAuthorisationPolicyRequest { name, request_id, ..Default::default() };
+            done(client.authorisation().set_authorisation_policy(request).await)
         }
         "AcknowledgeCases" => {
             let (names, occurred_at) = (vec![row.case()], None);

@@ -55,6 +55,17 @@ pub struct Signature {
     pub occurred_at: Option<Timestamp>,
 }
 
+/// What the agency found of one context in which the law would protect the content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContextFound {
+    /// The context, by its number in the contract.
+    pub context: i32,
+    /// What was found, by its number in the contract.
+    pub finding: i32,
+    /// Why.
+    pub reasons: String,
+}
+
 /// What the referral log said of a referral. Never changes.
 ///
 /// What this service does not reason about (nature, ground, kind of target) stays a number, so that a value that a newer
@@ -89,6 +100,8 @@ pub struct Referred {
     pub tlp: Tlp,
     /// Whether it is shared with conditions only.
     pub conditional: bool,
+    /// What the agency found when it looked whether the law protects the content; nothing where nobody looked.
+    pub protected_context: Vec<ContextFound>,
 }
 
 /// The platform's confirmation that a case came in. The start of its clock; never changes.
@@ -212,6 +225,7 @@ impl Case {
                 }
                 FieldGroup::Reasons => {
                     left.referred.statement_of_reasons.clear();
+                    left.referred.protected_context.clear();
                     left.withdrawal.iter_mut().for_each(|withdrawal| withdrawal.reason.clear());
                     if let Progress::Decided { latest, .. } = &mut left.progress {
                         latest.content.explanation.clear();

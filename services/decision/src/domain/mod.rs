@@ -41,7 +41,7 @@ pub mod policy;
 pub mod replay;
 
 pub use affected::{Exemption, FlatNotification, Notification, Redress};
-pub use case::{Case, LegalBasis, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal};
+pub use case::{Case, ContextFound, LegalBasis, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal};
 pub use challenge::{Challenge, ChallengeDraft, ChallengeKind, ChallengeOutcome, Fact, Forum, Move, Pursuit, Stage};
 pub use decision::{Cause, CauseKind, Content, Decision, DecisionDraft, Kind, Later, Source};
 pub use ledger::{CaseChanged, CaseRecord, ClauseRecord, Command, Event, Ledger, Seen, State, Told};

@@ -1,6 +1,6 @@
 //! What agencies see of the target after a decision, and where that does not agree with what was decided.
 
-use portreeve_core::vocabulary::{Finding, ObservationMethod};
+use portreeve_core::vocabulary::{ObservationFinding, ObservationMethod};
 use portreeve_core::{Timestamp, limits};
 
 use super::{Case, Outcome, Progress, Target};
@@ -11,7 +11,7 @@ pub struct Observation {
     /// Its name, which begins with the referral's.
     pub name: String,
     /// What was found.
-    pub finding: Finding,
+    pub finding: ObservationFinding,
     /// How it was looked at.
     pub method: ObservationMethod,
     /// The country from which it was looked at; empty when not known.
@@ -54,13 +54,13 @@ impl Case {
         let content = &latest.content;
         let scope = &content.territorial_scope;
         match (&content.outcome, seen.finding) {
-            (outcome, Finding::Live) if closes(outcome, seen.observed_at) => {
+            (outcome, ObservationFinding::Live) if closes(outcome, seen.observed_at) => {
                 let from = content.effective_at.unwrap_or(latest.decided_at);
                 let over = seen.observed_at >= from.plus_micros(limits::OBSERVATION_GRACE_MICROS);
                 let covered = scope.is_empty() || scope.contains(&seen.country);
                 (over && covered).then_some(Discrepancy::ClosedButLive)
             }
-            (outcome, Finding::Gone) if !outcome.acts() && !matches!(outcome, Outcome::AlreadyGone(_)) => {
+            (outcome, ObservationFinding::Gone) if !outcome.acts() && !matches!(outcome, Outcome::AlreadyGone(_)) => {
                 (seen.observed_at >= latest.decided_at).then_some(Discrepancy::NoActionButGone)
             }
             _ => None,

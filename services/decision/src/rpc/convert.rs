@@ -12,7 +12,7 @@ use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName, ObservationName, OrganisationKind, ReferralName, parse_owner};
 use portreeve_core::token::Epoch;
-use portreeve_core::vocabulary::{Disposition, FieldGroup, Finding, ObservationMethod, Tlp};
+use portreeve_core::vocabulary::{Disposition, FieldGroup, ObservationFinding, ObservationMethod, Tlp};
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
 use portreeve_runtime::agreements::{read_agreement, write_agreement};
 use portreeve_runtime::erasures::{read_erasures, take_place, write_erasures};
@@ -25,9 +25,9 @@ use wire::case_change::Change;
 use super::challenges::convert::{put_words, read_challenge, take_words, write_challenge};
 use crate::domain::{
     Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
-    Decision, DecisionDraft, Discrepancy, Event, Flat, FlatNotification, Kind, Later, LegalBasis, Notification,
-    Observation, OutcomeKind, Progress, Reappearance, Receipt, Redress, Referred, Replay, Seen, Signature, Source,
-    Status, Target, Told, Withdrawal,
+    ContextFound, Decision, DecisionDraft, Discrepancy, Event, Flat, FlatNotification, Kind, Later, LegalBasis,
+    Notification, Observation, OutcomeKind, Progress, Reappearance, Receipt, Redress, Referred, Replay, Seen,
+    Signature, Source, Status, Target, Told, Withdrawal,
 };
 use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE, Shown};
 
@@ -255,6 +255,7 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         challenge_words: None,
         latest_observation: case.observation.as_ref().map(write_observation),
         discrepancy: case.discrepancy().map(Discrepancy::code).unwrap_or_default(),
+        protected_context: write_check(&referred.protected_context),
         signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
             jws: signature.jws.clone(),
             occurred_at: signature.occurred_at.map(write_time),
@@ -294,7 +295,7 @@ fn read_observation(message: &referral::Observation) -> Option<Observation> {
     };
     Some(Observation {
         name: message.name.clone(),
-        finding: Finding::from_code(message.finding)?,
+        finding: ObservationFinding::from_code(message.finding)?,
         method: ObservationMethod::from_code(message.method)?,
         country: message.vantage_country.clone(),
         observed_at: time(message.observed_at.as_ref())?,
@@ -315,6 +316,35 @@ pub fn decode_observation(bytes: &[u8]) -> Option<Option<Observation>> {
         return Some(None);
     }
     read_observation(&referral::Observation::decode(bytes).ok()?).map(Some)
+}
+
+fn write_check(found: &[ContextFound]) -> Option<referral::ProtectedContextCheck> {
+    let answer = |found: &ContextFound| referral::ProtectedContextAnswer {
+        context: found.context,
+        finding: found.finding,
+        reasons: found.reasons.clone(),
+    };
+    let answers = found.iter().map(answer).collect::<Vec<_>>();
+    (!answers.is_empty()).then_some(referral::ProtectedContextCheck { answers })
+}
+
+fn read_check(check: Option<&referral::ProtectedContextCheck>) -> Vec<ContextFound> {
+    let found = |answer: &referral::ProtectedContextAnswer| ContextFound {
+        context: answer.context,
+        finding: answer.finding,
+        reasons: answer.reasons.clone(),
+    };
+    check.into_iter().flat_map(|check| &check.answers).map(found).collect()
+}
+
+/// A protected-context check as the database keeps it: as the contract writes it; nothing for none.
+pub fn encode_check(found: &[ContextFound]) -> Vec<u8> {
+    write_check(found).map(|check| check.encode_to_vec()).unwrap_or_default()
+}
+
+/// The check behind what a database keeps; `None` for what this release did not write.
+pub fn decode_check(bytes: &[u8]) -> Option<Vec<ContextFound>> {
+    Some(read_check(Some(&referral::ProtectedContextCheck::decode(bytes).ok()?)))
 }
 
 /// Erasures as the database keeps them: as the contract writes them.
@@ -343,6 +373,7 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
         withdrawal_reason: std::mem::take(&mut case.withdrawal_reason),
         latest_decision: decision,
         challenge_words: take_words(case),
+        protected_context: case.protected_context.take(),
         ..wire::Case::default()
     };
     vec![
@@ -394,6 +425,7 @@ pub fn conceal(case: &mut wire::Case, view: View) {
         case.statement_of_reasons.clear();
         case.withdrawal_reason.clear();
         take_words(case);
+        case.protected_context = None;
     }
     if !view.groups.has(FieldGroup::LegalBasis) {
         case.legal_basis = None;
@@ -459,6 +491,7 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             signature: message.signature.as_ref().map(read_signature),
             tlp,
             conditional,
+            protected_context: read_check(message.protected_context.as_ref()),
         },
         progress,
         withdrawal,
@@ -529,7 +562,10 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
             | Change::ReviewFlagChanged(_)
             | Change::ReviewFlagSnapshot(_)
             | Change::Observed(_)
-            | Change::ObservationSnapshot(_),
+            | Change::ObservationSnapshot(_)
+            | Change::DraftChanged(_)
+            | Change::DraftSnapshot(_)
+            | Change::AuthorisationPolicyChanged(_),
         )
         | None => {
             return Ok(None);
@@ -562,6 +598,7 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
                 signature: message.signature.as_ref().map(read_signature),
                 tlp,
                 conditional,
+                protected_context: read_check(message.protected_context.as_ref()),
             },
             withdrawal,
             erasures: read_erasures(&message.erasures)?,
@@ -1016,7 +1053,7 @@ mod tests {
     /// A look at a target, or at what it has become.
     fn seen(number: u128, again: bool) -> Command {
         let target = Target { kind: 3, url: "https://hb.example/2".into(), ..Target::default() };
-        let finding = if again { Finding::Reappeared } else { Finding::GeoBlocked };
+        let finding = if again { ObservationFinding::Reappeared } else { ObservationFinding::GeoBlocked };
         let observation = Observation {
             name: format!("agencies/nca/referrals/{0}/observations/{0}", Uuid::from_u128(number)),
             finding,

@@ -12,7 +12,7 @@ use crate::domain::{
     Withdrawal,
 };
 use crate::rpc::challenges::convert::decode as decode_challenge;
-use crate::rpc::convert::{decode_erasures, decode_observation};
+use crate::rpc::convert::{decode_check, decode_erasures, decode_observation};
 
 /// The select of whole cases, up to its condition.
 macro_rules! case_columns {
@@ -23,7 +23,8 @@ macro_rules! case_columns {
              c.statement_language, c.content_language, c.submitted_us, c.submitted_recorded_us, c.acknowledged_us, \
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
              c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional, c.erasures, c.replay_clause, \
-             c.replay_version, c.replay_since_us, c.challenges, c.observation \
+             c.replay_version, c.replay_since_us, c.challenges, c.observation, \
+             c.context_check \
              FROM cases c WHERE ",
             $condition
         )
@@ -131,6 +132,7 @@ pub(crate) struct CaseRow {
     replay_since_us: Option<i64>,
     pub(crate) challenges: i64,
     observation: Vec<u8>,
+    context_check: Vec<u8>,
 }
 
 impl CaseRow {
@@ -204,6 +206,7 @@ impl CaseRow {
                 }),
                 tlp: Tlp::from_code(code(self.tlp)?)?,
                 conditional: self.conditional != 0,
+                protected_context: decode_check(&self.context_check)?,
             },
             progress,
             withdrawal,

@@ -103,7 +103,8 @@ impl Running {
     pub(crate) async fn followed(&self, after: i64, through: i64, told: Vec<Told>, agreements: Vec<Agreement>) {
         let guard = Guard::Follow { source: "referral", epoch: [1; 8], after, through, carries: Vec::new() };
         let principal = Principal::service("decision").unwrap();
-        let envelope = Envelope { principal, guard, command: Command::FollowReferrals { told, agreements } };
+        let envelope =
+            Envelope { principal, guard, command: Command::FollowReferrals { told, agreements, observed: Vec::new() } };
         self.service.writer().submit(envelope).await.unwrap();
     }
 
@@ -170,6 +171,7 @@ pub(crate) fn referred(number: u128, position: i64) -> Told {
             signature: Some(Signature { jws: "e30..AA".into(), occurred_at: None }),
             tlp: Tlp::Amber,
             conditional: false,
+            protected_context: Vec::new(),
         },
         withdrawal: None,
         erasures: Vec::new(),

@@ -346,6 +346,12 @@ impl Session {
         observations: observation(referral) -> ObservationClient,
         /// The flags for review.
         flags: review_flag(referral) -> ReviewFlagClient,
+        /// The drafts.
+        drafts: draft(referral) -> DraftClient,
+        /// What agencies demand before they refer.
+        authorisation: authorisation(referral) -> AuthorisationClient,
+        /// The provisions.
+        legal_bases: legal_basis(referral) -> LegalBasisClient,
         /// The agreements of agencies.
         agreements: agreement(referral) -> AgreementClient,
         /// The signing keys of agencies.

@@ -207,7 +207,14 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::ChallengeWindowClosed => "refer the content anew",
         R::ReviewFlagNotFound => "check the name with `portreeve flag list`",
         R::WarningRequired => "give a warning first: `portreeve measure impose warning`",
-        R::DeciderNotImpartial => "let another supervisor decide",
+        R::DeciderNotImpartial => "let another supervisor, or another approver, decide",
+        R::ProtectedContextNotCleared => {
+            "answer the protected-context check with --context; what is protected is not referred"
+        }
+        R::AuthorisationRequired => {
+            "write it with `portreeve draft create`, and let an approver `portreeve draft authorise` it"
+        }
+        R::DraftNotFound => "check the name with `portreeve draft list`",
         R::MarkingRefused => "send nothing that is classified above OFFICIAL-SENSITIVE here",
         R::GrantNotFound => "correct the grant's name; `portreeve grant list` shows yours",
         R::GrantLapsed => "wait for the grant's begin, or ask the oversight body for a new one",

@@ -16,7 +16,9 @@ mod completions;
 mod config;
 pub(crate) mod connection;
 mod consultations;
+mod content;
 mod decide;
+mod draft;
 pub(crate) mod failure;
 mod flag;
 #[cfg(test)]
@@ -69,6 +71,7 @@ enum Command {
     Demo(Demo),
     Refer(Box<refer::Refer>),
     Withdraw(refer::Withdraw),
+    Draft(Box<draft::Draft>),
     Import(import::Import),
     Inbox(inbox::Inbox),
     Decide(Box<decide::Decide>),
@@ -122,6 +125,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Demo(command) => return command.run().await,
         Command::Refer(command) => command.run().await?,
         Command::Withdraw(command) => command.run().await?,
+        Command::Draft(command) => command.run().await?,
         Command::Import(command) => command.run().await?,
         Command::Inbox(command) => command.run().await?,
         Command::Decide(command) => command.run().await?,

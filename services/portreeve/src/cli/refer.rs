@@ -3,20 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use portreeve_api::common::v1::{
-    Classification, Ground, HandlingCode, InformationAssessment, ReferralNature, SourceGrade, TargetKind, Tlp,
-};
-use portreeve_api::referral::v1::{
-    CreateReferralRequest, Handling, LegalBasis, ReferralDraft, Target, WithdrawReferralRequest,
-};
+use portreeve_api::referral::v1::{CreateReferralRequest, ReferralDraft, WithdrawReferralRequest};
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{OrganisationName, ReferralName};
+use portreeve_core::name::ReferralName;
 
 use super::connection::{Connection, call, request_id};
+use super::content::What;
 use super::failure::Result;
 use super::json;
 use super::sign;
-use super::words::{self, words_of};
+use super::words;
 
 /// Refer one target to a platform
 #[derive(Args, Debug)]
@@ -24,49 +20,15 @@ use super::words::{self, words_of};
     after_help = "Example:\n  portreeve refer https://harbourbook.example/pages/1 --platform platforms/harbourbook \\\n    \
     --ground offer-transport-sea --nature voluntary-referral \\\n    \
     --statute 'Immigration Act 1971' --section 's. 25' --reasons 'Offers crossings, with prices' \\\n    \
+    --context others=does-not-apply --context 'journalism=uncertain:A newspaper embeds it' \\\n    \
     --tlp amber --source-grade untested --assessment known-directly --as agencies/nca"
 )]
 pub(crate) struct Refer {
-    /// The exact address of the target
-    url: String,
-    /// The platform that it is addressed to
-    #[arg(long, value_name = "PLATFORM")]
-    platform: OrganisationName,
-    /// What kind of thing the target is
-    #[arg(long, value_name = "KIND", value_parser = words_of::<TargetKind>(), ignore_case = true, default_value = "page")]
-    kind: TargetKind,
-    /// The platform's own identifier of it, if known
-    #[arg(long, value_name = "ID", default_value = "")]
-    native_id: String,
-    /// The legal nature: what the platform must do follows from it
-    #[arg(long, value_name = "NATURE", value_parser = words_of::<ReferralNature>(), ignore_case = true)]
-    nature: ReferralNature,
-    /// What it is referred for
-    #[arg(long, value_name = "GROUND", value_parser = words_of::<Ground>(), ignore_case = true)]
-    ground: Ground,
-    /// A code for the provision, such as IA1971_S25
-    #[arg(long, value_name = "CODE", default_value = "")]
-    legal_basis_code: String,
-    /// The statute on which it rests
-    #[arg(long, value_name = "TEXT")]
-    statute: String,
-    /// The provision within the statute
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    section: String,
-    /// Why it is referred
-    #[arg(long, value_name = "TEXT")]
-    reasons: String,
-    /// The language of the reasons
-    #[arg(long, value_name = "LANGUAGE", default_value = "en")]
-    reasons_language: String,
-    /// The main language of the content, if known
-    #[arg(long, value_name = "LANGUAGE", default_value = "")]
-    content_language: String,
+    #[command(flatten)]
+    content: What,
     /// When it was referred, if not now; long ago needs --roles import
     #[arg(long, value_name = "TIME", value_parser = words::time)]
     occurred_at: Option<prost_types::Timestamp>,
-    #[command(flatten)]
-    marks: Marks,
     /// Sign it with the agency's private key, as `sign init` makes it
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
@@ -91,46 +53,6 @@ pub(crate) struct Withdraw {
     occurred_at: Option<prost_types::Timestamp>,
     #[command(flatten)]
     write: Write,
-}
-
-/// How a referral is to be handled: options.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Handling")]
-struct Marks {
-    /// How far it may travel among partners; amber-strict if not said
-    #[arg(long, value_name = "TLP", value_parser = words_of::<Tlp>(), ignore_case = true)]
-    tlp: Option<Tlp>,
-    /// Its classification; official if not said
-    #[arg(long, value_name = "CLASS", value_parser = words_of::<Classification>(), ignore_case = true)]
-    classification: Option<Classification>,
-    /// How reliable the source is; no platform sees it
-    #[arg(long, value_name = "GRADE", value_parser = words_of::<SourceGrade>(), ignore_case = true)]
-    source_grade: Option<SourceGrade>,
-    /// How the information is assessed; no platform sees it
-    #[arg(long, value_name = "GRADE", value_parser = words_of::<InformationAssessment>(), ignore_case = true)]
-    assessment: Option<InformationAssessment>,
-    /// Share it with partners on these conditions only (the handling code C); no platform sees them
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    conditions: String,
-}
-
-impl Marks {
-    fn handling(self) -> Option<Handling> {
-        handling(Handling {
-            tlp: self.tlp.map(Into::into).unwrap_or_default(),
-            classification: self.classification.map(Into::into).unwrap_or_default(),
-            source_grade: self.source_grade.map(Into::into).unwrap_or_default(),
-            assessment: self.assessment.map(Into::into).unwrap_or_default(),
-            code: HandlingCode::Unspecified.into(),
-            conditions: self.conditions,
-        })
-    }
-}
-
-/// What was said of how a referral is to be handled, if anything was. The handling code follows from the conditions.
-pub(crate) fn handling(said: Handling) -> Option<Handling> {
-    let code = if said.conditions.is_empty() { HandlingCode::Unspecified } else { HandlingCode::SharingWithConditions };
-    Some(Handling { code: code.into(), ..said }).filter(|said| *said != Handling::default())
 }
 
 /// Options of every single write.
@@ -158,24 +80,7 @@ impl Refer {
     pub(crate) async fn run(self) -> Result<()> {
         let key = self.sign_key.as_deref().map(sign::read_key).transpose()?;
         let session = self.write.connection.open(None).await?;
-        let mut draft = ReferralDraft {
-            platform: self.platform.to_string(),
-            target: Some(Target {
-                kind: self.kind.into(),
-                url: self.url,
-                native_id: self.native_id,
-                canonical_url: String::new(),
-            }),
-            nature: self.nature.into(),
-            ground: self.ground.into(),
-            legal_basis: Some(LegalBasis { code: self.legal_basis_code, statute: self.statute, section: self.section }),
-            statement_of_reasons: self.reasons,
-            statement_language: self.reasons_language,
-            content_language: self.content_language,
-            occurred_at: self.occurred_at,
-            handling: self.marks.handling(),
-            ..ReferralDraft::default()
-        };
+        let mut draft = ReferralDraft { occurred_at: self.occurred_at, ..self.content.draft()? };
         if let Some(key) = &key {
             sign::sign(key, session.organisation(), &mut draft);
         }

@@ -11,9 +11,9 @@ use portreeve_api::decision::v1::{
     ProtectedContext, Redress, Restriction,
 };
 use portreeve_api::referral::v1::{
-    AfterEnd, AgreementState, FieldGroup, MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent,
-    ObservationFinding, ObservationMethod, OrganisationKind, Purpose, ReferralState, RetentionClass, ReviewFlagState,
-    ReviewOutcome,
+    AfterEnd, AgreementState, Defence, DefenceFinding, DraftState, FieldGroup, MeasureAppealOutcome, MeasureKind,
+    MeasureState, MisuseGravity, MisuseIntent, ObservationFinding, ObservationMethod, OrganisationKind, Purpose,
+    ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
 };
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
 use portreeve_core::time::{Date, Timestamp};
@@ -91,9 +91,12 @@ words! {
     ConsultationKind = "CONSULTATION_KIND_",
     DecisionKind = "DECISION_KIND_",
     DecisionSource = "DECISION_SOURCE_",
+    Defence = "DEFENCE_",
+    DefenceFinding = "DEFENCE_FINDING_",
     Dimension = "DIMENSION_",
     Disposition = "DISPOSITION_",
     ExternalForum = "EXTERNAL_FORUM_",
+    DraftState = "DRAFT_STATE_",
     FieldGroup = "FIELD_GROUP_",
     Figure = "FIGURE_",
     GoneBy = "GONE_BY_",

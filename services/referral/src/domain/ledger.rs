@@ -7,17 +7,19 @@ use portreeve_core::agreement::{Agreement, AgreementName, Terms};
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{
-    MeasureName, ObservationName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName,
+    DraftName, MeasureName, ObservationName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName,
 };
 use portreeve_core::signature::{PublicKey, Revocation};
 use portreeve_core::vocabulary::{EraseCause, FieldGroup, RetentionClass};
 use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, limits};
 
 use super::agreement::{self, Act};
+use super::authorisation::{AuthorisationPolicy, Demands, Sender};
+use super::draft::{Authorise, Draft};
 use super::measure::{self, Measure, NewMeasure, Reach, no_measure};
 use super::observation::{Observation, Observed};
 use super::organisation::Organisation;
-use super::referral::{NewReferral, Referral, Standing};
+use super::referral::{NewReferral, Referral, Said, Standing};
 use super::retention::RetentionPolicy;
 use super::review_flag::{Answer, ReviewFlag};
 use super::signing::SigningProfile;
@@ -54,6 +56,46 @@ pub enum Command {
         field: DraftField,
         /// The member who refers; empty if not told.
         member: String,
+        /// Whether it may tell of what occurred before the agency demanded more.
+        history: bool,
+    },
+    /// Write a draft.
+    CreateDraft {
+        /// Its name, minted for it.
+        name: DraftName,
+        /// What is to be referred.
+        content: Arc<Said>,
+        /// The member who writes it.
+        author: String,
+    },
+    /// Write a draft anew.
+    UpdateDraft {
+        /// Which.
+        name: DraftName,
+        /// What is to be referred.
+        content: Arc<Said>,
+        /// The member who writes it.
+        author: String,
+        /// The version that the caller knew, if it cares.
+        etag: Option<i64>,
+    },
+    /// Authorise a draft, and refer.
+    AuthoriseDraft(Box<Authorise>),
+    /// Give a draft up.
+    DiscardDraft {
+        /// Which.
+        name: DraftName,
+        /// The version that the caller knew, if it cares.
+        etag: Option<i64>,
+    },
+    /// Set what an agency demands before a referral is sent.
+    SetAuthorisation {
+        /// The agency.
+        agency: String,
+        /// All that it demands.
+        demands: Demands,
+        /// The version that the caller knew, if it cares.
+        etag: Option<i64>,
     },
     /// Take a referral back.
     Withdraw {
@@ -224,6 +266,10 @@ pub enum Event {
     FlagChanged(Box<ReviewFlag>),
     /// The target of a referral was looked at.
     Observed(Box<Observation>),
+    /// A draft was written, changed, authorised or discarded.
+    DraftChanged(Box<Draft>),
+    /// An agency set what it demands before a referral is sent.
+    AuthorisationChanged(Box<AuthorisationPolicy>),
 }
 
 /// The part of the state that a batch touches, and what has changed in it.
@@ -255,6 +301,12 @@ pub struct State {
     pub open_flags: HashMap<String, usize>,
     /// How many observations a referral has.
     pub observed: HashMap<Uuid, usize>,
+    /// Drafts by identifier.
+    pub drafts: HashMap<Uuid, Draft>,
+    /// How many drafts of an agency wait to be authorised.
+    pub open_drafts: HashMap<String, usize>,
+    /// What agencies demand before a referral is sent, by agency.
+    pub authorisation: HashMap<String, AuthorisationPolicy>,
     /// What is to be persisted.
     pub changes: Changes,
 }
@@ -280,6 +332,10 @@ pub struct Changes {
     pub flags: HashSet<Uuid>,
     /// New observations, in the order of the log.
     pub observed: Vec<Observation>,
+    /// Drafts that are new or have changed.
+    pub drafts: HashSet<Uuid>,
+    /// Agencies whose demands have changed.
+    pub authorisation: HashSet<String>,
 }
 
 /// The ledger of referrals and organisations.
@@ -292,8 +348,9 @@ impl portreeve_core::Ledger for Ledger {
 
     fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
         match command {
-            Command::Create { drafts, field, member } => {
-                let create = |(index, draft)| state.create(draft, member, || field.path(index), now);
+            Command::Create { drafts, field, member, history } => {
+                let sender = Sender { member, history: *history, authorised: false };
+                let create = |(index, draft)| state.create(draft, sender, || field.path(index), now);
                 drafts.iter().enumerate().map(create).collect()
             }
             Command::Withdraw { name, reason, occurred_at } => state.withdraw(name, reason, *occurred_at, now),
@@ -329,6 +386,13 @@ impl portreeve_core::Ledger for Ledger {
             Command::Observe { name, observed, observed_at } => state.observe(name, observed, *observed_at, now),
             Command::Flag { name, reasons, by } => state.flag(name, reasons, by, now),
             Command::AnswerFlag { name, answer } => state.answer_flag(name, answer, now),
+            Command::CreateDraft { name, content, author } => state.create_draft(name, content, author, now),
+            Command::UpdateDraft { name, content, author, etag } => {
+                state.update_draft(name, content, author, *etag, now)
+            }
+            Command::AuthoriseDraft(act) => state.authorise(act, now),
+            Command::DiscardDraft { name, etag } => state.discard(name, *etag, now),
+            Command::SetAuthorisation { agency, demands, etag } => state.set_authorisation(agency, demands, *etag, now),
         }
     }
 
@@ -433,15 +497,36 @@ impl portreeve_core::Ledger for Ledger {
                 state.changes.flags.insert(id);
                 state.flags.insert(id, ReviewFlag { created, updated: position, ..(**changed).clone() });
             }
+            Event::DraftChanged(changed) => {
+                let id = changed.name.id;
+                let known = state.drafts.get(&id);
+                let (created, was_open) = known.map_or((position, false), |known| (known.created, known.is_open()));
+                let open = state.open_drafts.entry(changed.name.agency.clone()).or_default();
+                *open = (*open + usize::from(changed.is_open())).saturating_sub(usize::from(was_open));
+                state.changes.drafts.insert(id);
+                state.drafts.insert(id, Draft { created, updated: position, ..(**changed).clone() });
+            }
+            Event::AuthorisationChanged(policy) => {
+                let agency = policy.agency.clone();
+                let policy = AuthorisationPolicy { updated_at: recorded_at, updated: position, ..(**policy).clone() };
+                state.changes.authorisation.insert(agency.clone());
+                state.authorisation.insert(agency, policy);
+            }
         }
     }
 }
 
 impl State {
-    fn create(&self, draft: &NewReferral, member: &str, field: impl Fn() -> String, now: Timestamp) -> Result<Event> {
+    pub(super) fn create(
+        &self,
+        draft: &NewReferral,
+        sender: Sender<'_>,
+        field: impl Fn() -> String,
+        now: Timestamp,
+    ) -> Result<Event> {
         let said = &draft.said;
         self.organisation(OrganisationKind::Agency, &said.name.agency)?;
-        self.check_may_refer(&said.name.agency, member, now)?;
+        self.check_may_refer(&said.name.agency, sender.member, now)?;
         self.organisation(OrganisationKind::Platform, &said.platform)?;
         let host = said.target.location.host();
         if said.target.location.domains().find_map(|domain| self.hosts.get(domain)) != Some(&said.platform) {
@@ -452,6 +537,7 @@ impl State {
                 .with("platform", format!("platforms/{}", said.platform))
                 .at(format!("{}.target.url", field()), "must have a host that routes to the platform"));
         }
+        self.check_before_sent(draft, sender, &field)?;
         self.check_signature(draft, &field, now)?;
         Ok(Event::Created(Box::new(Referral {
             said: Arc::clone(said),

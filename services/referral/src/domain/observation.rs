@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::location::Location;
 use portreeve_core::name::{ObservationName, ReferralName};
-use portreeve_core::vocabulary::{FieldGroup, Finding, ObservationMethod};
+use portreeve_core::vocabulary::{FieldGroup, ObservationFinding, ObservationMethod};
 use portreeve_core::{Error, Reason, Result, Timestamp, limits};
 
 use super::ledger::{Event, State, no_referral};
@@ -16,7 +16,7 @@ use super::referral::Target;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// What.
-    pub finding: Finding,
+    pub finding: ObservationFinding,
     /// How it was looked at.
     pub method: ObservationMethod,
     /// The country from which it was looked at (ISO 3166-1 alpha-2); empty when not known.

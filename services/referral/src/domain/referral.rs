@@ -11,6 +11,7 @@ use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Timestamp, limits};
 
 use super::Handling;
+use super::protected_context::Check;
 use super::signing::{Signature, Signed};
 
 /// What is referred.
@@ -27,7 +28,7 @@ pub struct Target {
 /// The law on which the agency relies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegalBasis {
-    /// The catalogue's code, such as `BSAIA_2025_S17`; empty if it has none.
+    /// The catalogue's code, such as `BSAIA2025_S17`; empty if it has none.
     pub code: String,
     /// The statute's name.
     pub statute: String,
@@ -58,8 +59,10 @@ pub struct Said {
     pub content_language: String,
     /// How it is to be handled.
     pub handling: Handling,
-    /// The agency's signature over all of it, if it signs.
+    /// The agency's signature over it but for what is no part of that, if it signs.
     pub signature: Option<Signature>,
+    /// What was found when somebody looked whether the law protects the content.
+    pub protected_context: Option<Check>,
 }
 
 /// A referral that is to be made.

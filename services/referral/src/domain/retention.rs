@@ -68,6 +68,7 @@ impl Referral {
                 }
                 FieldGroup::Reasons => {
                     said.statement.clear();
+                    said.protected_context = None;
                     if let Standing::Withdrawn { reason, .. } = &mut left.standing {
                         reason.clear();
                     }

@@ -24,13 +24,16 @@ use portreeve_storage::{Codec, Encoded, Personal, StoredEvent};
 use prost::Message;
 use wire::referral_change::Change;
 
+use super::authorisation::{read_policy, write_policy};
+use super::drafts::convert::{read_draft as read_recorded_draft, seal as seal_draft};
 use super::measures::convert::{read_measure, write_measure};
 use super::observations;
 use super::observations::convert::read_observation;
+use super::protected_context::{read_check, read_recorded, write_check};
 use super::review_flags::convert::{read_flag, write_flag};
 use crate::domain::{
     Event, Handling, LegalBasis, NewReferral, Organisation, Referral, RetentionPolicy, Rule, Said, Signature, Signed,
-    SigningProfile, Standing, Target,
+    SigningProfile, Standing, Target, legal_basis,
 };
 use crate::store::Filter;
 
@@ -54,17 +57,16 @@ pub fn with_jws(draft: wire::ReferralDraft, jws: Option<String>) -> wire::Referr
     wire::ReferralDraft { signature, ..draft }
 }
 
-/// Reads a signature whose referral is `draft`.
-fn read_signature(
+/// Reads a signature whose referral is `draft`. What is wrong is noted against `field`.
+pub(super) fn read_signature(
     violations: &mut Violations,
-    path: &str,
+    field: &str,
     agency: &str,
     draft: &wire::ReferralDraft,
     now: Timestamp,
 ) -> Option<Signed> {
-    let field = format!("{path}.signature.jws");
     let jws = draft.signature.as_ref().map(|signature| signature.jws.as_str()).filter(|jws| jws.contains(".."))?;
-    let jws = violations.check(&field, Jws::parse(jws))?;
+    let jws = violations.check(field, Jws::parse(jws))?;
     if jws.signed_at() > now.plus_micros(limits::CLOCK_SKEW_MICROS) {
         violations.add(field, "must not be signed in the future of the server's clock");
     }
@@ -82,7 +84,7 @@ pub fn read_draft(
 ) -> Option<NewReferral> {
     // What the contract's rules refuse gives None here and needs no second word.
     let platform = parse_owner(&draft.platform, OrganisationKind::Platform).ok().map(str::to_owned);
-    let signed = read_signature(violations, path, agency, &draft, now);
+    let signed = read_signature(violations, &format!("{path}.signature.jws"), agency, &draft, now);
     let signature = signed.as_ref().map(|signed| Signature {
         jws: signed.jws.as_str().to_owned(),
         // As it was signed: what clocks disagree about is taken from the referral's own.
@@ -95,19 +97,27 @@ pub fn read_draft(
     let told = draft.occurred_at.as_ref();
     let occurred_at = told.and_then(|_| told_time(violations, &format!("{path}.occurred_at"), told, now));
     let handling = read_handling(violations, &format!("{path}.handling"), draft.handling.unwrap_or_default());
+    let check = draft.protected_context.as_ref();
+    let protected_context = check.map(|check| read_check(check, &format!("{path}.protected_context"), violations));
     let wire::LegalBasis { code, statute, section } = draft.legal_basis?;
+    let legal_basis = LegalBasis { code, statute, section };
+    legal_basis::check(&legal_basis, &format!("{path}.legal_basis"), violations);
     let said = Said {
         name: ReferralName { agency: agency.to_owned(), id },
         platform: platform?,
         target: target?,
         nature: Nature::from_code(draft.nature)?,
         ground: Ground::from_code(draft.ground)?,
-        legal_basis: LegalBasis { code, statute, section },
+        legal_basis,
         statement: draft.statement_of_reasons,
         statement_language: draft.statement_language,
         content_language: draft.content_language,
         signature,
         handling: handling?,
+        protected_context: match protected_context {
+            None => None,
+            Some(read) => Some(read?),
+        },
     };
     Some(NewReferral { said: Arc::new(said), occurred_at, signed: signed.map(Box::new) })
 }
@@ -131,7 +141,7 @@ pub fn refuse_classified<'d>(drafts: impl IntoIterator<Item = &'d wire::Referral
     Ok(())
 }
 
-fn read_handling(violations: &mut Violations, path: &str, message: wire::Handling) -> Option<Handling> {
+pub(super) fn read_handling(violations: &mut Violations, path: &str, message: wire::Handling) -> Option<Handling> {
     let conditional = message.code == HandlingCode::SharingWithConditions as i32;
     let conditions = message.conditions;
     if conditional && conditions.trim().is_empty() {
@@ -153,7 +163,7 @@ fn read_handling(violations: &mut Violations, path: &str, message: wire::Handlin
     })
 }
 
-fn write_handling(handling: &Handling) -> wire::Handling {
+pub(super) fn write_handling(handling: &Handling) -> wire::Handling {
     let code = match handling.conditions {
         Some(_) => HandlingCode::SharingWithConditions,
         None => HandlingCode::SharingPermitted,
@@ -178,6 +188,7 @@ pub fn conceal(referral: &mut wire::Referral, view: View) {
     if !view.groups.has(FieldGroup::Reasons) {
         referral.statement_of_reasons.clear();
         referral.withdrawal_reason.clear();
+        referral.protected_context = None;
     }
     if !view.groups.has(FieldGroup::LegalBasis) {
         referral.legal_basis = None;
@@ -203,16 +214,12 @@ pub fn decode_erasures(bytes: &[u8]) -> Option<Vec<Erasure>> {
 /// Takes what can be erased out of a referral: each group in a referral of its own, which holds nothing else.
 fn take_personal(referral: &mut wire::Referral) -> Vec<(FieldGroup, wire::Referral)> {
     let target = referral.target.as_mut().map(take_place);
-    let handling = referral.handling.as_mut().map(|handling| wire::Handling {
-        source_grade: std::mem::take(&mut handling.source_grade),
-        assessment: std::mem::take(&mut handling.assessment),
-        conditions: std::mem::take(&mut handling.conditions),
-        ..wire::Handling::default()
-    });
+    let handling = referral.handling.as_mut().map(take_grade);
     let empty = wire::Referral::default;
     let reasons = wire::Referral {
         statement_of_reasons: std::mem::take(&mut referral.statement_of_reasons),
         withdrawal_reason: std::mem::take(&mut referral.withdrawal_reason),
+        protected_context: referral.protected_context.take(),
         ..empty()
     };
     vec![
@@ -220,6 +227,16 @@ fn take_personal(referral: &mut wire::Referral) -> Vec<(FieldGroup, wire::Referr
         (FieldGroup::Reasons, reasons),
         (FieldGroup::Grade, wire::Referral { handling, ..empty() }),
     ]
+}
+
+/// Takes grades and conditions out of a handling.
+pub(super) fn take_grade(handling: &mut wire::Handling) -> wire::Handling {
+    wire::Handling {
+        source_grade: std::mem::take(&mut handling.source_grade),
+        assessment: std::mem::take(&mut handling.assessment),
+        conditions: std::mem::take(&mut handling.conditions),
+        ..wire::Handling::default()
+    }
 }
 
 /// A referral in the log: without what can be erased, and that by itself.
@@ -327,26 +344,31 @@ fn write_kind(kind: OrganisationKind) -> i32 {
     }
 }
 
+/// A target for the wire.
+pub(super) fn write_target(target: &Target) -> wire::Target {
+    wire::Target {
+        kind: target.kind.code(),
+        url: target.location.raw().to_owned(),
+        native_id: target.native_id.clone(),
+        canonical_url: target.location.canonical().to_owned(),
+    }
+}
+
+/// A legal basis for the wire.
+pub(super) fn write_legal_basis(basis: &LegalBasis) -> wire::LegalBasis {
+    wire::LegalBasis { code: basis.code.clone(), statute: basis.statute.clone(), section: basis.section.clone() }
+}
+
 /// A referral for the wire.
 pub fn write_referral(referral: &Referral) -> wire::Referral {
-    let location = &referral.target.location;
     let mut message = wire::Referral {
         name: referral.name.to_string(),
         agency: format!("agencies/{}", referral.name.agency),
         platform: format!("platforms/{}", referral.platform),
-        target: Some(wire::Target {
-            kind: referral.target.kind.code(),
-            url: location.raw().to_owned(),
-            native_id: referral.target.native_id.clone(),
-            canonical_url: location.canonical().to_owned(),
-        }),
+        target: Some(write_target(&referral.target)),
         nature: referral.nature.code(),
         ground: referral.ground.code(),
-        legal_basis: Some(wire::LegalBasis {
-            code: referral.legal_basis.code.clone(),
-            statute: referral.legal_basis.statute.clone(),
-            section: referral.legal_basis.section.clone(),
-        }),
+        legal_basis: Some(write_legal_basis(&referral.legal_basis)),
         statement_of_reasons: referral.statement.clone(),
         statement_language: referral.statement_language.clone(),
         content_language: referral.content_language.clone(),
@@ -359,6 +381,7 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
         }),
         handling: Some(write_handling(&referral.handling)),
         erasures: write_erasures(&referral.erasures),
+        protected_context: referral.protected_context.as_ref().map(write_check),
         ..wire::Referral::default()
     };
     if let Standing::Withdrawn { at, recorded_at, reason } = &referral.standing {
@@ -407,6 +430,10 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
             Some(handling) => read_handling(&mut Violations::new(), "", handling.clone())?,
             // Written before there were any.
             None => Handling::default(),
+        },
+        protected_context: match &message.protected_context {
+            Some(check) => Some(read_recorded(check)?),
+            None => None,
         },
     };
     Some(Referral {
@@ -557,6 +584,17 @@ impl Codec<Event> for Log {
                 personal = of;
                 (observation.name.referral.agency.as_str(), "", observation.observed_at, change)
             }
+            Event::DraftChanged(draft) => {
+                let (change, of) = seal_draft(draft);
+                personal = Some(of);
+                (draft.name.agency.as_str(), "", draft.updated_at, change)
+            }
+            Event::AuthorisationChanged(policy) => (
+                policy.agency.as_str(),
+                "",
+                policy.updated_at,
+                Change::AuthorisationPolicyChanged(write_policy(policy)),
+            ),
         };
         let body = wire::ReferralChange {
             occurred_at: Some(write_time(at)),
@@ -596,13 +634,19 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
             read_observation(observation).map(|observation| Event::Observed(Box::new(observation)))
         }
         Change::ReviewFlagChanged(flag) => read_flag(flag).map(|flag| Event::FlagChanged(Box::new(flag))),
+        Change::DraftChanged(draft) => read_recorded_draft(draft).map(|draft| Event::DraftChanged(Box::new(draft))),
+        Change::AuthorisationPolicyChanged(policy) => {
+            let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
+            read_policy(policy, at).map(|policy| Event::AuthorisationChanged(Box::new(policy)))
+        }
         Change::Snapshot(_)
         | Change::OrganisationSnapshot(_)
         | Change::SigningProfileSnapshot(_)
         | Change::AgreementSnapshot(_)
         | Change::MeasureSnapshot(_)
         | Change::ReviewFlagSnapshot(_)
-        | Change::ObservationSnapshot(_) => None,
+        | Change::ObservationSnapshot(_)
+        | Change::DraftSnapshot(_) => None,
     };
     event.ok_or_else(unreadable)
 }
@@ -621,6 +665,13 @@ pub fn is_graded(body: &[u8]) -> bool {
         Some(_) => false,
         None => true,
     }
+}
+
+/// Whether an event is its agency's alone, and not even the suite's own services': what has not been sent is nobody else's.
+pub fn is_private(body: &[u8]) -> bool {
+    // What cannot be read is no draft that was written here: whoever verifies the log must find it.
+    let message = wire::ReferralChange::decode(body).ok();
+    matches!(message.and_then(|message| message.change), Some(Change::DraftChanged(_)))
 }
 
 fn unreadable() -> Error {
@@ -655,6 +706,13 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
     }
     if let Some(Change::AgreementChanged(agreement)) = &mut message.change {
         agreement.etag = stored.position.to_string();
+    }
+    if let Some(Change::DraftChanged(draft)) = &mut message.change {
+        draft.etag = stored.position.to_string();
+    }
+    if let Some(Change::AuthorisationPolicyChanged(policy)) = &mut message.change {
+        policy.etag = stored.position.to_string();
+        policy.update_time = message.recorded_at;
     }
     Ok((message, event))
 }

@@ -15,6 +15,8 @@ use portreeve_storage::{LogState, StoredEvent};
 use wire::referral_change::Change;
 
 use super::convert::{conceal, show_referral, write_change, write_organisation, write_signing_profile};
+use super::drafts::add_authorisations;
+use super::drafts::convert::write_draft;
 use super::measures::convert::write_measure;
 use super::observations::convert::write_observation;
 use super::review_flags::convert::write_flag;
@@ -28,7 +30,7 @@ pub(super) struct ReferralFeed {
     filter: Filter,
     /// Whether changes of organisations and of the reader's agreements are shown: to who asks for everything there is.
     others: bool,
-    /// Whether measures against the reader's agency, and flags of its referrals, are shown: to who asks for all of an agency, or for everything.
+    /// Whether measures against the reader's agency, flags of its referrals, and its drafts, are shown: to who asks for all of an agency, or for everything.
     measures: bool,
 }
 
@@ -51,6 +53,11 @@ impl ReferralFeed {
     }
 }
 
+/// Whether what has not been sent is the reader's to know: its agency's own, and not even the suite's.
+fn may_see_drafts(scope: &Scope, agency: &str) -> bool {
+    matches!(scope, Scope::Agency(own) if own == agency)
+}
+
 /// Whose a change is; who takes part is everybody's to know.
 pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
     match change.change.as_ref()? {
@@ -61,7 +68,9 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         Change::MeasureChanged(measure) | Change::MeasureSnapshot(measure) => Some(measure.name.as_str()),
         Change::ReviewFlagChanged(flag) | Change::ReviewFlagSnapshot(flag) => Some(flag.name.as_str()),
         Change::Observed(of) | Change::ObservationSnapshot(of) => Some(of.name.as_str()),
+        Change::DraftChanged(draft) | Change::DraftSnapshot(draft) => Some(draft.name.as_str()),
         Change::RetentionPolicyChanged(_)
+        | Change::AuthorisationPolicyChanged(_)
         | Change::OrganisationCreated(_)
         | Change::OrganisationUpdated(_)
         | Change::OrganisationSnapshot(_)
@@ -73,13 +82,14 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
 }
 
 /// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency, then agreements,
-/// measures, flags and observations by position. The first byte tells which.
+/// measures, flags, drafts and observations by position. The first byte tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;
 const SIGNING: u8 = 3;
 const AGREEMENT: u8 = 4;
 const MEASURE: u8 = 5;
 const FLAG: u8 = 6;
+const DRAFT: u8 = 7;
 const OBSERVATION: u8 = 8;
 
 #[async_trait]
@@ -116,6 +126,11 @@ impl Feed for ReferralFeed {
             Event::MeasureChanged(measure) => self.concerns(reader.scope(), &measure.name.agency),
             Event::FlagChanged(flag) => self.concerns(reader.scope(), &flag.name.referral.agency),
             Event::Observed(observation) => self.concerns(reader.scope(), &observation.name.referral.agency),
+            Event::DraftChanged(draft) => {
+                let agency = &draft.name.agency;
+                self.concerns(reader.scope(), agency) && may_see_drafts(reader.scope(), agency)
+            }
+            Event::AuthorisationChanged(policy) => self.others && reader.scope().allows(&policy.agency, ""),
         };
         Ok(shown.then_some(message))
     }
@@ -156,9 +171,12 @@ impl Feed for ReferralFeed {
                 limit: limit - rows.len(),
                 unchanged_since: Some(at),
             };
-            for (referral, view) in self.reads.referrals(&query).await? {
+            let found = self.reads.referrals(&query).await?;
+            let mut shown = found.iter().map(|(referral, view)| show_referral(referral, *view)).collect::<Vec<_>>();
+            add_authorisations(self.reads.as_ref(), principal, &mut shown).await?;
+            for ((referral, _), shown) in found.iter().zip(shown) {
                 let key = [&[REFERRAL], referral.created.to_be_bytes().as_slice()].concat();
-                let (_, mut change) = row(Vec::new(), at, Change::Snapshot(show_referral(&referral, view)));
+                let (_, mut change) = row(Vec::new(), at, Change::Snapshot(shown));
                 change.occurred_at = Some(write_time(referral.occurred_at));
                 change.recorded_at = Some(write_time(referral.recorded_at));
                 rows.push((key, change));
@@ -206,6 +224,15 @@ impl Feed for ReferralFeed {
             for flag in self.reads.review_flags(principal, agency, 0, from, Some(at), left).await? {
                 let key = [&[FLAG], flag.created.to_be_bytes().as_slice()].concat();
                 rows.push(row(key, flag.updated, Change::ReviewFlagSnapshot(write_flag(&flag))));
+            }
+        }
+        let own = agency.flatten().filter(|of| may_see_drafts(reader.scope(), of));
+        let drafts = after.first().is_none_or(|kind| *kind <= DRAFT);
+        if let Some(own) = own.filter(|_| drafts && rows.len() < limit) {
+            let (from, left) = (place(DRAFT)?, limit - rows.len());
+            for draft in self.reads.drafts(principal, own, 0, from, Some(at), left).await? {
+                let key = [&[DRAFT], draft.created.to_be_bytes().as_slice()].concat();
+                rows.push(row(key, draft.updated, Change::DraftSnapshot(write_draft(&draft))));
             }
         }
         if let Some(agency) = agency.filter(|_| rows.len() < limit) {

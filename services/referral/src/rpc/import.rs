@@ -183,8 +183,8 @@ impl Import {
         let in_time = check_backdating(&self.caller, read.occurred_at, now, self.backdating_days_max);
         let guard = guard.ok_or_else(|| Error::internal("a request id passed its check but cannot be read"))?;
         let guard = guard.unless_too_late(in_time);
-        let member = self.caller.member().to_owned();
-        let command = Command::Create { drafts: vec![read], field: DraftField::Draft, member };
+        let (member, history) = (self.caller.member().to_owned(), self.caller.has(Role::Import));
+        let command = Command::Create { drafts: vec![read], field: DraftField::Draft, member, history };
         Ok(Envelope { principal: self.caller.clone(), guard, command })
     }
 }

@@ -1,12 +1,16 @@
 //! The service's RPCs: between the wire and the ledger, and nothing else.
 
 mod agreements;
+pub mod authorisation;
 pub mod convert;
+pub mod drafts;
 mod feed;
 mod import;
+mod legal_bases;
 pub mod measures;
 pub mod observations;
 mod organisations;
+pub mod protected_context;
 mod referrals;
 mod retention;
 pub mod review_flags;

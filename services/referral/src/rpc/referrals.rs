@@ -6,11 +6,10 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt as _};
 use portreeve_api::common::v1::Progress;
 use portreeve_api::referral::v1 as wire;
-use portreeve_core::Result;
-use portreeve_core::access::Reader;
 use portreeve_core::name::{OrganisationKind, ReferralName, parse_owner, parse_parent};
 use portreeve_core::principal::{Role, Scope};
 use portreeve_core::token::Page;
+use portreeve_core::{Principal, Result};
 use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Start, filter_hash};
@@ -22,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::referral_service_server::ReferralService;
 
 use super::convert::{read_draft, read_filter, refuse_classified, show_referral, take_jws, with_jws, write_referral};
+use super::drafts::add_authorisations;
 use super::feed::{ReferralFeed, agency};
 use super::{Rpc, next_page};
 use crate::domain::ledger::{DraftField, no_referral};
@@ -112,8 +112,9 @@ impl Rpc {
         let told = draft.as_ref().and_then(|draft| draft.occurred_at);
         let in_time = check_backdating(&caller, told, now, self.settings.backdating_days_max);
         let guard = guard.map(|guard| guard.unless_too_late(in_time));
-        let member = caller.member().to_owned();
-        let command = draft.map(|draft| Command::Create { drafts: vec![draft], field: DraftField::Referral, member });
+        let (member, history) = (caller.member().to_owned(), caller.has(Role::Import));
+        let field = DraftField::Referral;
+        let command = draft.map(|draft| Command::Create { drafts: vec![draft], field, member, history });
         let outcome = self.submit(&caller, guard, command).await?;
         Ok(wire::CreateReferralResponse {
             referral: written(&outcome).next(),
@@ -146,7 +147,8 @@ impl Rpc {
         let days = self.settings.backdating_days_max;
         let in_time = drafts.iter().try_for_each(|draft| check_backdating(&caller, draft.occurred_at, now, days));
         let guard = guard.map(|guard| guard.unless_too_late(in_time));
-        let command = Command::Create { drafts, field: DraftField::Drafts, member: caller.member().to_owned() };
+        let (member, history) = (caller.member().to_owned(), caller.has(Role::Import));
+        let command = Command::Create { drafts, field: DraftField::Drafts, member, history };
         let outcome = self.submit(&caller, guard, Some(command)).await?;
         Ok(wire::BatchCreateReferralsResponse {
             referrals: written(&outcome).collect(),
@@ -173,14 +175,29 @@ impl Rpc {
         let guard = guard.map(|guard| guard.unless_too_late(in_time));
         let command = Command::Withdraw { name: name.clone(), reason: message.reason, occurred_at };
         let outcome = self.submit(&caller, guard, Some(command)).await?;
-        let referral = if let Some(referral) = written(&outcome).next() {
-            Some(referral)
-        } else {
-            // It had been withdrawn already, for the same reason: the referral as it is.
-            let own = Reader::own(caller);
-            self.parts.reads.referral(&own, &name).await?.map(|(found, view)| show_referral(&found, view))
+        let referral = self.left_of(&caller, &name, &outcome).await?;
+        Ok(wire::WithdrawReferralResponse {
+            referral: Some(referral),
+            revision: Self::revision(&outcome),
+            replayed: outcome.replayed,
+        })
+    }
+
+    /// The referral as a command left it, from the event alone; as it is, if there was nothing to do.
+    pub(super) async fn left_of(
+        &self,
+        caller: &Principal,
+        name: &ReferralName,
+        outcome: &Outcome<Event>,
+    ) -> Result<wire::Referral> {
+        let Some(left) = written(outcome).next() else {
+            return self.own_referral(caller, name).await?.ok_or_else(|| no_referral(name));
         };
-        Ok(wire::WithdrawReferralResponse { referral, revision: Self::revision(&outcome), replayed: outcome.replayed })
+        // Who answers for it never changes.
+        let mut left = [left];
+        add_authorisations(self.parts.reads.as_ref(), caller, &mut left).await?;
+        let [left] = left;
+        Ok(left)
     }
 
     async fn get(&self, request: Request<wire::GetReferralRequest>) -> Result<wire::GetReferralResponse> {
@@ -201,8 +218,11 @@ impl Rpc {
             // Nobody learns which referrals of others exist.
             _ => asker.principal().denied(),
         })?;
+        let mut shown = [show_referral(&found, view)];
+        add_authorisations(self.parts.reads.as_ref(), asker.principal(), &mut shown).await?;
         asking.rows([(found.name.agency.as_str(), found.name.id)]).await?;
-        Ok(wire::GetReferralResponse { referral: Some(show_referral(&found, view)), revisions })
+        let [shown] = shown;
+        Ok(wire::GetReferralResponse { referral: Some(shown), revisions })
     }
 
     async fn list(&self, request: Request<wire::ListReferralsRequest>) -> Result<wire::ListReferralsResponse> {
@@ -219,10 +239,12 @@ impl Rpc {
         let found = self.parts.reads.referrals(&query).await?;
         self.still(&asker, &reader).await?;
         let last = found.last().map(|(referral, _)| position_key(referral.created));
+        let mut referrals = found.iter().map(|(referral, view)| show_referral(referral, *view)).collect::<Vec<_>>();
+        add_authorisations(self.parts.reads.as_ref(), asker.principal(), &mut referrals).await?;
         asking.rows(found.iter().map(|(referral, _)| (referral.name.agency.as_str(), referral.name.id))).await?;
         Ok(wire::ListReferralsResponse {
             next_page_token: next_page(selected.hash, found.len() == limit, last),
-            referrals: found.iter().map(|(referral, view)| show_referral(referral, *view)).collect(),
+            referrals,
             revisions,
         })
     }
@@ -325,6 +347,8 @@ pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Re
         | Event::AgreementChanged(_)
         | Event::MeasureChanged(_)
         | Event::FlagChanged(_)
-        | Event::Observed(_) => None,
+        | Event::Observed(_)
+        | Event::DraftChanged(_)
+        | Event::AuthorisationChanged(_) => None,
     })
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use portreeve_api::referral::v1 as wire;
-use portreeve_core::access::Reader;
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName, parse_owner};
 use portreeve_core::principal::Role;
 use portreeve_core::vocabulary::{FieldGroup, RetentionClass};
@@ -15,8 +14,7 @@ use tonic::{Request, Response, Status};
 use wire::retention_service_server::RetentionService;
 
 use super::Rpc;
-use super::convert::{show_referral, write_retention_policy};
-use super::referrals::written;
+use super::convert::write_retention_policy;
 use crate::domain::{Command, Event, RetentionPolicy};
 
 #[tonic::async_trait]
@@ -102,14 +100,12 @@ impl Rpc {
         let groups = message.field_groups.iter().filter_map(|code| FieldGroup::from_code(*code)).collect();
         let command = Command::Erase { name: name.clone(), groups, reason: message.reason };
         let outcome = self.submit(&caller, guard, Some(command)).await?;
-        let referral = if let Some(referral) = written(&outcome).next() {
-            Some(referral)
-        } else {
-            // It had been erased already: the referral as it is.
-            let own = Reader::own(caller);
-            self.parts.reads.referral(&own, &name).await?.map(|(found, view)| show_referral(&found, view))
-        };
-        Ok(wire::EraseReferralResponse { referral, revision: Self::revision(&outcome), replayed: outcome.replayed })
+        let referral = self.left_of(&caller, &name, &outcome).await?;
+        Ok(wire::EraseReferralResponse {
+            referral: Some(referral),
+            revision: Self::revision(&outcome),
+            replayed: outcome.replayed,
+        })
     }
 
     /// The policy as a command left it, from the event alone; as it is, if there was nothing to do.

@@ -6,14 +6,16 @@ use async_trait::async_trait;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
+use portreeve_core::name::{DraftName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Clock, IdSource, Principal, Result, Timestamp};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
 use crate::domain::observation::Observation;
-use crate::domain::{Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag, SigningProfile};
+use crate::domain::{
+    AuthorisationPolicy, Draft, Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag, SigningProfile,
+};
 
 pub mod postgres;
 pub(crate) mod sql_row;
@@ -172,6 +174,27 @@ pub trait Reads: Send + Sync + 'static {
         unchanged_since: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Observation>>;
+
+    /// A draft. Whether the principal may see it is the caller's to ask.
+    async fn draft(&self, principal: &Principal, name: &DraftName) -> Result<Option<Draft>>;
+
+    /// Drafts of an agency in a state by its number in the contract (in any, for 0) after a position, in the order in which
+    /// they were written.
+    async fn drafts(
+        &self,
+        principal: &Principal,
+        agency: &str,
+        state: i32,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Draft>>;
+
+    /// The drafts with these identifiers that there are, in no order.
+    async fn drafts_of(&self, principal: &Principal, ids: &[Uuid]) -> Result<Vec<Draft>>;
+
+    /// What an agency demands before a referral is sent; `None` while it never said.
+    async fn authorisation_policy(&self, principal: &Principal, agency: &str) -> Result<Option<AuthorisationPolicy>>;
 
     /// For how long an agency's referrals are kept; `None` while it never said.
     async fn retention_policy(&self, principal: &Principal, agency: &str) -> Result<Option<RetentionPolicy>>;

@@ -10,6 +10,7 @@ use portreeve_core::vocabulary::{Assessment, Classification, Ground, Nature, Sou
 
 use crate::domain::{Handling, LegalBasis, Referral, Said, Signature, Standing, Target};
 use crate::rpc::convert::decode_erasures;
+use crate::rpc::protected_context;
 
 /// The select of whole referrals, up to its condition.
 macro_rules! referral_columns {
@@ -19,7 +20,8 @@ macro_rules! referral_columns {
              r.ground, r.legal_code, r.legal_statute, r.legal_section, r.statement, r.statement_language, \
              r.content_language, r.occurred_us, r.recorded_us, r.withdrawn_us, r.withdrawal_recorded_us, \
              r.withdrawal_reason, r.signature, r.signed_occurred_us, r.tlp, r.classification, \
-             r.source_grade, r.assessment, r.conditions, r.erasures FROM referral r WHERE ",
+             r.source_grade, r.assessment, r.conditions, r.erasures, \
+             r.protected_context FROM referral r WHERE ",
             $condition
         )
     };
@@ -58,6 +60,7 @@ pub(crate) struct ReferralRow {
     assessment: i64,
     conditions: Option<String>,
     erasures: Vec<u8>,
+    protected_context: Vec<u8>,
 }
 
 impl ReferralRow {
@@ -101,6 +104,10 @@ impl ReferralRow {
                 source_grade: SourceGrade::from_code(code(self.source_grade)?),
                 assessment: Assessment::from_code(code(self.assessment)?),
                 conditions: self.conditions,
+            },
+            protected_context: match self.protected_context.as_slice() {
+                [] => None,
+                bytes => Some(protected_context::decode(bytes)?),
             },
         };
         Some(Referral {

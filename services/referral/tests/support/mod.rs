@@ -85,6 +85,7 @@ impl Store {
             content_language: "sq".into(),
             handling: Handling::default(),
             signature: None,
+            protected_context: None,
         };
         NewReferral { said: Arc::new(said), occurred_at: Some("2026-01-01".parse().unwrap()), signed: None }
     }
@@ -100,7 +101,13 @@ impl Store {
     }
 
     pub(crate) async fn refer(&self, draft: NewReferral) -> Result<Outcome<Event>, Error> {
-        self.submit(Command::Create { drafts: vec![draft], field: DraftField::Referral, member: String::new() }).await
+        self.submit(Command::Create {
+            drafts: vec![draft],
+            field: DraftField::Referral,
+            member: String::new(),
+            history: false,
+        })
+        .await
     }
 }
 

@@ -80,7 +80,9 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::SigningProfileChanged(_)
                 | Change::MeasureChanged(_)
                 | Change::ReviewFlagChanged(_)
-                | Change::Observed(_),
+                | Change::Observed(_)
+                | Change::DraftChanged(_)
+                | Change::AuthorisationPolicyChanged(_),
             ) => {}
             Some(
                 Change::Snapshot(_)
@@ -89,7 +91,8 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::AgreementSnapshot(_)
                 | Change::MeasureSnapshot(_)
                 | Change::ReviewFlagSnapshot(_)
-                | Change::ObservationSnapshot(_),
+                | Change::ObservationSnapshot(_)
+                | Change::DraftSnapshot(_),
             )
             | None => return Err(unreadable()),
         }

@@ -29,6 +29,8 @@ pub enum Subject {
     Dealings {
         /// Whether an event says what never reaches a platform: to one it comes as its leaf alone.
         graded: fn(&[u8]) -> bool,
+        /// Whether an event is its agency's alone: to everybody else, the suite's services among them, it comes as its leaf.
+        private: fn(&[u8]) -> bool,
     },
     /// Figures of everybody, of which reports show each what it may see. The log itself is the suite's own.
     Figures,
@@ -231,9 +233,13 @@ impl Kept {
     fn shows(&self, caller: &Principal, event: &StoredEvent) -> bool {
         let scope = caller.scope();
         match self.subject {
-            Subject::Dealings { graded } => {
+            Subject::Dealings { graded, private } => {
                 scope.allows(&event.agency, &event.platform)
-                    && !(matches!(scope, Scope::Platform(_)) && graded(&event.body))
+                    && match scope {
+                        Scope::Agency(_) => true,
+                        Scope::Platform(_) => !graded(&event.body) && !private(&event.body),
+                        Scope::All | Scope::Nothing => !private(&event.body),
+                    }
             }
             Subject::Figures => scope == Scope::All,
             Subject::Readings => {

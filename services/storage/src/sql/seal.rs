@@ -54,20 +54,31 @@ pub(super) struct Sealer<'i> {
     draws: Draws<'i>,
     keys: BTreeMap<Uuid, Keys>,
     changed: BTreeSet<Uuid>,
+    /// Subjects of events whose keys are still to be looked up: what follows of them waits as well.
+    waiting: BTreeSet<Uuid>,
     destroyed: bool,
 }
 
 impl<'i> Sealer<'i> {
     pub(super) fn new(ids: &'i dyn IdSource, events: usize) -> Self {
-        Self { draws: Draws::new(ids, events), keys: BTreeMap::new(), changed: BTreeSet::new(), destroyed: false }
+        Self {
+            draws: Draws::new(ids, events),
+            keys: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            destroyed: false,
+        }
     }
 
     /// Seals an event if its subject begins with it, or began in this very batch: then no key has to be looked up.
     pub(super) fn seal_fresh(&mut self, encoded: &mut Encoded, position: i64) -> Result<()> {
-        match &encoded.personal {
-            Some(of) if of.begins || self.keys.contains_key(&of.subject) => self.seal(encoded, position),
-            _ => Ok(()),
+        let Some(of) = &encoded.personal else { return Ok(()) };
+        let fresh = of.begins || self.keys.contains_key(&of.subject);
+        if fresh && !self.waiting.contains(&of.subject) {
+            return self.seal(encoded, position);
         }
+        self.waiting.insert(of.subject);
+        Ok(())
     }
 
     /// Seals the rest of the events that follow a position, and keeps or destroys keys. Gives whether any was destroyed.

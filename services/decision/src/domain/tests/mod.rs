@@ -46,6 +46,7 @@ pub(crate) fn told(number: u128, position: i64, occurred: i64, recorded: i64) ->
             signature: Some(Signature { jws: "e30..AA".into(), occurred_at: Some(at(occurred)) }),
             tlp: Tlp::Amber,
             conditional: false,
+            protected_context: Vec::new(),
         },
         withdrawal: None,
         erasures: Vec::new(),

@@ -1,6 +1,6 @@
 //! What was seen last, and where that does not agree with what was decided: against a model that is written differently.
 
-use portreeve_core::vocabulary::{Finding, ObservationMethod};
+use portreeve_core::vocabulary::{ObservationFinding, ObservationMethod};
 use proptest::prelude::*;
 
 use super::*;
@@ -8,7 +8,7 @@ use crate::domain::{Discrepancy, Observation, Reappearance};
 
 const DAY: i64 = 8_640;
 
-fn seen(position: i64, finding: Finding, country: &str, observed: i64) -> Seen {
+fn seen(position: i64, finding: ObservationFinding, country: &str, observed: i64) -> Seen {
     let target = Target { kind: 2, url: "https://hb.example/again".into(), ..Target::default() };
     Seen {
         position,
@@ -21,7 +21,8 @@ fn seen(position: i64, finding: Finding, country: &str, observed: i64) -> Seen {
             observed_at: at(observed),
             recorded_at: at(observed),
             evidence: String::new(),
-            reappeared: (finding == Finding::Reappeared).then(|| Reappearance { target, referral: String::new() }),
+            reappeared: (finding == ObservationFinding::Reappeared)
+                .then(|| Reappearance { target, referral: String::new() }),
         },
     }
 }
@@ -41,20 +42,20 @@ fn received() -> Book {
 #[test]
 fn what_was_seen_last_counts_whenever_it_is_told() {
     let mut book = received();
-    assert_eq!(book.tell(&observe(seen(2, Finding::Live, "GB", 30)), 31).unwrap().len(), 1);
-    assert_eq!(book.tell(&observe(seen(3, Finding::Gone, "GB", 20)), 32).unwrap(), [], "of earlier");
-    assert_eq!(book.tell(&observe(seen(2, Finding::Live, "GB", 30)), 33).unwrap(), [], "told twice");
-    assert_eq!(book.case(1).observation.as_ref().map(|seen| seen.finding), Some(Finding::Live));
+    assert_eq!(book.tell(&observe(seen(2, ObservationFinding::Live, "GB", 30)), 31).unwrap().len(), 1);
+    assert_eq!(book.tell(&observe(seen(3, ObservationFinding::Gone, "GB", 20)), 32).unwrap(), [], "of earlier");
+    assert_eq!(book.tell(&observe(seen(2, ObservationFinding::Live, "GB", 30)), 33).unwrap(), [], "told twice");
+    assert_eq!(book.case(1).observation.as_ref().map(|seen| seen.finding), Some(ObservationFinding::Live));
     assert_eq!(book.case(1).status(), Status::Received, "what is seen decides nothing");
     // Of a case that is not there nothing is said.
-    let nobody = Seen { referral: Uuid::from_u128(9), ..seen(4, Finding::Live, "", 40) };
+    let nobody = Seen { referral: Uuid::from_u128(9), ..seen(4, ObservationFinding::Live, "", 40) };
     assert_eq!(book.tell(&observe(nobody), 41).unwrap(), []);
     // It is told with the referral, in one stretch of the log.
     let mut fresh = Book::default();
     let both = Command::FollowReferrals {
         told: vec![told(1, 1, 10, 11)],
         agreements: vec![],
-        observed: vec![seen(2, Finding::Live, "", 20)],
+        observed: vec![seen(2, ObservationFinding::Live, "", 20)],
     };
     let events = fresh.tell(&both, 21).unwrap();
     assert!(matches!(events.as_slice(), [Event::CaseOpened(_), Event::CaseObserved(_)]), "{events:?}");
@@ -63,7 +64,7 @@ fn what_was_seen_last_counts_whenever_it_is_told() {
 #[test]
 fn where_the_content_is_again_goes_with_the_target() {
     let mut book = received();
-    book.tell(&observe(seen(2, Finding::Reappeared, "", 20)), 21).unwrap();
+    book.tell(&observe(seen(2, ObservationFinding::Reappeared, "", 20)), 21).unwrap();
     let place = |book: &Book| book.case(1).observation.clone().unwrap().reappeared.unwrap().target;
     assert_eq!(place(&book).url, "https://hb.example/again");
     let erasure = portreeve_core::erasure::Erasure {
@@ -76,7 +77,7 @@ fn where_the_content_is_again_goes_with_the_target() {
     let erased = Command::FollowReferrals { told: vec![erased], agreements: vec![], observed: vec![] };
     book.tell(&erased, 26).unwrap();
     assert_eq!(place(&book), Target { kind: 2, ..Target::default() });
-    book.tell(&observe(seen(4, Finding::Reappeared, "", 30)), 31).unwrap();
+    book.tell(&observe(seen(4, ObservationFinding::Reappeared, "", 30)), 31).unwrap();
     assert_eq!(place(&book), Target { kind: 2, ..Target::default() }, "nor does it come back");
 }
 
@@ -99,7 +100,7 @@ proptest! {
     #[test]
     fn a_discrepancy_is_the_models(
         outcome in 0..7_usize,
-        finding in prop::sample::select(Finding::ALL),
+        finding in prop::sample::select(ObservationFinding::ALL),
         after in -20..(8 * DAY),
         effective in prop::option::of(100..(100 + 3 * DAY)),
         scope in prop::sample::select(&[None, Some("GB"), Some("FR")][..]),
@@ -128,8 +129,8 @@ proptest! {
         let down = says == "closed" || (says == "suspended" && looked < 100 + 5 * DAY);
         let expected = match finding {
             _ if withdrawn_too => None,
-            Finding::Live if down && looked >= from && scope != Some("FR") => Some(Discrepancy::ClosedButLive),
-            Finding::Gone if says == "up" && looked >= 100 => Some(Discrepancy::NoActionButGone),
+            ObservationFinding::Live if down && looked >= from && scope != Some("FR") => Some(Discrepancy::ClosedButLive),
+            ObservationFinding::Gone if says == "up" && looked >= 100 => Some(Discrepancy::NoActionButGone),
             _ => None,
         };
         prop_assert_eq!(book.case(1).discrepancy(), expected);

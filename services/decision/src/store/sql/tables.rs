@@ -17,7 +17,7 @@ use crate::domain::{
     State,
 };
 use crate::rpc::challenges::convert::encode as encode_challenge;
-use crate::rpc::convert::{Log, encode_erasures, encode_observation};
+use crate::rpc::convert::{Log, encode_check, encode_erasures, encode_observation};
 use crate::store::sql_row::{
     CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, ChallengeRow, CitationRow, ClauseRow,
     ClauseVersionRow, DECISION_COLUMNS, DecisionRow, join, join_numbers,
@@ -74,6 +74,7 @@ static UPSERT_CASE: Insert = Insert::new(
         "challenges BIGINT",
         "observation BYTEA",
         "discrepancy BIGINT",
+        "context_check BYTEA",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
@@ -84,7 +85,8 @@ static UPSERT_CASE: Insert = Insert::new(
      signed_occurred_us = excluded.signed_occurred_us, erasures = excluded.erasures, \
      replay_clause = excluded.replay_clause, replay_version = excluded.replay_version, \
      replay_since_us = excluded.replay_since_us, challenges = excluded.challenges, \
-     observation = excluded.observation, discrepancy = excluded.discrepancy",
+     observation = excluded.observation, discrepancy = excluded.discrepancy, \
+     context_check = excluded.context_check",
 );
 static UPSERT_CHALLENGE: Insert = Insert::new(
     "challenge",
@@ -441,7 +443,8 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(micros(replay.as_ref().map(|replay| replay.since)))
         .add(i64::try_from(challenges.len()).unwrap_or(i64::MAX))
         .add(encode_observation(observation.as_ref()))
-        .add(record.case.discrepancy().map_or(0, |of| i64::from(of.code())));
+        .add(record.case.discrepancy().map_or(0, |of| i64::from(of.code())))
+        .add(encode_check(&referred.protected_context));
 }
 
 fn bind_challenge((seq, case, challenge): &(i64, &Arc<Case>, &Challenge), binds: &mut Binds) {

@@ -24,7 +24,8 @@ use super::words::grouped;
 ///
 /// The file has a header with the columns platform, kind, url, native_id, nature, ground, legal_basis_code, statute,
 /// section, reasons, reasons_language, content_language, occurred_at and, if wanted, tlp, classification, source_grade,
-/// assessment, conditions and request_id, in any order.
+/// assessment, conditions, contexts (the protected-context check: what `refer --context` takes, with a | between the answers) and
+/// request_id, in any order.
 ///
 /// Rows that are refused are written to FILE.rejects.csv with the reason, the message and the field; the others are
 /// imported. Running the same file again changes nothing: a row's request id is derived from the agency and the row,

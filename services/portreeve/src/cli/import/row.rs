@@ -9,7 +9,7 @@ use portreeve_core::id::Uuid;
 use portreeve_core::name::OrganisationName;
 use prost::Message as _;
 
-use crate::cli::refer;
+use crate::cli::content;
 use crate::cli::sheet::{Column, Header, Refusal};
 use crate::cli::words::{self, Word};
 
@@ -44,6 +44,7 @@ pub(super) const COLUMNS: &[Column] = &[
     optional("source_grade"),
     optional("assessment"),
     optional("conditions"),
+    optional("contexts"),
     optional("request_id"),
 ];
 
@@ -78,7 +79,7 @@ pub(super) fn item(agency: &OrganisationName, header: &Header, row: &ByteRecord)
             "" => None,
             text => words::time(text).map_err(|error| wrong.push(("occurred_at".to_owned(), error))).ok(),
         },
-        handling: refer::handling(Handling {
+        handling: content::handling(Handling {
             tlp: optional_word::<Tlp>("tlp", cells.get("tlp"), &mut wrong),
             classification: optional_word::<Classification>("classification", cells.get("classification"), &mut wrong),
             source_grade: optional_word::<SourceGrade>("source_grade", cells.get("source_grade"), &mut wrong),
@@ -86,6 +87,13 @@ pub(super) fn item(agency: &OrganisationName, header: &Header, row: &ByteRecord)
             code: HandlingCode::Unspecified.into(),
             conditions: cells.get("conditions").to_owned(),
         }),
+        protected_context: match content::checked(cells.get("contexts")) {
+            Ok(check) => check,
+            Err(error) => {
+                wrong.push(("contexts".to_owned(), error));
+                None
+            }
+        },
         ..ReferralDraft::default()
     };
     if !wrong.is_empty() {
@@ -138,6 +146,7 @@ pub(super) fn column(path: &str) -> String {
         "statement_of_reasons" => "reasons",
         "statement_language" => "reasons_language",
         _ if within.ends_with("request_id") => "request_id",
+        _ if within.starts_with("protected_context") => "contexts",
         other => other.strip_prefix("handling.").unwrap_or(other),
     };
     column.to_owned()
@@ -146,6 +155,7 @@ pub(super) fn column(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use bolero::{check, one_value_of, produce};
+    use portreeve_api::referral::v1::{Defence, DefenceFinding};
 
     use super::*;
     use crate::cli::fuzz::{INPUTS, texts};
@@ -219,6 +229,7 @@ mod tests {
             ("statement_language", "reasons_language"),
             ("draft.occurred_at", "occurred_at"),
             ("draft.handling.conditions", "conditions"),
+            ("draft.protected_context.answers[3].reasons", "contexts"),
             ("request_id", "request_id"),
         ];
         for (path, name) in pairs {
@@ -243,6 +254,9 @@ mod tests {
             "Z",
             "+25:00",
             "-009999",
+            "others=",
+            "|rescue=",
+            "uncertain:",
             " ",
             "-",
             "\"",
@@ -253,9 +267,10 @@ mod tests {
         let agency = "agencies/nca".parse().unwrap();
         // The cells as they are, or those of a good row with one of them changed.
         let cells = produce::<Vec<String>>().with().values(texts(PIECES)).len(COLUMNS.len());
-        let parts = (cells, one_value_of([None, Some(0), Some(3), Some(8), Some(12), Some(13), Some(17), Some(18)]));
+        let parts =
+            (cells, one_value_of([None, Some(0), Some(3), Some(8), Some(12), Some(13), Some(17), Some(18), Some(19)]));
         check!().with_iterations(INPUTS / 4).with_generator(parts).for_each(|(cells, changed)| {
-            let good = ROW.replace('"', "").replace("crossings, with", "crossings with") + "red,official,reliable,,,";
+            let good = ROW.replace('"', "").replace("crossings, with", "crossings with") + "red,official,reliable,,,,";
             let good = good.split(',').map(str::to_owned).collect::<Vec<_>>();
             let cells = match *changed {
                 None => cells.clone(),
@@ -297,6 +312,12 @@ mod tests {
         let draft = item.draft.clone().unwrap();
         let (target, basis) = (draft.target.unwrap(), draft.legal_basis.unwrap());
         let handling = draft.handling.unwrap_or_default();
+        let answers = draft.protected_context.unwrap_or_default().answers;
+        let contexts = answers.iter().map(|answer| {
+            let (context, finding) =
+                (words::shown::<Defence>(answer.context), words::shown::<DefenceFinding>(answer.finding));
+            format!("{context}={finding}:{}", answer.reasons)
+        });
         let at = draft.occurred_at.map(|at| words::from_proto(Some(&at)).unwrap().to_string());
         vec![
             draft.platform,
@@ -317,6 +338,7 @@ mod tests {
             word::<SourceGrade>(handling.source_grade),
             word::<InformationAssessment>(handling.assessment),
             handling.conditions,
+            contexts.collect::<Vec<_>>().join("|"),
             item.request_id.clone(),
         ]
     }

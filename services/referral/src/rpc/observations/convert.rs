@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portreeve_api::referral::v1 as wire;
 use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
-use portreeve_core::vocabulary::{FieldGroup, Finding, ObservationMethod, TargetKind};
+use portreeve_core::vocabulary::{FieldGroup, ObservationFinding, ObservationMethod, TargetKind};
 use portreeve_core::{Timestamp, Violations};
 use portreeve_runtime::erasures::take_place;
 use portreeve_runtime::wire::{read_time, write_time};
@@ -63,7 +63,7 @@ pub fn read_observation(message: &wire::Observation) -> Option<Observation> {
     Some(Observation {
         name: message.name.parse().ok()?,
         observed: Arc::new(Observed {
-            finding: Finding::from_code(message.finding)?,
+            finding: ObservationFinding::from_code(message.finding)?,
             method: ObservationMethod::from_code(message.method)?,
             country: message.vantage_country.clone(),
             evidence: message.evidence_digest.clone(),
@@ -77,8 +77,9 @@ pub fn read_observation(message: &wire::Observation) -> Option<Observation> {
 
 /// Reads what is to be recorded. Wrong fields are noted under `observation`; the contract's own rules have been checked.
 pub fn read_draft(violations: &mut Violations, agency: &str, draft: &wire::ObservationDraft) -> Option<Observed> {
-    let (finding, method) = (Finding::from_code(draft.finding)?, ObservationMethod::from_code(draft.method)?);
-    if finding == Finding::GeoBlocked && draft.vantage_country.is_empty() {
+    let (finding, method) =
+        (ObservationFinding::from_code(draft.finding)?, ObservationMethod::from_code(draft.method)?);
+    if finding == ObservationFinding::GeoBlocked && draft.vantage_country.is_empty() {
         violations.add("observation.vantage_country", "is required with GEO_BLOCKED");
     }
     let referral = match draft.reappeared_referral.as_str() {
@@ -89,11 +90,11 @@ pub fn read_draft(violations: &mut Violations, agency: &str, draft: &wire::Obser
         violations.add("observation.reappeared_referral", "must be a referral of the agency itself");
     }
     let reappeared = match (finding, &draft.reappeared_as) {
-        (Finding::Reappeared, None) => {
+        (ObservationFinding::Reappeared, None) => {
             violations.add("observation.reappeared_as", "is required with REAPPEARED");
             None
         }
-        (Finding::Reappeared, Some(target)) => {
+        (ObservationFinding::Reappeared, Some(target)) => {
             let location = violations.check("observation.reappeared_as.url", Location::parse(&target.url));
             location.zip(TargetKind::from_code(target.kind)).map(|(location, kind)| Reappearance {
                 target: Target { kind, location, native_id: target.native_id.clone() },

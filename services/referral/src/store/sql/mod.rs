@@ -1,5 +1,7 @@
 //! The service's statements, written once and compiled for each engine.
 
+mod authorisation;
+mod drafts;
 mod measures;
 mod observations;
 pub mod reads;
@@ -33,6 +35,8 @@ pub fn statements() -> Vec<(&'static str, String)> {
     all.extend(review_flags::statements());
     all.extend(observations::statements());
     all.extend(retention::statements());
+    all.extend(drafts::statements());
+    all.extend(authorisation::statements());
     all.extend(reads::STATEMENTS.iter().map(|(name, text)| (*name, (*text).to_owned())));
     all
 }

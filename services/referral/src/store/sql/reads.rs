@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
+use portreeve_core::name::{DraftName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
 use portreeve_core::principal::Scope;
 use portreeve_core::{Principal, Result, Timestamp};
 use portreeve_storage::unavailable;
@@ -15,9 +15,11 @@ use super::observations;
 use super::review_flags;
 use super::signing::{self, ProfileRow};
 use super::tables::{OrganisationRow, Tables, kept_agreement, organisation};
-use super::{Db, Store, agreements, retention};
+use super::{Db, Store, agreements, authorisation, drafts, retention};
 use crate::domain::observation::Observation;
-use crate::domain::{Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag, SigningProfile};
+use crate::domain::{
+    AuthorisationPolicy, Draft, Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag, SigningProfile,
+};
 use crate::rpc::convert::state_code;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 use crate::store::{Filter, Query};
@@ -368,6 +370,32 @@ impl crate::store::Reads for Reads {
         let (until, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
         let found = observations::page(self.0.readers(), agency, referral, after, until, limit).await;
         found.map_err(|e| unavailable(&e))
+    }
+
+    async fn draft(&self, _principal: &Principal, name: &DraftName) -> Result<Option<Draft>> {
+        let found = drafts::by_id(self.0.readers(), &[name.id]).await.map_err(|e| unavailable(&e))?;
+        Ok(found.into_iter().find(|draft| draft.name == *name))
+    }
+
+    async fn drafts(
+        &self,
+        _principal: &Principal,
+        agency: &str,
+        state: i32,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Draft>> {
+        let (since, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+        drafts::page(self.0.readers(), agency, state, after, since, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn drafts_of(&self, _principal: &Principal, ids: &[Uuid]) -> Result<Vec<Draft>> {
+        drafts::by_id(self.0.readers(), ids).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn authorisation_policy(&self, _principal: &Principal, agency: &str) -> Result<Option<AuthorisationPolicy>> {
+        authorisation::policy(self.0.readers(), agency).await.map_err(|e| unavailable(&e))
     }
 
     async fn retention_policy(&self, _principal: &Principal, agency: &str) -> Result<Option<RetentionPolicy>> {

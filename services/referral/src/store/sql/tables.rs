@@ -15,8 +15,10 @@ use super::observations;
 use super::review_flags;
 use super::signing::{self, Agencies};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, retention, seal};
-use crate::domain::{Command, Event, Ledger, Organisation, Referral, Standing, State};
+use super::{authorisation, drafts};
+use crate::domain::{Command, Event, Ledger, Organisation, Referral, Said, Standing, State};
 use crate::rpc::convert::{Log, encode_erasures, state_code};
+use crate::rpc::protected_context;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 
 static ORGANISATIONS: Lookup = Lookup::new(
@@ -58,6 +60,7 @@ static INSERT_REFERRAL: Insert = Insert::new(
         "assessment BIGINT",
         "conditions TEXT",
         "erasures BYTEA",
+        "protected_context BYTEA",
     ],
     "",
 );
@@ -77,7 +80,8 @@ static UPSERT_ORGANISATION: Insert = Insert::new(
 static INSERT_HOST: Insert = Insert::new("platform_host", &["host TEXT", "platform TEXT", "place BIGINT"], "");
 const UPDATE_REFERRAL: &str = "UPDATE referral SET updated_seq = $1, state = $2, withdrawn_us = $3, \
      withdrawal_recorded_us = $4, withdrawal_reason = $5, url = $6, native_id = $7, statement = $8, signature = $9, \
-     signed_occurred_us = $10, source_grade = $11, assessment = $12, conditions = $13, erasures = $14 WHERE seq = $15";
+     signed_occurred_us = $10, source_grade = $11, assessment = $12, conditions = $13, erasures = $14, \
+     protected_context = $15 WHERE seq = $16";
 const FORGET_HOSTS: &str = "DELETE FROM platform_host WHERE platform = $1";
 
 pub(super) fn statements() -> Vec<(&'static str, String)> {
@@ -137,9 +141,25 @@ pub struct Keys {
     flagged: BTreeSet<String>,
     /// Referrals whose observations are counted.
     observed: BTreeSet<Uuid>,
+    drafts: BTreeSet<Uuid>,
+    /// Agencies whose drafts are counted.
+    drafting: BTreeSet<String>,
+    /// Agencies whose demands decide something.
+    demanding: BTreeSet<String>,
 }
 
 impl Keys {
+    /// What decides whether something is referred.
+    fn refer(&mut self, said: &Said) {
+        for (kind, id) in [("agencies", &said.name.agency), ("platforms", &said.platform)] {
+            self.organisations.insert(format!("{kind}/{id}"));
+        }
+        self.signing.insert(said.name.agency.clone());
+        self.measured.insert(said.name.agency.clone());
+        self.demanding.insert(said.name.agency.clone());
+        self.hosts.extend(said.target.location.domains().map(str::to_owned));
+    }
+
     fn change(&mut self, name: &OrganisationName, hosts: &[String]) {
         self.organisations.insert(name.to_string());
         self.hosts.extend(hosts.iter().cloned());
@@ -168,18 +188,15 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         "measure",
         "review_flag",
         "observation",
+        "draft",
+        "authorisation_policy",
     ];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
         match command {
             Command::Create { drafts, .. } => {
                 for draft in drafts {
-                    for (kind, id) in [("agencies", &draft.said.name.agency), ("platforms", &draft.said.platform)] {
-                        keys.organisations.insert(format!("{kind}/{id}"));
-                    }
-                    keys.signing.insert(draft.said.name.agency.clone());
-                    keys.measured.insert(draft.said.name.agency.clone());
-                    keys.hosts.extend(draft.said.target.location.domains().map(str::to_owned));
+                    keys.refer(&draft.said);
                 }
             }
             Command::Withdraw { name, .. } => {
@@ -239,6 +256,28 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.referrals.insert(name.referral.id);
                 keys.referrals.extend(answer.replacement.as_ref().map(|replacement| replacement.id));
             }
+            Command::CreateDraft { name, .. } => {
+                keys.organisations.insert(format!("agencies/{}", name.agency));
+                keys.drafting.insert(name.agency.clone());
+            }
+            Command::UpdateDraft { name, .. } => {
+                keys.drafts.insert(name.id);
+            }
+            Command::AuthoriseDraft(act) => {
+                keys.drafts.insert(act.name.id);
+                keys.drafting.insert(act.name.agency.clone());
+                if let Some(found) = &act.found {
+                    keys.refer(found);
+                }
+            }
+            Command::DiscardDraft { name, .. } => {
+                keys.drafts.insert(name.id);
+                keys.drafting.insert(name.agency.clone());
+            }
+            Command::SetAuthorisation { agency, .. } => {
+                keys.organisations.insert(format!("agencies/{agency}"));
+                keys.demanding.insert(agency.clone());
+            }
         }
     }
 
@@ -269,6 +308,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             }
             Event::FlagChanged(flag) => {
                 keys.flags.insert(flag.name.id);
+            }
+            Event::DraftChanged(draft) => {
+                keys.drafts.insert(draft.name.id);
+            }
+            Event::AuthorisationChanged(policy) => {
+                keys.demanding.insert(policy.agency.clone());
             }
         }
     }
@@ -301,6 +346,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let flags = reads.find(&review_flags::BY_ID, &ids);
         let ids = keys.observed.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
         let observed = reads.find(&observations::COUNTED, &ids);
+        let drafting = reads.find(&drafts::OPEN, &keys.drafting.into_iter().collect::<Vec<_>>());
+        let drafts = reads.find(&drafts::BY_ID, &drafts::column(keys.drafts));
+        let demands = reads.find(&authorisation::POLICIES, &keys.demanding.into_iter().collect::<Vec<_>>());
         let mut rows = reads.run(conn).await?;
         let observed: Vec<(Vec<u8>,)> = rows.take(observed)?;
         for (id,) in observed {
@@ -313,6 +361,16 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         }
         for flag in review_flags::flags(rows.take(flags)?)? {
             state.flags.insert(flag.name.id, flag);
+        }
+        let open: Vec<(String,)> = rows.take(drafting)?;
+        for (agency,) in open {
+            *state.open_drafts.entry(agency).or_default() += 1;
+        }
+        for draft in drafts::drafts(rows.take(drafts)?)? {
+            state.drafts.insert(draft.name.id, draft);
+        }
+        for policy in authorisation::policies(rows.take(demands)?)? {
+            state.authorisation.insert(policy.agency.clone(), policy);
         }
         for (agency, reach) in measures::reaches(rows.take(of_agencies)?)? {
             state.reaches.entry(agency).or_default().push(reach);
@@ -364,6 +422,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             agreements: known,
             measures: imposed,
             flags,
+            drafts: written,
+            authorisation: demands,
             changes,
             ..
         } = state;
@@ -377,6 +437,10 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         measures::persist(script, &changed).await?;
         let changed = changes.flags.iter().filter_map(|id| flags.get(id)).collect::<Vec<_>>();
         review_flags::persist(script, &changed).await?;
+        let changed = changes.drafts.iter().filter_map(|id| written.get(id)).collect::<Vec<_>>();
+        drafts::persist(script, &changed).await?;
+        let changed = changes.authorisation.iter().filter_map(|agency| demands.get(agency)).collect::<Vec<_>>();
+        authorisation::persist(script, &changed).await?;
         INSERT_REFERRAL.run(script, &changes.created, bind_referral).await?;
         observations::persist(script, &changes.observed).await?;
         for referral in changes.updated.iter().filter_map(|id| referrals.get(id)) {
@@ -453,7 +517,8 @@ fn bind_referral(referral: &Referral, binds: &mut Binds) {
         .add(referral.handling.source_grade.map_or(0, |grade| i64::from(grade.code())))
         .add(referral.handling.assessment.map_or(0, |assessment| i64::from(assessment.code())))
         .add(referral.handling.conditions.clone())
-        .add(encode_erasures(&referral.erasures));
+        .add(encode_erasures(&referral.erasures))
+        .add(protected_context::encode(referral.protected_context.as_ref()));
 }
 
 /// What of a referral changes: where it stands, and what is left of it.
@@ -474,6 +539,7 @@ fn bind_changes(referral: &Referral, binds: &mut Binds) {
         .add(referral.handling.assessment.map_or(0, |assessment| i64::from(assessment.code())))
         .add(referral.handling.conditions.clone())
         .add(encode_erasures(&referral.erasures))
+        .add(protected_context::encode(referral.protected_context.as_ref()))
         .add(referral.created);
 }
 

@@ -1,0 +1,195 @@
+//! What is referred: the options that `refer` and `draft` share.
+
+use clap::Args;
+use portreeve_api::common::v1::{
+    Classification, Ground, HandlingCode, InformationAssessment, ReferralNature, SourceGrade, TargetKind, Tlp,
+};
+use portreeve_api::referral::v1::{
+    Defence, DefenceFinding, Handling, LegalBasis, ProtectedContextAnswer, ProtectedContextCheck, ReferralDraft, Target,
+};
+use portreeve_core::name::OrganisationName;
+
+use super::failure::{Failure, Result};
+use super::words::{Word as _, typed, words_of};
+
+/// What is referred: options.
+#[derive(Args, Debug)]
+pub(crate) struct What {
+    /// The exact address of the target
+    url: String,
+    /// The platform that it is addressed to
+    #[arg(long, value_name = "PLATFORM")]
+    platform: OrganisationName,
+    /// What kind of thing the target is
+    #[arg(long, value_name = "KIND", value_parser = words_of::<TargetKind>(), ignore_case = true, default_value = "page")]
+    kind: TargetKind,
+    /// The platform's own identifier of it, if known
+    #[arg(long, value_name = "ID", default_value = "")]
+    native_id: String,
+    /// The legal nature: what the platform must do follows from it
+    #[arg(long, value_name = "NATURE", value_parser = words_of::<ReferralNature>(), ignore_case = true)]
+    nature: ReferralNature,
+    /// What it is referred for
+    #[arg(long, value_name = "GROUND", value_parser = words_of::<Ground>(), ignore_case = true)]
+    ground: Ground,
+    /// A code for the provision, such as IA1971_S25; `portreeve draft provisions` lists those that are known
+    #[arg(long, value_name = "CODE", default_value = "")]
+    legal_basis_code: String,
+    /// The statute on which it rests
+    #[arg(long, value_name = "TEXT")]
+    statute: String,
+    /// The provision within the statute
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    section: String,
+    /// Why it is referred
+    #[arg(long, value_name = "TEXT")]
+    reasons: String,
+    /// The language of the reasons
+    #[arg(long, value_name = "LANGUAGE", default_value = "en")]
+    reasons_language: String,
+    /// The main language of the content, if known
+    #[arg(long, value_name = "LANGUAGE", default_value = "")]
+    content_language: String,
+    /// What was found of a context that the law protects: CONTEXT=FINDING, or CONTEXT=FINDING:REASONS; `others` is every
+    /// context that is not named
+    ///
+    /// Contexts: own-journey, journalism, academic, rescue, medical-or-shelter, non-charging-asylum-organisation (and with it
+    /// information on asylum). Findings: does-not-apply, uncertain, applies; what applies is not referred.
+    #[arg(long = "context", value_name = "CONTEXT=FINDING", value_parser = finding)]
+    contexts: Vec<Found>,
+    #[command(flatten)]
+    marks: Marks,
+}
+
+/// How a referral is to be handled: options.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Handling")]
+struct Marks {
+    /// How far it may travel among partners; amber-strict if not said
+    #[arg(long, value_name = "TLP", value_parser = words_of::<Tlp>(), ignore_case = true)]
+    tlp: Option<Tlp>,
+    /// Its classification; official if not said
+    #[arg(long, value_name = "CLASS", value_parser = words_of::<Classification>(), ignore_case = true)]
+    classification: Option<Classification>,
+    /// How reliable the source is; no platform sees it
+    #[arg(long, value_name = "GRADE", value_parser = words_of::<SourceGrade>(), ignore_case = true)]
+    source_grade: Option<SourceGrade>,
+    /// How the information is assessed; no platform sees it
+    #[arg(long, value_name = "GRADE", value_parser = words_of::<InformationAssessment>(), ignore_case = true)]
+    assessment: Option<InformationAssessment>,
+    /// Share it with partners on these conditions only (the handling code C); no platform sees them
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    conditions: String,
+}
+
+impl Marks {
+    fn handling(self) -> Option<Handling> {
+        handling(Handling {
+            tlp: self.tlp.map(Into::into).unwrap_or_default(),
+            classification: self.classification.map(Into::into).unwrap_or_default(),
+            source_grade: self.source_grade.map(Into::into).unwrap_or_default(),
+            assessment: self.assessment.map(Into::into).unwrap_or_default(),
+            code: HandlingCode::Unspecified.into(),
+            conditions: self.conditions,
+        })
+    }
+}
+
+/// What was said of how a referral is to be handled, if anything was. The handling code follows from the conditions.
+pub(crate) fn handling(said: Handling) -> Option<Handling> {
+    let code = if said.conditions.is_empty() { HandlingCode::Unspecified } else { HandlingCode::SharingWithConditions };
+    Some(Handling { code: code.into(), ..said }).filter(|said| *said != Handling::default())
+}
+
+/// One answer of a check, or what stands for all that are not given.
+#[derive(Clone, Debug, PartialEq)]
+struct Found {
+    /// `None` for the others.
+    context: Option<Defence>,
+    finding: DefenceFinding,
+    reasons: String,
+}
+
+fn finding(text: &str) -> Result<Found, String> {
+    let (context, rest) = text.split_once('=').ok_or("must be CONTEXT=FINDING, such as journalism=does-not-apply")?;
+    let (finding, reasons) = rest.split_once(':').unwrap_or((rest, ""));
+    let context = match context.trim() {
+        "others" => None,
+        context => Some(Defence::parse(context)?),
+    };
+    Ok(Found { context, finding: DefenceFinding::parse(finding)?, reasons: reasons.trim().to_owned() })
+}
+
+/// The check that the answers make, in the order of the contexts; none of none. Each context is answered once.
+fn check(found: &[Found]) -> Result<Option<ProtectedContextCheck>, String> {
+    for (index, answer) in found.iter().enumerate() {
+        if found.iter().take(index).any(|other| other.context == answer.context) {
+            let name = answer.context.map_or_else(|| "others".to_owned(), typed);
+            return Err(format!("{name} is answered twice"));
+        }
+    }
+    let named = |context: &Defence| found.iter().find(|answer| answer.context == Some(*context));
+    let others = found.iter().find(|answer| answer.context.is_none());
+    let answer = |context: Defence| {
+        let found = named(&context).or(others)?;
+        let (finding, reasons) = (found.finding.into(), found.reasons.clone());
+        Some(ProtectedContextAnswer { context: context.into(), finding, reasons })
+    };
+    let answers = (1..).map_while(Defence::from_number).filter_map(answer).collect::<Vec<_>>();
+    Ok((!answers.is_empty()).then_some(ProtectedContextCheck { answers }))
+}
+
+/// The check in a cell of a file: what `--context` takes, with a `|` between the answers; none of an empty one.
+pub(crate) fn checked(cell: &str) -> Result<Option<ProtectedContextCheck>, String> {
+    let answers = cell.split('|').map(str::trim).filter(|text| !text.is_empty()).map(finding);
+    check(&answers.collect::<Result<Vec<_>, _>>()?)
+}
+
+impl What {
+    /// What is sent, but for when it occurred and the signature.
+    pub(crate) fn draft(self) -> Result<ReferralDraft> {
+        Ok(ReferralDraft {
+            platform: self.platform.to_string(),
+            target: Some(Target {
+                kind: self.kind.into(),
+                url: self.url,
+                native_id: self.native_id,
+                canonical_url: String::new(),
+            }),
+            nature: self.nature.into(),
+            ground: self.ground.into(),
+            legal_basis: Some(LegalBasis { code: self.legal_basis_code, statute: self.statute, section: self.section }),
+            statement_of_reasons: self.reasons,
+            statement_language: self.reasons_language,
+            content_language: self.content_language,
+            protected_context: check(&self.contexts).map_err(|error| Failure::Usage(format!("--context: {error}")))?,
+            handling: self.marks.handling(),
+            occurred_at: None,
+            signature: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_answers_what_is_not_named() {
+        let read = |texts: &[&str]| texts.iter().map(|text| finding(text).unwrap()).collect::<Vec<_>>();
+        assert_eq!(check(&[]).unwrap(), None);
+        let made =
+            check(&read(&["others=does-not-apply", "Journalism=UNCERTAIN: It quotes: a paper."])).unwrap().unwrap();
+        assert_eq!(made.answers.len(), 6);
+        let journalism = &made.answers[1];
+        assert_eq!((journalism.context(), journalism.finding()), (Defence::Journalism, DefenceFinding::Uncertain));
+        assert_eq!(journalism.reasons, "It quotes: a paper.");
+        assert_eq!(made.answers[0].finding(), DefenceFinding::DoesNotApply);
+        // What is missing is the server's to say.
+        assert_eq!(check(&read(&["rescue=does-not-apply"])).unwrap().unwrap().answers.len(), 1);
+        assert!(check(&read(&["rescue=applies", "rescue=uncertain"])).is_err());
+        for wrong in ["", "rescue", "rescue=perhaps", "boats=applies"] {
+            assert!(finding(wrong).is_err(), "{wrong}");
+        }
+    }
+}

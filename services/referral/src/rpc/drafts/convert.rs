@@ -1,0 +1,187 @@
+//! Drafts between the wire and the domain.
+
+use std::sync::Arc;
+
+use portreeve_api::referral::v1 as wire;
+use portreeve_core::location::Location;
+use portreeve_core::name::{DraftName, OrganisationKind, parse_owner};
+use portreeve_core::vocabulary::{FieldGroup, Ground, Nature, TargetKind};
+use portreeve_core::{Timestamp, Violations};
+use portreeve_runtime::erasures::take_place;
+use portreeve_runtime::wire::{read_time, write_time};
+use portreeve_storage::Personal;
+use prost::Message as _;
+use wire::referral_change::Change;
+
+use super::super::convert::{read_handling, take_grade, write_handling, write_legal_basis, write_target};
+use super::super::protected_context::{read_recorded, write_check};
+use crate::domain::{Draft, DraftStanding, Handling, LegalBasis, Said, Target};
+
+/// The state's number in the contract and in the database.
+pub fn state_code(standing: &DraftStanding) -> i32 {
+    match standing {
+        DraftStanding::Draft { .. } => wire::DraftState::Draft as i32,
+        DraftStanding::Authorised { .. } => wire::DraftState::Authorised as i32,
+        DraftStanding::Discarded { .. } => wire::DraftState::Discarded as i32,
+    }
+}
+
+/// What is to be referred, for the wire.
+pub(super) fn write_content(said: &Said) -> wire::ReferralDraft {
+    wire::ReferralDraft {
+        platform: format!("platforms/{}", said.platform),
+        target: Some(write_target(&said.target)),
+        nature: said.nature.code(),
+        ground: said.ground.code(),
+        legal_basis: Some(write_legal_basis(&said.legal_basis)),
+        statement_of_reasons: said.statement.clone(),
+        statement_language: said.statement_language.clone(),
+        content_language: said.content_language.clone(),
+        occurred_at: None,
+        handling: Some(write_handling(&said.handling)),
+        signature: None,
+        protected_context: said.protected_context.as_ref().map(write_check),
+    }
+}
+
+/// What was to be referred, as it was recorded: what was erased is empty.
+fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said> {
+    let target = message.target.as_ref()?;
+    let legal_basis = message.legal_basis.as_ref()?;
+    Some(Said {
+        name: name.referral(),
+        platform: parse_owner(&message.platform, OrganisationKind::Platform).ok()?.to_owned(),
+        target: Target {
+            kind: TargetKind::from_code(target.kind)?,
+            location: Location::recorded(&target.url).ok()?,
+            native_id: target.native_id.clone(),
+        },
+        nature: Nature::from_code(message.nature)?,
+        ground: Ground::from_code(message.ground)?,
+        legal_basis: LegalBasis {
+            code: legal_basis.code.clone(),
+            statute: legal_basis.statute.clone(),
+            section: legal_basis.section.clone(),
+        },
+        statement: message.statement_of_reasons.clone(),
+        statement_language: message.statement_language.clone(),
+        content_language: message.content_language.clone(),
+        handling: match &message.handling {
+            Some(handling) => read_handling(&mut Violations::new(), "", handling.clone())?,
+            None => Handling::default(),
+        },
+        signature: None,
+        protected_context: match &message.protected_context {
+            Some(check) => Some(read_recorded(check)?),
+            None => None,
+        },
+    })
+}
+
+/// A draft for the wire. Its etag is the position of its last change.
+pub fn write_draft(draft: &Draft) -> wire::Draft {
+    let mut message = wire::Draft {
+        name: draft.name.to_string(),
+        state: state_code(&draft.standing),
+        authors: draft.authors.clone(),
+        create_time: Some(write_time(draft.created_at)),
+        update_time: Some(write_time(draft.updated_at)),
+        etag: draft.updated.to_string(),
+        ..wire::Draft::default()
+    };
+    match &draft.standing {
+        DraftStanding::Draft { content } => message.referral = Some(write_content(content)),
+        DraftStanding::Authorised { approver, at } => {
+            message.approver.clone_from(approver);
+            message.authorised_at = Some(write_time(*at));
+            message.sent_referral = draft.name.referral().to_string();
+        }
+        DraftStanding::Discarded { at } => message.discarded_at = Some(write_time(*at)),
+    }
+    message
+}
+
+/// A draft from the wire; `None` for one that this release did not write.
+pub fn read_draft(message: &wire::Draft) -> Option<Draft> {
+    let time = |time: &Option<prost_types::Timestamp>| -> Option<Timestamp> { read_time(time.as_ref()?).ok() };
+    let name = message.name.parse::<DraftName>().ok()?;
+    let standing = match wire::DraftState::try_from(message.state).ok()? {
+        wire::DraftState::Unspecified => return None,
+        wire::DraftState::Draft => {
+            DraftStanding::Draft { content: Arc::new(read_content(&name, message.referral.as_ref()?)?) }
+        }
+        wire::DraftState::Authorised => {
+            DraftStanding::Authorised { approver: message.approver.clone(), at: time(&message.authorised_at)? }
+        }
+        wire::DraftState::Discarded => DraftStanding::Discarded { at: time(&message.discarded_at)? },
+    };
+    Some(Draft {
+        name,
+        standing,
+        authors: message.authors.clone(),
+        created_at: time(&message.create_time)?,
+        updated_at: time(&message.update_time)?,
+        created: 0,
+        updated: 0,
+    })
+}
+
+/// Who answers for the referral that a draft became.
+pub fn write_authorisation(draft: &Draft) -> Option<wire::ReferralAuthorisation> {
+    match &draft.standing {
+        DraftStanding::Authorised { approver, at } => Some(wire::ReferralAuthorisation {
+            authors: draft.authors.clone(),
+            approver: approver.clone(),
+            authorised_at: Some(write_time(*at)),
+        }),
+        DraftStanding::Draft { .. } | DraftStanding::Discarded { .. } => None,
+    }
+}
+
+/// A draft in the log: without what can be erased, and that by itself, under the keys of the referral that it becomes.
+pub(in super::super) fn seal(draft: &Draft) -> (Change, Personal) {
+    let mut message = wire::Draft { etag: String::new(), ..write_draft(draft) };
+    let half = |part: wire::ReferralDraft| {
+        let half = wire::Draft { referral: Some(part), ..wire::Draft::default() };
+        wire::ReferralChange { change: Some(Change::DraftChanged(half)), ..wire::ReferralChange::default() }
+    };
+    let parts = message.referral.as_mut().map(take_personal).unwrap_or_default().into_iter();
+    let personal = Personal {
+        subject: draft.name.id,
+        begins: draft.created == 0,
+        parts: parts.map(|(group, part)| (group, half(part).encode_to_vec())).collect(),
+        // What is given up leaves nothing.
+        erases: match &draft.standing {
+            DraftStanding::Discarded { .. } => FieldGroup::ERASABLE.to_vec(),
+            DraftStanding::Draft { .. } | DraftStanding::Authorised { .. } => Vec::new(),
+        },
+    };
+    (Change::DraftChanged(message), personal)
+}
+
+/// Takes what can be erased out of a draft: each group in one of its own, which holds nothing else.
+fn take_personal(draft: &mut wire::ReferralDraft) -> Vec<(FieldGroup, wire::ReferralDraft)> {
+    let empty = wire::ReferralDraft::default;
+    let target = draft.target.as_mut().map(take_place);
+    let handling = draft.handling.as_mut().map(take_grade);
+    let reasons = wire::ReferralDraft {
+        statement_of_reasons: std::mem::take(&mut draft.statement_of_reasons),
+        protected_context: draft.protected_context.take(),
+        ..empty()
+    };
+    vec![
+        (FieldGroup::Target, wire::ReferralDraft { target, ..empty() }),
+        (FieldGroup::Reasons, reasons),
+        (FieldGroup::Grade, wire::ReferralDraft { handling, ..empty() }),
+    ]
+}
+
+/// A draft as the database keeps it: as the contract writes it.
+pub fn encode(draft: &Draft) -> Vec<u8> {
+    wire::Draft { etag: String::new(), ..write_draft(draft) }.encode_to_vec()
+}
+
+/// The draft behind what the database keeps.
+pub fn decode(body: &[u8]) -> Option<Draft> {
+    read_draft(&wire::Draft::decode(body).ok()?)
+}
