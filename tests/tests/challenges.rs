@@ -240,7 +240,9 @@ async fn every_way_that_a_challenge_can_go(database: &Database) {
     let mut complaint = sample::challenge(&case, 1, "complaint");
     complaint.challenge.as_mut().unwrap().kind = Kind::ContentOwnerComplaint.into();
     complaint.challenge.as_mut().unwrap().reasons.clear();
-    let no = refusal(&chirrup.file_challenge(complaint.clone()).await.unwrap_err());
+    let mut another = sample::challenge(&case, 1, "another");
+    another.challenge.as_mut().unwrap().reasons = "Something else.".into();
+    let no = refusal(&nca.file_challenge(another).await.unwrap_err());
     assert_eq!((no.code, no.reason.as_str()), (Code::FailedPrecondition, "CHALLENGE_OPEN"));
     assert_eq!((&no.metadata["challenge"], no.metadata["stage"].as_str()), (&filed.name, "FILED"));
 

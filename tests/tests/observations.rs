@@ -88,6 +88,11 @@ impl World {
     }
 }
 
+/// What is left of a target whose place is not told.
+fn bare() -> wire::Target {
+    wire::Target { kind: TargetKind::Page.into(), ..wire::Target::default() }
+}
+
 /// The content at another place.
 fn again(referral: &str, id: &str) -> wire::RecordObservationRequest {
     let mut request = sample::observation(referral, Finding::Reappeared, id);
@@ -154,10 +159,14 @@ async fn closed_by_decision_and_live_to_see_then_there_again(database: &Database
     request.observation.as_mut().unwrap().reappeared_referral.clone_from(&next.name);
     let (reappeared, revision) = world.observe(request).await;
     assert_eq!((reappeared.finding(), &reappeared.reappeared_referral), (Finding::Reappeared, &next.name));
-    let place = reappeared.reappeared_as.as_ref().unwrap();
-    assert_eq!(place.canonical_url, "https://chirrup.example/pages/the-same-again");
+    // Where that is, its own referral says.
+    assert_eq!(reappeared.reappeared_as, Some(bare()));
     let shown = world.case(&case, &revision).await;
-    assert_eq!((shown.latest_observation.as_ref(), shown.decision_version), (Some(&reappeared), 1));
+    let seen = shown.latest_observation.unwrap();
+    assert_eq!((seen.finding(), shown.decision_version), (Finding::Reappeared, 1));
+    // It is another target, which others may see than those who see this case.
+    assert_eq!((seen.reappeared_as, seen.reappeared_referral.as_str()), (None, ""));
+    assert_eq!(shown.latest_sighting.unwrap().finding(), Finding::Gone, "the page itself is gone all the same");
     assert_eq!(list(&world.nca(), &sent.name).await.unwrap().len(), 5);
 
     // A stream of what does not agree tells when it began, and when it ceased.
@@ -251,8 +260,7 @@ async fn who_may_see_and_do_what(database: &Database) {
     let cases = partner.decisions().list_cases(request).await.unwrap().into_inner().cases;
     let seen = cases[0].latest_observation.as_ref().unwrap();
     assert_eq!(seen.finding(), Finding::Reappeared);
-    let bare = wire::Target { kind: TargetKind::Page.into(), ..wire::Target::default() };
-    assert_eq!(seen.reappeared_as.as_ref(), Some(&bare));
+    assert_eq!(seen.reappeared_as, None);
 }
 
 async fn whoever_watches_learns_of_it(database: &Database) {
@@ -302,12 +310,11 @@ async fn where_it_is_again_is_erased_with_the_target(database: &Database) {
     world.nca().retention().erase_referral(erase).await.unwrap();
     world.pass(60);
     let (after, revision) = world.observe(again(&sent.name, "after")).await;
-    let bare = wire::Target { kind: TargetKind::Page.into(), ..wire::Target::default() };
-    assert_eq!(after.reappeared_as.as_ref(), Some(&bare), "what was erased does not come back");
+    assert_eq!(after.reappeared_as, Some(bare()), "what was erased does not come back");
     let seen = list(&world.nca(), &sent.name).await.unwrap();
-    assert!(seen.iter().all(|seen| seen.reappeared_as.as_ref() == Some(&bare)), "{seen:?}");
+    assert!(seen.iter().all(|seen| seen.reappeared_as == Some(bare())), "{seen:?}");
     let shown = world.case(&case, &revision).await;
-    assert_eq!(shown.latest_observation, Some(after));
+    assert_eq!(shown.latest_observation, Some(wire::Observation { reappeared_as: None, ..after }));
     let hex = portreeve_core::audit::hex(b"the-same-again");
     for part in [Part::Referral, Part::Decision] {
         let dump = world.server.dump(part).await;

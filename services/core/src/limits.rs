@@ -92,8 +92,8 @@ pub const REFERRAL_OBSERVATIONS_MAX: usize = 1_000;
 pub const OBSERVATION_GRACE_MICROS: i64 = 24 * 3_600 * 1_000_000;
 /// Days after a decision in which it can be challenged: six months (DSA art. 20(1)).
 pub const CHALLENGE_DAYS: i64 = 184;
-/// Challenges of the decisions on one case, over all of its life.
-pub const CASE_CHALLENGES_MAX: usize = 32;
+/// Challenges that one organisation can file on one case, over all of its life.
+pub const FILER_CHALLENGES_MAX: usize = 8;
 /// Characters of what a challenge says, and of what the platform explains about it.
 pub const CHALLENGE_CHARS_MAX: usize = 2_000;
 /// Flags for review that one agency has to answer.

@@ -435,7 +435,8 @@ fn one_member_drafts_and_another_authorises() {
     let platform =
         ["organisation", "create", "platforms/harbourbook", "--name", "Harbourbook", "--host", "harbourbook.example"];
     server.done(operator, &platform);
-    let demanded = server.done(nca, &["draft", "demand", "--ground", "solicitation-of-service", "--check"]);
+    let demanded =
+        server.done(nca, &["draft", "demand", "--ground", "solicitation-of-service", "--check", "--member", "a.head"]);
     assert!(demanded.starts_with("set;"), "{demanded}");
     let policy = server.done(nca, &["draft", "policy", nca]);
     assert!(policy.contains("SOLICITATION_OF_SERVICE") && policy.contains("a protected-context check"), "{policy}");

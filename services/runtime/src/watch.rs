@@ -24,6 +24,20 @@ use tonic::Status;
 use crate::barrier::reflected;
 use crate::status::status;
 
+/// As many rows of a snapshot as one message of a stream carries: one at least. Those that are left out come with the next.
+pub fn fitting<T: Message>(rows: impl Iterator<Item = (Vec<u8>, T)>) -> Vec<(Vec<u8>, T)> {
+    let mut fitting = Vec::new();
+    let mut bytes = 0;
+    for (key, row) in rows {
+        bytes += row.encoded_len();
+        if bytes > limits::STREAM_BATCH_BYTES_MAX && !fitting.is_empty() {
+            break;
+        }
+        fitting.push((key, row));
+    }
+    fitting
+}
+
 /// What a stream shows, and to whom: the part that differs from service to service.
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {

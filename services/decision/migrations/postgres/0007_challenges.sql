@@ -4,6 +4,8 @@
 CREATE TABLE challenge (
     seq      BIGINT  NOT NULL PRIMARY KEY,  -- the event that filed it
     case_id  BYTEA   NOT NULL,
+    agency   TEXT    NOT NULL,
+    platform TEXT    NOT NULL,
     number   BIGINT  NOT NULL,              -- from 1, in the case
     filed_by TEXT    NOT NULL,              -- agencies/nca, oversightBodies/coordinator, platforms/harbourbook
     kind     BIGINT  NOT NULL,              -- enumerations have the contract's numbers
@@ -14,6 +16,8 @@ CREATE TABLE challenge (
     UNIQUE (case_id, number)
 );
 CREATE INDEX challenge_open ON challenge (seq) WHERE open = 1;
+CREATE INDEX challenge_agency ON challenge (agency, seq);
+CREATE INDEX challenge_platform ON challenge (platform, seq);
 CREATE INDEX challenge_filed_by ON challenge (filed_by, seq);
 
 ALTER TABLE cases ADD COLUMN challenges BIGINT NOT NULL DEFAULT 0;  -- how many there are

@@ -2,5 +2,6 @@
 -- The same columns and types as in the other engine's; a test compares them.
 
 ALTER TABLE cases ADD COLUMN observation BYTEA NOT NULL DEFAULT '';     -- as the contract writes it; empty: none
+ALTER TABLE cases ADD COLUMN sighting BYTEA NOT NULL DEFAULT '';  -- the last that tells whether the target itself is there
 ALTER TABLE cases ADD COLUMN discrepancy BIGINT NOT NULL DEFAULT 0;  -- 0: none
 CREATE INDEX cases_discrepancy ON cases (seq) WHERE discrepancy > 0;

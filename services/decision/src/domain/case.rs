@@ -159,6 +159,8 @@ pub struct Case {
     pub challenges: Vec<Challenge>,
     /// What was seen of its target last, by the time of looking.
     pub observation: Option<Observation>,
+    /// What was seen last of those looks that tell whether the target itself is there.
+    pub sighting: Option<Observation>,
 }
 
 impl Case {
@@ -203,6 +205,7 @@ impl Case {
             replay: None,
             challenges: self.challenges.iter().filter_map(|challenge| challenge.as_before(moment)).collect(),
             observation: self.observation.clone().filter(|seen| seen.recorded_at < moment),
+            sighting: self.sighting.clone().filter(|seen| seen.recorded_at < moment),
         }
     }
 
@@ -221,7 +224,6 @@ impl Case {
                     let kind = left.referred.target.kind;
                     left.referred.target = Target { kind, ..Target::default() };
                     left.referred.signature = None;
-                    left.clear_reappearance();
                 }
                 FieldGroup::Reasons => {
                     left.referred.statement_of_reasons.clear();
@@ -241,20 +243,19 @@ impl Case {
         left
     }
 
-    /// The case with what was seen last, of which what was erased before does not come back.
+    /// The case with a look at its target. Of all looks the latest counts, whenever it is told.
     #[must_use]
-    pub fn observed(&self, observation: Observation) -> Self {
-        let mut seen = Self { observation: Some(observation), ..self.clone() };
-        if self.is_erased(FieldGroup::Target) {
-            seen.clear_reappearance();
+    pub fn observed(&self, seen: &Observation) -> Self {
+        let later =
+            |known: &Option<Observation>| known.as_ref().is_none_or(|known| known.observed_at < seen.observed_at);
+        let mut after = self.clone();
+        if later(&self.observation) {
+            after.observation = Some(seen.clone());
         }
-        seen
-    }
-
-    fn clear_reappearance(&mut self) {
-        if let Some(again) = self.observation.as_mut().and_then(|seen| seen.reappeared.as_mut()) {
-            again.target = Target { kind: again.target.kind, ..Target::default() };
+        if seen.is_conclusive() && later(&self.sighting) {
+            after.sighting = Some(seen.clone());
         }
+        after
     }
 
     /// The case's name.

@@ -8,7 +8,7 @@ use portreeve_core::vocabulary::{FieldGroup, Nature};
 use portreeve_core::{Error, Reason, Result, Timestamp, Violations, limits};
 
 use super::ledger::{changed, not_found, resolve};
-use super::{Case, Cause, CauseKind, DecisionDraft, Event, Kind, State};
+use super::{Case, Cause, CauseKind, Decision, DecisionDraft, Event, Kind, Later, State};
 
 coded! {
     /// Who challenges, and how.
@@ -385,33 +385,28 @@ impl State {
             return Err(Error::new(Reason::CaseWithdrawn, message).with("name", name));
         }
         let reasons = if case.is_erased(FieldGroup::Reasons) { "" } else { draft.reasons.as_str() };
-        let decided_at = challenged(case, name, draft.version)?;
-        let mut open = case.challenges.iter().filter(|of| of.version == draft.version && of.is_open());
-        if let Some(open) = open.next() {
-            let again = open.by == *by && open.kind == draft.kind && open.reasons == reasons;
+        let Decision { decided_at, recorded_at: known_at, .. } = *challenged(case, name, draft.version)?;
+        if let Some(open) = open_beside(case, draft.kind, draft.version, 0) {
+            let again = open.by == *by && open.reasons == reasons;
             if again && draft.occurred_at.is_none_or(|at| at == open.occurred_at) {
                 return Ok(Vec::new());
             }
-            let challenge = ChallengeName { case: name.clone(), number: open.number };
-            let message =
-                format!("{challenge} is open already, {}; it must come to an end first", open.stage().as_str());
-            return Err(Error::new(Reason::ChallengeOpen, message)
-                .with("challenge", challenge)
-                .with("stage", open.stage().as_str()));
+            return Err(open_already(name, open));
         }
-        if case.challenges.len() >= limits::CASE_CHALLENGES_MAX {
-            let most = limits::CASE_CHALLENGES_MAX;
-            return Err(Error::new(
-                Reason::LimitExceeded,
-                format!("{name} has {most} challenges, as many as a case may"),
-            )
-            .with("limit", most));
+        let own = case.challenges.iter().filter(|of| of.by == *by).count();
+        if own >= limits::FILER_CHALLENGES_MAX {
+            let message = format!("{by} has filed {own} challenges on {name}, which is the most that it can");
+            return Err(Error::new(Reason::LimitExceeded, message)
+                .with("limit", "challenges")
+                .with("maximum", limits::FILER_CHALLENGES_MAX)
+                .with("actual", own + 1));
         }
         let mut violations = Violations::new();
         let floor = (decided_at, "the decision");
         let occurred_at = resolve(&mut violations, "challenge.occurred_at", draft.occurred_at, floor, now);
         let occurred_at = violations.finish(occurred_at)?;
-        let until = decided_at.plus_micros(WINDOW);
+        // Nobody can challenge what nobody could know of.
+        let until = decided_at.max(known_at).plus_micros(WINDOW);
         if occurred_at > until {
             let message =
                 format!("the decision of {decided_at} could be challenged until {until}; refer the content anew");
@@ -450,22 +445,44 @@ impl State {
             return Ok(Vec::new());
         }
         check_stage(challenge, &moved, name)?;
+        if matches!(moved, Move::Refer { .. })
+            && let Some(open) = open_beside(case, challenge.kind, challenge.version, challenge.number)
+        {
+            return Err(open_already(&name.case, open));
+        }
         let mut violations = Violations::new();
-        check_decision(&mut violations, challenge, &moved, pursuit.decision.as_ref());
+        let decision = pursuit.decision.as_ref().map(|decision| named(decision, name));
+        check_decision(&mut violations, challenge, &moved, decision.as_ref());
         let floor = (challenge.latest_occurrence(), "what happened to the challenge last");
         let occurred_at = resolve(&mut violations, "occurred_at", pursuit.occurred_at, floor, now);
+        let told = decision.as_ref().and_then(|decision| decision.decided_at);
+        if told.is_some_and(|at| at < challenge.occurred_at) {
+            violations.add(
+                "decision.decided_at",
+                format_args!("must not be before the challenge, {}", challenge.occurred_at),
+            );
+        }
         let occurred_at = violations.finish(occurred_at)?;
 
         let mut events = Vec::new();
-        if let Some(decision) = &pursuit.decision {
-            let decision = named(decision, name);
+        if let Some(mut decision) = decision {
+            // A decision that is in force already was made when it was; another is made with the step.
+            if !says_again(case, &decision) {
+                decision.decided_at = decision.decided_at.or(Some(occurred_at));
+            }
             events = self.record(&name.case, &decision, None, now)?;
         }
         let decided =
             events.iter().filter_map(Event::case_changed).next_back().map(|changed| Arc::clone(&changed.case));
         let before = decided.unwrap_or_else(|| Arc::clone(case));
+        let latest = before.decision().map_or(0, |decision| decision.version);
         if let (Move::Decide { version, .. } | Move::Implement { version }, Some(_)) = (&mut moved, &pursuit.decision) {
-            *version = before.decision().map_or(0, |decision| decision.version);
+            if latest <= challenge.version {
+                let message = "a challenge is not reversed by the decision that it challenges";
+                return Err(Error::new(Reason::RequestInvalid, message)
+                    .at("decision", format!("must be another than version {latest}, which is challenged")));
+            }
+            *version = latest;
         }
         let mut after = (*before).clone();
         let recorded_at = now.max(case.latest_record());
@@ -480,11 +497,11 @@ impl State {
     }
 }
 
-/// When the version was decided, which must be the one in force: what is no longer in force has been gone back on already.
-fn challenged(case: &Case, name: &CaseName, version: u32) -> Result<Timestamp> {
+/// The version that is challenged, which must be the one in force: what is no longer in force has been gone back on already.
+fn challenged<'c>(case: &'c Case, name: &CaseName, version: u32) -> Result<&'c Decision> {
     let actual = case.decision().map_or(0, |latest| latest.version);
     match case.decision() {
-        Some(latest) if latest.version == version => Ok(latest.decided_at),
+        Some(latest) if latest.version == version => Ok(latest),
         Some(latest) if latest.version > version => {
             let message = format!("the decision in force on {name} has version {actual}, not {version}; read it first");
             Err(Error::new(Reason::StaleVersion, message)
@@ -497,6 +514,19 @@ fn challenged(case: &Case, name: &CaseName, version: u32) -> Result<Timestamp> {
             Err(Error::new(Reason::DecisionNotFound, message).with("name", format_args!("{name}/decisions/{version}")))
         }
     }
+}
+
+/// The challenge of a kind and a version that is open, but for one.
+fn open_beside(case: &Case, kind: ChallengeKind, version: u32, but: u32) -> Option<&Challenge> {
+    case.challenges.iter().find(|of| of.kind == kind && of.version == version && of.number != but && of.is_open())
+}
+
+fn open_already(case: &CaseName, open: &Challenge) -> Error {
+    let challenge = ChallengeName { case: case.clone(), number: open.number };
+    let stage = open.stage().as_str();
+    Error::new(Reason::ChallengeOpen, format!("{challenge} is open already, {stage}; it must come to an end first"))
+        .with("challenge", challenge)
+        .with("stage", stage)
 }
 
 /// Notes what does not fit who files it, and what.
@@ -522,19 +552,33 @@ fn check_filing(violations: &mut Violations, draft: &ChallengeDraft, by: &Organi
     }
 }
 
-/// Whether it says again what happened last.
+/// Whether the decision in force says the same.
+fn says_again(case: &Case, decision: &DecisionDraft) -> bool {
+    let mut said = decision.clone();
+    if case.is_erased(FieldGroup::Reasons) {
+        said.content.explanation.clear();
+    }
+    case.decision().is_some_and(|latest| said.repeats(latest))
+}
+
+/// Whether it says again what has happened already.
 fn repeats(challenge: &Challenge, moved: &Move, pursuit: &Pursuit, case: &Case, name: &ChallengeName) -> bool {
-    let Some(last) = challenge.facts.last() else { return false };
-    let same = match (&last.moved, moved) {
-        (Move::Decide { outcome, explanation, .. }, Move::Decide { outcome: o, explanation: e, .. }) => {
-            outcome == o && explanation == e
-        }
-        (Move::Implement { .. }, Move::Implement { .. }) => true,
-        (known, told) => known == told,
-    };
-    let decision = pursuit.decision.as_ref().map(|decision| named(decision, name));
-    same && pursuit.occurred_at.is_none_or(|at| at == last.occurred_at)
-        && decision.is_none_or(|said| case.decision().is_some_and(|latest| said.repeats(latest)))
+    challenge.facts.iter().any(|fact| {
+        let (same, version) = match (&fact.moved, moved) {
+            (Move::Decide { outcome, explanation, version }, Move::Decide { outcome: o, explanation: e, .. }) => {
+                (outcome == o && explanation == e, *version)
+            }
+            (Move::Implement { version }, Move::Implement { .. }) => (true, *version),
+            (known, told) => (known == told, 0),
+        };
+        // Of a version that others have followed since, what it said is not at hand; that it was said is.
+        let follows = |decision: &DecisionDraft| {
+            let latest = case.decision().map_or(0, |latest| latest.version);
+            latest > version || says_again(case, &named(decision, name))
+        };
+        same && pursuit.occurred_at.is_none_or(|at| at == fact.occurred_at)
+            && pursuit.decision.as_ref().map_or(version == 0, follows)
+    })
 }
 
 /// Refuses what cannot follow where the challenge stands.
@@ -542,11 +586,17 @@ fn check_stage(challenge: &Challenge, moved: &Move, name: &ChallengeName) -> Res
     let (from, to) = (challenge.stage(), moved.stage());
     let nothing_to_do = matches!(moved, Move::Implement { .. } | Move::LeaveUndone)
         && challenge.decided_outside().is_some_and(|outcome| !outcome.reverses());
-    if reached_from(to).contains(&from) && !nothing_to_do {
+    // Whether it did what was decided outside is the platform's to tell, also of a complaint that it mirrors.
+    let evades = to == Stage::Closed
+        && from == Stage::ExternallyDecided
+        && challenge.is_open()
+        && challenge.by.kind() == OrganisationKind::Platform;
+    if reached_from(to).contains(&from) && !nothing_to_do && !evades {
         return Ok(());
     }
     let advice = match (from, to) {
         _ if nothing_to_do => "; what was decided outside asks nothing of the platform",
+        _ if evades => "; tell whether what was decided outside is implemented",
         (
             Stage::Filed,
             Stage::InReview | Stage::Upheld | Stage::Reversed | Stage::PartiallyReversed | Stage::Omitted,
@@ -578,6 +628,15 @@ fn check_decision(violations: &mut Violations, challenge: &Challenge, moved: &Mo
         _ => {}
     }
     let Some(decision) = decision else { return };
+    let kinds: &[Later] = match moved {
+        Move::Decide { outcome: ChallengeOutcome::Reversed, .. } => &[Later::Reversed, Later::Reinstated],
+        _ => &[Later::Reversed, Later::Reinstated, Later::Amended],
+    };
+    if !matches!(decision.content.kind, Kind::Later(later, _) if kinds.contains(&later)) {
+        let names = kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" or ");
+        violations.add("decision.kind", format_args!("must be {names}"));
+        return;
+    }
     let causes: &[CauseKind] = match moved {
         Move::Decide { .. } => &[challenge.kind.cause()],
         _ => &[CauseKind::Court, CauseKind::Scrutiny, challenge.kind.cause()],

@@ -369,6 +369,7 @@ impl State {
                     replay: None,
                     challenges: Vec::new(),
                     observation: None,
+                    sighting: None,
                 });
                 events.push(Event::CaseOpened(CaseChanged {
                     occurred_at: told.referred.occurred_at,
@@ -400,12 +401,11 @@ impl State {
         }
         for Seen { position, referral, observation } in observed {
             let known = fresh.get(referral).or_else(|| self.cases.get(referral).map(|record| &record.case)).cloned();
-            // What was seen last counts, whenever it is told.
-            let newer = |case: &Arc<Case>| {
-                case.observation.as_ref().is_none_or(|known| known.observed_at < observation.observed_at)
-            };
-            let Some(case) = known.filter(newer) else { continue };
-            let after = Arc::new(case.observed(observation.clone()));
+            let Some(case) = known else { continue };
+            let after = Arc::new(case.observed(observation));
+            if after == case {
+                continue;
+            }
             events.push(Event::CaseObserved(changed(&case, &after, observation.observed_at, *position)));
             fresh.insert(*referral, after);
         }

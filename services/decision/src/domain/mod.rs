@@ -45,7 +45,7 @@ pub use case::{Case, ContextFound, LegalBasis, Progress, Receipt, Referred, Sign
 pub use challenge::{Challenge, ChallengeDraft, ChallengeKind, ChallengeOutcome, Fact, Forum, Move, Pursuit, Stage};
 pub use decision::{Cause, CauseKind, Content, Decision, DecisionDraft, Kind, Later, Source};
 pub use ledger::{CaseChanged, CaseRecord, ClauseRecord, Command, Event, Ledger, Seen, State, Told};
-pub use observation::{Discrepancy, Observation, Reappearance};
+pub use observation::{Discrepancy, Observation};
 pub use outcome::{
     AccessObstacle, Basis, Cited, Flat, GoneBy, Items, Outcome, OutcomeKind, ProtectedContext, Restriction,
 };

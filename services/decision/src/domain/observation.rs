@@ -3,9 +3,10 @@
 use portreeve_core::vocabulary::{ObservationFinding, ObservationMethod};
 use portreeve_core::{Timestamp, limits};
 
-use super::{Case, Outcome, Progress, Target};
+use super::{Case, Outcome, Progress};
 
-/// The latest look at the target of a case, as the referral log told it.
+/// A look at the target of a case, as the referral log told it. Where the content is again is another target, which others than
+/// those who see this case may see: it stays with the agency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// Its name, which begins with the referral's.
@@ -22,17 +23,13 @@ pub struct Observation {
     pub recorded_at: Timestamp,
     /// The SHA-256 of what was kept of it; empty when nothing was.
     pub evidence: String,
-    /// As what the content is there again.
-    pub reappeared: Option<Reappearance>,
 }
 
-/// The content as another target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reappearance {
-    /// The target.
-    pub target: Target,
-    /// The agency's referral of it; empty when there is none.
-    pub referral: String,
+impl Observation {
+    /// Whether it tells if the target itself is there. What was behind a wall, or is there again elsewhere, does not.
+    pub const fn is_conclusive(&self) -> bool {
+        matches!(self.finding, ObservationFinding::Live | ObservationFinding::Gone)
+    }
 }
 
 coded! {
@@ -46,11 +43,11 @@ coded! {
 }
 
 impl Case {
-    /// Where what was seen last does not agree with the decision in force. An observation from before the decision, or from the
-    /// day in which it takes effect, says nothing of it.
+    /// Where what was seen last of the target itself does not agree with the decision in force. An observation from before the
+    /// decision, or from the day in which it takes effect, says nothing of it.
     pub fn discrepancy(&self) -> Option<Discrepancy> {
         let (Progress::Decided { latest, .. }, None) = (&self.progress, &self.withdrawal) else { return None };
-        let seen = self.observation.as_ref()?;
+        let seen = self.sighting.as_ref()?;
         let content = &latest.content;
         let scope = &content.territorial_scope;
         match (&content.outcome, seen.finding) {
@@ -60,12 +57,17 @@ impl Case {
                 let covered = scope.is_empty() || scope.contains(&seen.country);
                 (over && covered).then_some(Discrepancy::ClosedButLive)
             }
-            (outcome, ObservationFinding::Gone) if !outcome.acts() && !matches!(outcome, Outcome::AlreadyGone(_)) => {
+            (outcome, ObservationFinding::Gone) if leaves_up(outcome) => {
                 (seen.observed_at >= latest.decided_at).then_some(Discrepancy::NoActionButGone)
             }
             _ => None,
         }
     }
+}
+
+/// Whether an outcome leaves the content up by the platform's choice.
+fn leaves_up(outcome: &Outcome) -> bool {
+    !outcome.acts() && !matches!(outcome, Outcome::AlreadyGone(_) | Outcome::Duplicate(_) | Outcome::NotOurService)
 }
 
 /// Whether an outcome takes the target as a whole down at an instant. What it leaves up in part, or to some, may be seen.

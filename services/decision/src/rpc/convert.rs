@@ -26,8 +26,8 @@ use super::challenges::convert::{put_words, read_challenge, take_words, write_ch
 use crate::domain::{
     Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
     ContextFound, Decision, DecisionDraft, Discrepancy, Event, Flat, FlatNotification, Kind, Later, LegalBasis,
-    Notification, Observation, OutcomeKind, Progress, Reappearance, Receipt, Redress, Referred, Replay, Seen,
-    Signature, Source, Status, Target, Told, Withdrawal,
+    Notification, Observation, OutcomeKind, Progress, Receipt, Redress, Referred, Replay, Seen, Signature, Source,
+    Status, Target, Told, Withdrawal,
 };
 use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE, Shown};
 
@@ -254,6 +254,7 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         challenges: case.challenges.iter().map(|challenge| write_challenge(&name, challenge)).collect(),
         challenge_words: None,
         latest_observation: case.observation.as_ref().map(write_observation),
+        latest_sighting: case.sighting.as_ref().map(write_observation),
         discrepancy: case.discrepancy().map(Discrepancy::code).unwrap_or_default(),
         protected_context: write_check(&referred.protected_context),
         signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
@@ -283,16 +284,11 @@ fn write_observation(seen: &Observation) -> referral::Observation {
         observed_at: Some(write_time(seen.observed_at)),
         recorded_at: Some(write_time(seen.recorded_at)),
         evidence_digest: seen.evidence.clone(),
-        reappeared_as: seen.reappeared.as_ref().map(|again| write_target(&again.target)),
-        reappeared_referral: seen.reappeared.as_ref().map(|again| again.referral.clone()).unwrap_or_default(),
+        ..referral::Observation::default()
     }
 }
 
 fn read_observation(message: &referral::Observation) -> Option<Observation> {
-    let again = |target: &referral::Target| Reappearance {
-        target: read_target(target),
-        referral: message.reappeared_referral.clone(),
-    };
     Some(Observation {
         name: message.name.clone(),
         finding: ObservationFinding::from_code(message.finding)?,
@@ -301,8 +297,16 @@ fn read_observation(message: &referral::Observation) -> Option<Observation> {
         observed_at: time(message.observed_at.as_ref())?,
         recorded_at: time(message.recorded_at.as_ref())?,
         evidence: message.evidence_digest.clone(),
-        reappeared: message.reappeared_as.as_ref().map(again),
     })
+}
+
+/// What was seen last, if anything was; `None` for what this release did not write.
+#[expect(clippy::option_option, reason = "nothing seen, and nothing that can be read, are two things")]
+fn read_seen_last(message: Option<&referral::Observation>) -> Option<Option<Observation>> {
+    match message {
+        None => Some(None),
+        Some(seen) => read_observation(seen).map(Some),
+    }
 }
 
 /// An observation as the database keeps it: as the contract writes it; empty for none.
@@ -360,10 +364,6 @@ pub fn decode_erasures(bytes: &[u8]) -> Option<Vec<Erasure>> {
 /// Takes what can be erased out of a case: each group in a case of its own, which holds nothing else.
 fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
     let target = case.target.as_mut().map(take_place);
-    let again = case.latest_observation.as_mut().and_then(|seen| seen.reappeared_as.as_mut()).map(take_place);
-    let latest_observation = again
-        .filter(|place| *place != referral::Target::default())
-        .map(|place| referral::Observation { reappeared_as: Some(place), ..referral::Observation::default() });
     let decision = case.latest_decision.as_mut().map(|decision| wire::Decision {
         explanation: std::mem::take(&mut decision.explanation),
         ..wire::Decision::default()
@@ -377,10 +377,7 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
         ..wire::Case::default()
     };
     vec![
-        (
-            FieldGroup::Target,
-            wire::Case { target, latest_observation, signature: case.signature.take(), ..wire::Case::default() },
-        ),
+        (FieldGroup::Target, wire::Case { target, signature: case.signature.take(), ..wire::Case::default() }),
         (FieldGroup::Reasons, reasons),
     ]
 }
@@ -415,11 +412,6 @@ pub fn conceal(case: &mut wire::Case, view: View) {
         && let Some(target) = &mut case.target
     {
         take_place(target);
-    }
-    if !view.groups.has(FieldGroup::Target)
-        && let Some(again) = case.latest_observation.as_mut().and_then(|seen| seen.reappeared_as.as_mut())
-    {
-        take_place(again);
     }
     if !view.groups.has(FieldGroup::Reasons) {
         case.statement_of_reasons.clear();
@@ -501,10 +493,8 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             Some(candidate) => Some(read_replay(candidate)?),
         },
         challenges: message.challenges.iter().map(read_challenge).collect::<Option<_>>()?,
-        observation: match &message.latest_observation {
-            None => None,
-            Some(seen) => Some(read_observation(seen)?),
-        },
+        observation: read_seen_last(message.latest_observation.as_ref())?,
+        sighting: read_seen_last(message.latest_sighting.as_ref())?,
     })
 }
 
@@ -1052,7 +1042,6 @@ mod tests {
 
     /// A look at a target, or at what it has become.
     fn seen(number: u128, again: bool) -> Command {
-        let target = Target { kind: 3, url: "https://hb.example/2".into(), ..Target::default() };
         let finding = if again { ObservationFinding::Reappeared } else { ObservationFinding::GeoBlocked };
         let observation = Observation {
             name: format!("agencies/nca/referrals/{0}/observations/{0}", Uuid::from_u128(number)),
@@ -1062,7 +1051,6 @@ mod tests {
             observed_at: at(40 + i64::from(again)),
             recorded_at: at(50),
             evidence: "ab".repeat(32),
-            reappeared: again.then(|| Reappearance { target, referral: told(1, 1, 1, 1).referred.name.to_string() }),
         };
         let observed = vec![Seen { position: 9, referral: Uuid::from_u128(number), observation }];
         Command::FollowReferrals { told: vec![], agreements: vec![], observed }

@@ -7,12 +7,11 @@ use portreeve_api::decision::v1 as wire;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::principal::Scope;
 use portreeve_core::token::Epoch;
-use portreeve_core::{Error, Reason, Result, Timestamp, limits};
+use portreeve_core::{Error, Reason, Result, Timestamp};
 use portreeve_runtime::agreements::Asker;
-use portreeve_runtime::watch::Feed;
+use portreeve_runtime::watch::{Feed, fitting};
 use portreeve_runtime::wire::position_key;
 use portreeve_storage::{LogState, StoredEvent};
-use prost::Message;
 
 use super::convert::{case_in, case_snapshot, changed_case, conceal, decision_change, decision_snapshot, write_change};
 use crate::domain::Case;
@@ -181,20 +180,6 @@ impl Feed for DecisionFeed {
         let found = self.reads.latest_decisions(reader, &self.filter, stretch).await?;
         Ok(fitting(found.iter().map(|record| (position_key(record.seq), decision_snapshot(record, at, self.epoch)))))
     }
-}
-
-/// As many rows as one message of a stream carries: one at least.
-fn fitting<T: Message>(rows: impl Iterator<Item = (Vec<u8>, T)>) -> Vec<(Vec<u8>, T)> {
-    let mut fitting = Vec::new();
-    let mut bytes = 0;
-    for (key, row) in rows {
-        bytes += row.encoded_len();
-        if bytes > limits::STREAM_BATCH_BYTES_MAX && !fitting.is_empty() {
-            break;
-        }
-        fitting.push((key, row));
-    }
-    fitting
 }
 
 /// The place that a snapshot goes on after; its beginning has no key.

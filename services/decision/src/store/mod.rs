@@ -140,6 +140,8 @@ pub struct ChallengeFilter {
     pub case: Option<Uuid>,
     /// Only those that this organisation filed, whatever else it sees.
     pub filed_by: Option<OrganisationName>,
+    /// Of referrals of these agencies.
+    pub agencies: Vec<String>,
     /// Kinds.
     pub kinds: Vec<ChallengeKind>,
     /// Stages.

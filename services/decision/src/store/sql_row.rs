@@ -23,7 +23,7 @@ macro_rules! case_columns {
              c.statement_language, c.content_language, c.submitted_us, c.submitted_recorded_us, c.acknowledged_us, \
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
              c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional, c.erasures, c.replay_clause, \
-             c.replay_version, c.replay_since_us, c.challenges, c.observation, \
+             c.replay_version, c.replay_since_us, c.challenges, c.observation, c.sighting, \
              c.context_check \
              FROM cases c WHERE ",
             $condition
@@ -132,6 +132,7 @@ pub(crate) struct CaseRow {
     replay_since_us: Option<i64>,
     pub(crate) challenges: i64,
     observation: Vec<u8>,
+    sighting: Vec<u8>,
     context_check: Vec<u8>,
 }
 
@@ -214,6 +215,7 @@ impl CaseRow {
             replay,
             challenges,
             observation: decode_observation(&self.observation)?,
+            sighting: decode_observation(&self.sighting)?,
         })
     }
 }

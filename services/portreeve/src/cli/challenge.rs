@@ -10,7 +10,7 @@ use portreeve_api::decision::v1::{
 use portreeve_core::name::{CaseName, ChallengeName, OrganisationKind};
 use prost_types::Timestamp;
 
-use super::connection::{Connection, Session, call, request_id};
+use super::connection::{Reading, Session, call, request_id};
 use super::decide::Decision;
 use super::failure::Result;
 use super::json;
@@ -157,7 +157,7 @@ enum Action {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        connection: Connection,
+        reading: Reading,
     },
     /// List challenges
     #[command(after_help = "Example:\n  portreeve challenge list --open --due-before 2026-12-01T00:00:00Z \\\n    \
@@ -181,7 +181,7 @@ enum Action {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        connection: Connection,
+        reading: Reading,
     },
 }
 
@@ -277,15 +277,17 @@ impl Challenge {
                 let session = step.write.connection.open(None).await?;
                 take!(session, step, close_challenge, CloseChallengeRequest { name: name.to_string() })
             }
-            Action::Show { name, json, connection } => show(&name, json, &connection).await,
-            Action::List { case, open, stage, kind, due_before, json, connection } => {
+            Action::Show { name, json, reading } => show(&name, json, &reading).await,
+            Action::List { case, open, stage, kind, due_before, json, reading } => {
+                let session = reading.open().await?;
                 let filter = ChallengeFilter {
                     kinds: kind.into_iter().map(Into::into).collect(),
                     stages: stage.into_iter().map(Into::into).collect(),
                     open,
                     due_before,
+                    agencies: reading.agencies(&session),
                 };
-                list(case.as_ref(), filter, json, &connection).await
+                list(case.as_ref(), filter, json, &session).await
             }
         }
     }
@@ -307,8 +309,8 @@ fn tell(challenge: &Challenged, revision: &str, replayed: bool, as_json: bool) -
     written(revision, replayed)
 }
 
-async fn show(name: &ChallengeName, as_json: bool, connection: &Connection) -> Result<()> {
-    let session = connection.open(None).await?;
+async fn show(name: &ChallengeName, as_json: bool, reading: &Reading) -> Result<()> {
+    let session = reading.open().await?;
     let request = GetChallengeRequest { name: name.to_string(), at_least: Vec::new() };
     let challenge = call!(session, challenges, get_challenge, request)?.challenge.unwrap_or_default();
     if as_json {
@@ -330,8 +332,7 @@ async fn show(name: &ChallengeName, as_json: bool, connection: &Connection) -> R
     say!("{table}")
 }
 
-async fn list(case: Option<&CaseName>, filter: ChallengeFilter, as_json: bool, connection: &Connection) -> Result<()> {
-    let session = connection.open(None).await?;
+async fn list(case: Option<&CaseName>, filter: ChallengeFilter, as_json: bool, session: &Session) -> Result<()> {
     let own = session.organisation();
     let all = match own.kind() {
         OrganisationKind::Platform => format!("{own}/cases/-"),

@@ -138,10 +138,10 @@ enum Action {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Set what the agency demands, in place of what was set before; for an approver
+    /// Set what the agency demands, in place of what was set before; for an approver, who is named
     #[command(
         after_help = "Example:\n  portreeve draft demand --ground solicitation-of-service,information-on-leaving --check \\\n    \
-        --as agencies/nca"
+        --as agencies/nca --member a.head"
     )]
     Demand {
         /// Referrals for these grounds are authorised by a second person
@@ -284,7 +284,8 @@ async fn authorise(name: &DraftName, etag: String, sign_key: Option<PathBuf>, wr
         None => None,
         Some(key) => {
             let read = read(&session, name).await?;
-            if read.etag != etag {
+            // Sent already, it is repeated: the server answers as it did.
+            if read.etag != etag && read.state() == DraftState::Draft {
                 return Err(Failure::Usage(format!("{name} has the etag {} now; read it again", read.etag)));
             }
             let mut content = read.referral.unwrap_or_default();

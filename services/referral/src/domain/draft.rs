@@ -76,6 +76,11 @@ impl Draft {
         }
     }
 
+    /// Whether the member is one of the authors, however their name is spelt: certificates and tokens may differ in case.
+    fn is_by(&self, member: &str) -> bool {
+        self.authors.iter().any(|author| author.trim().eq_ignore_ascii_case(member.trim()))
+    }
+
     fn check_etag(&self, etag: Option<i64>) -> Result<()> {
         let Some(etag) = etag.filter(|etag| *etag != self.updated) else { return Ok(()) };
         Err(Error::new(Reason::StaleVersion, format!("{} has changed since it was read", self.name))
@@ -163,7 +168,7 @@ impl State {
         }
         draft.check_etag(etag)?;
         let mut authors = draft.authors.clone();
-        if !authors.iter().any(|known| known == author) {
+        if !draft.is_by(author) {
             authors.push(author.to_owned());
         }
         if authors.len() > limits::DRAFT_AUTHORS_MAX {
@@ -193,7 +198,7 @@ impl State {
         if act.found.as_ref() != Some(content) {
             return Err(Error::internal(format!("{} changed and kept its version", act.name)));
         }
-        if draft.authors.contains(&act.approver) {
+        if draft.is_by(&act.approver) {
             let message = format!("{} has written {}, and does not authorise it", act.approver, act.name);
             return Err(Error::new(Reason::DeciderNotImpartial, message).with("measure", &act.name));
         }

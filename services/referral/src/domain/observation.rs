@@ -100,7 +100,13 @@ impl State {
         if let Some(again) = again.filter(|again| self.referral(again).is_none()) {
             return Err(no_referral(again).at("observation.reappeared_referral", "must be a referral of the agency"));
         }
-        let observed = Arc::clone(observed);
+        // Where a target is that was referred, its own referral says, and its erasure takes away.
+        let mut observed = Arc::clone(observed);
+        if again.is_some()
+            && let Some(reappeared) = &mut Arc::make_mut(&mut observed).reappeared
+        {
+            reappeared.target = placeless(&reappeared.target);
+        }
         let observation = Observation { name: name.clone(), observed, observed_at, recorded_at: now, created: 0 };
         // What was erased of the referral does not come back with what it became.
         Ok(vec![Event::Observed(Box::new(observation.without(&referral.erasures)))])

@@ -66,6 +66,8 @@ impl Rpc {
         let etag = read_etag(&mut violations, "etag", &message.etag);
         let agency = violations.finish(agency)?;
         caller.require_as(Role::Approver, OrganisationKind::Agency, &agency)?;
+        // Whoever loosens what is demanded of everybody answers for it by name.
+        caller.require_named()?;
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("SetAuthorisationPolicy", &request_id, &message);
         let demands = Demands {

@@ -9,7 +9,7 @@ use portreeve_core::agreement::Agreement;
 use portreeve_core::principal::Scope;
 use portreeve_core::{Error, Reason, Result, Timestamp};
 use portreeve_runtime::agreements::{Asker, write_agreement};
-use portreeve_runtime::watch::Feed;
+use portreeve_runtime::watch::{Feed, fitting};
 use portreeve_runtime::wire::write_time;
 use portreeve_storage::{LogState, StoredEvent};
 use wire::referral_change::Change;
@@ -243,7 +243,7 @@ impl Feed for ReferralFeed {
                 rows.push(row(key, observation.created, shown));
             }
         }
-        Ok(rows)
+        Ok(fitting(rows.into_iter()))
     }
 }
 

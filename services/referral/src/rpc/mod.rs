@@ -22,10 +22,11 @@ use portreeve_consultation::Access;
 use portreeve_core::access::Reader;
 use portreeve_core::name::OrganisationKind;
 use portreeve_core::{Clock, IdSource, Principal, Result};
-use portreeve_core::{Error, token};
+use portreeve_core::{Error, limits, token};
 use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::barrier;
 use portreeve_storage::{Envelope, Guard, Outcome, Parts};
+use prost::Message;
 
 use crate::Settings;
 use crate::domain::{Command, Event, Ledger};
@@ -85,6 +86,20 @@ fn of_agency_or_all(caller: &Principal, agency: Option<&str>) -> Result<Option<S
         OrganisationKind::Oversight | OrganisationKind::Service => Ok(agency.map(str::to_owned)),
         _ => Err(caller.denied()),
     }
+}
+
+/// As many rows as an answer carries, one at least, each with its key; and the token of the next page, if there may be one.
+fn fit<T: Message>(query: u64, full: bool, rows: impl Iterator<Item = (Vec<u8>, T)>) -> (Vec<T>, String) {
+    let (mut items, mut bytes, mut last) = (Vec::new(), 0, None);
+    for (key, item) in rows {
+        bytes += item.encoded_len();
+        if bytes > limits::REPLY_BYTES_MAX / 2 && !items.is_empty() {
+            return (items, next_page(query, true, last));
+        }
+        items.push(item);
+        last = Some(key);
+    }
+    (items, next_page(query, full, last))
 }
 
 /// The token of the next page, if the last one was full.

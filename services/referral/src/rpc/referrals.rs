@@ -23,7 +23,7 @@ use wire::referral_service_server::ReferralService;
 use super::convert::{read_draft, read_filter, refuse_classified, show_referral, take_jws, with_jws, write_referral};
 use super::drafts::add_authorisations;
 use super::feed::{ReferralFeed, agency};
-use super::{Rpc, next_page};
+use super::{Rpc, fit};
 use crate::domain::ledger::{DraftField, no_referral};
 use crate::domain::{Command, Event};
 use crate::store::{Filter, Query, SERVICE};
@@ -238,15 +238,13 @@ impl Rpc {
         let query = Query { filter: selected.filter, reader: Arc::clone(&reader), after, limit, unchanged_since: None };
         let found = self.parts.reads.referrals(&query).await?;
         self.still(&asker, &reader).await?;
-        let last = found.last().map(|(referral, _)| position_key(referral.created));
-        let mut referrals = found.iter().map(|(referral, view)| show_referral(referral, *view)).collect::<Vec<_>>();
+        let rows =
+            found.iter().map(|(referral, view)| (position_key(referral.created), show_referral(referral, *view)));
+        let (mut referrals, next_page_token) = fit(selected.hash, found.len() == limit, rows);
         add_authorisations(self.parts.reads.as_ref(), asker.principal(), &mut referrals).await?;
-        asking.rows(found.iter().map(|(referral, _)| (referral.name.agency.as_str(), referral.name.id))).await?;
-        Ok(wire::ListReferralsResponse {
-            next_page_token: next_page(selected.hash, found.len() == limit, last),
-            referrals,
-            revisions,
-        })
+        let shown = found.iter().take(referrals.len());
+        asking.rows(shown.map(|(referral, _)| (referral.name.agency.as_str(), referral.name.id))).await?;
+        Ok(wire::ListReferralsResponse { next_page_token, referrals, revisions })
     }
 
     async fn watch(

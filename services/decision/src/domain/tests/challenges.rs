@@ -118,6 +118,14 @@ fn the_decision_in_force_is_challenged_within_half_a_year() {
     assert_eq!(reason(book.tell(&by_agency(2), 40)), Reason::DecisionNotFound);
     let window = 30 + limits::CHALLENGE_DAYS * DAY;
     assert_eq!(reason(decided(1).tell(&by_agency(1), window + 1)), Reason::ChallengeWindowClosed);
+    // It counts from when the decision could be known.
+    let mut late = Book::default();
+    late.tell(&Command::FollowReferrals { told: vec![told(1, 7, 10, 11)], agreements: vec![], observed: vec![] }, 12)
+        .unwrap();
+    late.tell(&acknowledge(1, Some(20)), 20).unwrap();
+    let first = draft(Kind::Initial, flat(OutcomeKind::InsufficientInfo), Some(30));
+    late.tell(&record(1, first), 30 + 10 * DAY).unwrap();
+    assert_eq!(late.tell(&by_agency(1), window + 10 * DAY).unwrap().len(), 1);
     assert_eq!(decided(1).tell(&by_agency(1), window).unwrap().len(), 1);
     let early = file(ChallengeKind::ReferrerChallenge, 1, "agencies/nca", Some(29));
     assert_eq!(field(book.tell(&early, 40)), "challenge.occurred_at");
@@ -144,30 +152,47 @@ fn one_challenge_of_a_version_is_open_and_the_same_again_is_filed_already() {
     let mut book = decided(1);
     book.tell(&by_agency(1), 40).unwrap();
     assert_eq!(book.tell(&by_agency(1), 41).unwrap(), []);
-    let complaint = file(ChallengeKind::ContentOwnerComplaint, 1, "platforms/hb", None);
-    let refused = book.tell(&complaint, 42).unwrap_err();
+    let another = ChallengeDraft {
+        kind: ChallengeKind::ReferrerChallenge,
+        version: 1,
+        reasons: "Something else.".into(),
+        occurred_at: None,
+    };
+    let another = Command::FileChallenge { case: case_name(1), draft: another, by: org("agencies/nca") };
+    let refused = book.tell(&another, 42).unwrap_err();
     assert_eq!(refused.reason(), Reason::ChallengeOpen);
     assert!(refused.metadata().contains(&("challenge", format!("{}/challenges/1", case_name(1)))));
-    book.tell(&pursue(1, Move::Close, None), 43).unwrap();
-    assert_eq!(book.tell(&complaint, 44).unwrap().len(), 1);
+    // Nobody is kept from challenging by another's challenge.
+    let complaint = file(ChallengeKind::ContentOwnerComplaint, 1, "platforms/hb", None);
+    assert_eq!(book.tell(&complaint, 43).unwrap().len(), 1);
+    // One that is settled is opened again by taking it outside, but not beside another.
+    book.tell(&pursue(1, Move::Acknowledge, None), 44).unwrap();
+    book.tell(&pursue(1, decide(ChallengeOutcome::Upheld), None), 45).unwrap();
+    book.tell(&another, 46).unwrap();
+    let court = Move::Refer { forum: Forum::Court, body: "High Court".into(), reference: String::new() };
+    assert_eq!(reason(book.tell(&pursue(1, court.clone(), None), 47)), Reason::ChallengeOpen);
+    book.tell(&pursue(3, Move::Close, None), 48).unwrap();
+    assert_eq!(book.tell(&pursue(1, court, None), 49).unwrap().len(), 1);
     // A later version is another decision.
     book.tell(&record(1, draft(later(Later::Amended), illegal(), None)), 50).unwrap();
     assert_eq!(book.tell(&by_agency(2), 51).unwrap().len(), 1);
     assert_eq!(
         book.case(1).challenges.iter().map(|of| (of.number, of.version)).collect::<Vec<_>>(),
-        [(1, 1), (2, 1), (3, 2)]
+        [(1, 1), (2, 1), (3, 1), (4, 2)]
     );
 }
 
 #[test]
-fn a_case_has_so_many_challenges_and_no_more() {
+fn an_organisation_files_so_many_challenges_and_no_more() {
     let mut book = decided(1);
-    let most = u32::try_from(limits::CASE_CHALLENGES_MAX).unwrap();
+    let most = u32::try_from(limits::FILER_CHALLENGES_MAX).unwrap();
     for number in 1..=most {
         book.tell(&by_agency(1), 40).unwrap();
         book.tell(&pursue(number, Move::Close, None), 41).unwrap();
     }
     assert_eq!(reason(book.tell(&by_agency(1), 42)), Reason::LimitExceeded);
+    // It is the organisation's own.
+    assert_eq!(book.tell(&file(ChallengeKind::ContentOwnerComplaint, 1, "platforms/hb", None), 43).unwrap().len(), 1);
 }
 
 #[test]
@@ -182,7 +207,12 @@ fn a_reversal_and_its_decision_are_recorded_together_or_neither_is() {
     let motion = pursue(1, reversed(), Some(reversal(CauseKind::OwnMotion)));
     assert_eq!(field(book.tell(&motion, 42)), "decision.cause");
     let initial = pursue(1, reversed(), Some(draft(Kind::Initial, illegal(), None)));
-    assert_eq!(field(book.tell(&initial, 42)), "decision.cause");
+    assert_eq!(field(book.tell(&initial, 42)), "decision.kind");
+    let mut amended = reversal(CauseKind::Challenge);
+    amended.content.kind = Kind::Later(Later::Amended, amended.content.kind.cause().unwrap().clone());
+    assert_eq!(field(book.tell(&pursue(1, reversed(), Some(amended)), 42)), "decision.kind");
+    let early = DecisionDraft { decided_at: Some(at(39)), ..reversal(CauseKind::Challenge) };
+    assert_eq!(field(book.tell(&pursue(1, reversed(), Some(early)), 42)), "decision.decided_at");
     // What the decision lacks refuses the verdict.
     let mut uncited = reversal(CauseKind::Challenge);
     uncited.content.also.clauses.push(Citation { clause: clause_name("he-9"), version: 1 });
@@ -225,6 +255,47 @@ fn a_decision_that_is_in_force_already_counts_as_it_stands() {
     let events = book.tell(&pursue(1, decide(ChallengeOutcome::Reversed), Some(told)), 43).unwrap();
     assert_eq!(events.len(), 1);
     assert!(matches!(book.case(1).challenges[0].facts.last().unwrap().moved, Move::Decide { version: 2, .. }));
+}
+
+#[test]
+fn a_challenge_is_not_reversed_by_the_decision_that_it_challenges() {
+    let mut book = decided(1);
+    let mut second = reversal(CauseKind::Challenge);
+    if let Kind::Later(_, cause) = &mut second.content.kind {
+        cause.reference = "ticket 7".into();
+    }
+    book.tell(&record(1, second.clone()), 40).unwrap();
+    book.tell(&by_agency(2), 41).unwrap();
+    book.tell(&pursue(1, Move::Acknowledge, None), 42).unwrap();
+    assert_eq!(field(book.tell(&pursue(1, decide(ChallengeOutcome::Reversed), Some(second)), 43)), "decision");
+}
+
+#[test]
+fn what_has_happened_is_done_however_far_it_has_come_since() {
+    let mut book = decided(1);
+    book.tell(&by_agency(1), 40).unwrap();
+    book.tell(&pursue(1, Move::Acknowledge, None), 41).unwrap();
+    book.tell(&pursue(1, Move::BeginReview, None), 42).unwrap();
+    assert_eq!(book.tell(&pursue(1, Move::Acknowledge, None), 43).unwrap(), []);
+    let reversed = || pursue(1, decide(ChallengeOutcome::Reversed), Some(reversal(CauseKind::Challenge)));
+    book.tell(&reversed(), 44).unwrap();
+    let third = draft(later(Later::Reinstated), flat(OutcomeKind::InsufficientInfo), None);
+    book.tell(&record(1, third), 45).unwrap();
+    assert_eq!(book.tell(&reversed(), 46).unwrap(), []);
+    assert_eq!(book.case(1).decision().unwrap().decided_at, at(45));
+}
+
+#[test]
+fn whether_it_was_done_is_told_and_not_closed_over() {
+    let mut book = decided(1);
+    book.tell(&file(ChallengeKind::ContentOwnerComplaint, 1, "platforms/hb", None), 40).unwrap();
+    let refer = Move::Refer { forum: Forum::Court, body: "High Court".into(), reference: String::new() };
+    book.tell(&pursue(1, refer, None), 41).unwrap();
+    let outcome = Move::DecidedOutside { outcome: ChallengeOutcome::Reversed, procedural: false };
+    book.tell(&pursue(1, outcome, None), 42).unwrap();
+    assert_eq!(reason(book.tell(&pursue(1, Move::Close, None), 43)), Reason::InvalidTransition);
+    book.tell(&pursue(1, Move::LeaveUndone, None), 43).unwrap();
+    book.tell(&pursue(1, Move::Close, None), 44).unwrap();
 }
 
 #[test]
@@ -353,6 +424,8 @@ proptest! {
                 let told = book.tell(&by_agency(version), now);
                 if model.values().any(|of| of.1 == version && open(of)) {
                     prop_assert_eq!(told.unwrap(), [], "the same is filed already");
+                } else if model.len() == limits::FILER_CHALLENGES_MAX {
+                    prop_assert_eq!(reason(told), Reason::LimitExceeded);
                 } else {
                     prop_assert_eq!(told.unwrap().len(), 1);
                     model.insert(u32::try_from(model.len()).unwrap() + 1, ("FILED", version, None));
@@ -368,34 +441,45 @@ proptest! {
                 decision
             });
             let told = book.tell(&pursue(number, moved.clone(), decision), now);
-            let Some((from, _, outside)) = model.get_mut(&number) else {
+            let Some((from, _, outside)) = model.get(&number).copied() else {
                 prop_assert_eq!(reason(told), Reason::ChallengeNotFound);
                 continue;
             };
-            let last = before.challenges[number as usize - 1].facts.last().map(|fact| fact.moved.clone());
-            let said = match (&last, &moved) {
-                (Some(Move::Decide { outcome, .. }), Move::Decide { outcome: again, .. }) => outcome == again && !reverses,
-                (Some(Move::Implement { .. }), Move::Implement { .. }) => true,
-                (known, again) => known.as_ref() == Some(again),
-            };
+            let facts = &before.challenges[number as usize - 1].facts;
+            let said = facts.iter().any(|fact| match (&fact.moved, &moved) {
+                (Move::Decide { outcome, version, .. }, Move::Decide { outcome: again, .. }) => {
+                    outcome == again && (!reverses || before.decision().unwrap().version > *version)
+                }
+                (Move::Implement { .. }, Move::Implement { .. }) => true,
+                (known, again) => known == again,
+            });
             if said {
                 prop_assert_eq!(told.unwrap(), []);
                 continue;
             }
-            let idle = ["IMPLEMENTED", "NOT_IMPLEMENTED"].contains(&to) && *outside == Some(false);
+            let beside = to == "EXTERNAL" && {
+                let (of, version) = (number, model[&number].1);
+                model.iter().any(|(number, other)| *number != of && other.1 == version && open(other))
+            };
+            let idle = ["IMPLEMENTED", "NOT_IMPLEMENTED"].contains(&to) && outside == Some(false);
             if !permitted.contains(format!("{from}>{to}").as_str()) || idle {
                 let refused = told.unwrap_err();
                 prop_assert_eq!(refused.reason(), Reason::InvalidTransition);
-                prop_assert_eq!(stages(&refused), ((*from).to_owned(), to.to_owned()));
+                prop_assert_eq!(stages(&refused), (from.to_owned(), to.to_owned()));
                 prop_assert_eq!(book.case(1), &before);
+                continue;
+            }
+            if beside {
+                prop_assert_eq!(reason(told), Reason::ChallengeOpen);
                 continue;
             }
             prop_assert_eq!(told.unwrap().len(), 1 + usize::from(reverses));
             version += u32::from(reverses);
+            let of = model.get_mut(&number).unwrap();
             if let Move::DecidedOutside { outcome, .. } = &moved {
-                *outside = Some(outcome.reverses());
+                of.2 = Some(outcome.reverses());
             }
-            *from = to;
+            of.0 = to;
             for (number, of) in &model {
                 let challenge = &book.case(1).challenges[*number as usize - 1];
                 prop_assert_eq!((challenge.stage().as_str(), challenge.is_open()), (of.0, open(of)));

@@ -4,12 +4,11 @@ use portreeve_core::vocabulary::{ObservationFinding, ObservationMethod};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Discrepancy, Observation, Reappearance};
+use crate::domain::{Discrepancy, Observation};
 
 const DAY: i64 = 8_640;
 
 fn seen(position: i64, finding: ObservationFinding, country: &str, observed: i64) -> Seen {
-    let target = Target { kind: 2, url: "https://hb.example/again".into(), ..Target::default() };
     Seen {
         position,
         referral: Uuid::from_u128(1),
@@ -21,8 +20,6 @@ fn seen(position: i64, finding: ObservationFinding, country: &str, observed: i64
             observed_at: at(observed),
             recorded_at: at(observed),
             evidence: String::new(),
-            reappeared: (finding == ObservationFinding::Reappeared)
-                .then(|| Reappearance { target, referral: String::new() }),
         },
     }
 }
@@ -62,23 +59,20 @@ fn what_was_seen_last_counts_whenever_it_is_told() {
 }
 
 #[test]
-fn where_the_content_is_again_goes_with_the_target() {
+fn what_tells_nothing_of_the_target_itself_takes_no_discrepancy_away() {
     let mut book = received();
-    book.tell(&observe(seen(2, ObservationFinding::Reappeared, "", 20)), 21).unwrap();
-    let place = |book: &Book| book.case(1).observation.clone().unwrap().reappeared.unwrap().target;
-    assert_eq!(place(&book).url, "https://hb.example/again");
-    let erasure = portreeve_core::erasure::Erasure {
-        group: portreeve_core::vocabulary::FieldGroup::Target,
-        at: at(25),
-        cause: portreeve_core::vocabulary::EraseCause::Request.code(),
-        reason: "asked for".into(),
-    };
-    let erased = Told { erasures: vec![erasure], ..told(1, 3, 10, 11) };
-    let erased = Command::FollowReferrals { told: vec![erased], agreements: vec![], observed: vec![] };
-    book.tell(&erased, 26).unwrap();
-    assert_eq!(place(&book), Target { kind: 2, ..Target::default() });
-    book.tell(&observe(seen(4, ObservationFinding::Reappeared, "", 30)), 31).unwrap();
-    assert_eq!(place(&book), Target { kind: 2, ..Target::default() }, "nor does it come back");
+    book.tell(&record(1, draft(Kind::Initial, illegal(), Some(20))), 20).unwrap();
+    book.tell(&observe(seen(2, ObservationFinding::Live, "GB", 20 + DAY)), 21 + DAY).unwrap();
+    for (later, finding) in (1..).zip(ObservationFinding::ALL.iter().filter(|of| **of != ObservationFinding::Live)) {
+        let mut then = Book { state: State::default(), log: Vec::new() };
+        for recorded in &book.log {
+            Ledger::evolve(&mut then.state, recorded);
+        }
+        then.tell(&observe(seen(3, *finding, "GB", 20 + DAY + later)), 30 + DAY).unwrap();
+        let expected = (*finding != ObservationFinding::Gone).then_some(Discrepancy::ClosedButLive);
+        assert_eq!(then.case(1).discrepancy(), expected, "{finding:?}");
+        assert_eq!(then.case(1).observation.as_ref().map(|seen| seen.finding), Some(*finding));
+    }
 }
 
 /// The outcomes with what each says of the target as a whole.
@@ -91,6 +85,7 @@ fn menu() -> Vec<(Flat, &'static str)> {
         (Flat { items_closed: 1, items_total: 2, ..flat(OutcomeKind::PartiallyClosed) }, "restricted"),
         (flat(OutcomeKind::InsufficientInfo), "up"),
         (Flat { gone_by: 1, ..flat(OutcomeKind::AlreadyGone) }, "gone"),
+        (flat(OutcomeKind::NotOurService), "not theirs"),
     ]
 }
 
@@ -99,7 +94,7 @@ proptest! {
 
     #[test]
     fn a_discrepancy_is_the_models(
-        outcome in 0..7_usize,
+        outcome in 0..8_usize,
         finding in prop::sample::select(ObservationFinding::ALL),
         after in -20..(8 * DAY),
         effective in prop::option::of(100..(100 + 3 * DAY)),
@@ -109,7 +104,7 @@ proptest! {
     ) {
         let mut book = received();
         let (flat, says) = menu().swap_remove(outcome);
-        let acts = !["up", "gone"].contains(&says);
+        let acts = !["up", "gone", "not theirs"].contains(&says);
         let mut draft = draft(Kind::Initial, flat, Some(100));
         draft.content.effective_at = effective.filter(|_| acts).map(at);
         draft.content.territorial_scope = scope.map(str::to_owned).into_iter().collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portreeve_api::decision::v1 as wire;
 use portreeve_core::access::Reader;
-use portreeve_core::name::{CaseName, ChallengeName, OrganisationKind, parse_parent};
+use portreeve_core::name::{CaseName, ChallengeName, OrganisationKind, parse_owner, parse_parent};
 use portreeve_core::principal::{Role, Scope};
 use portreeve_core::token::Page;
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
@@ -23,7 +23,7 @@ use wire::challenge_service_server::ChallengeService;
 
 use super::cases::case_name;
 use super::convert::read_draft;
-use super::{Rpc, one_more, page};
+use super::{Rpc, one_more, only, page};
 use crate::domain::challenge::no_challenge;
 use crate::domain::{
     ChallengeDraft, ChallengeKind, ChallengeOutcome, Command, DecisionDraft, Event, Forum, Move, Pursuit, Stage,
@@ -189,12 +189,13 @@ impl Rpc {
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("FileChallenge", &request_id, &message).map(|guard| guard.unless_too_late(in_time));
         let by = caller.organisation().clone();
+        let command_draft = draft.clone();
         let command = Command::FileChallenge { case: case.clone(), draft, by };
         let outcome = self.submit(&caller, guard, command).await?;
         let challenge = match changed(&outcome) {
             Some(challenge) => challenge,
-            // It had been filed so already, and is open.
-            None => self.open_challenge(&caller, &case).await?,
+            // It had been filed so already: as it was then.
+            None => self.filed(&command_draft, &caller, &case).await?,
         };
         Ok(wire::FileChallengeResponse {
             challenge: Some(challenge),
@@ -228,25 +229,34 @@ impl Rpc {
         let in_time = check_backdating(&caller, told, now, self.settings.backdating_days_max);
         let request_id = message.take_request_id();
         let guard = guard(M::METHOD, &request_id, &message).map(|guard| guard.unless_too_late(in_time));
+        let stage = moved.stage();
         let pursuit = Box::new(Pursuit { moved, decision, occurred_at });
         let command = Command::Pursue { challenge: name.clone(), pursuit };
         let outcome = self.submit(&caller, guard, command).await?;
         let challenge = if let Some(challenge) = changed(&outcome) {
             challenge
         } else {
-            // That had happened already: the challenge as it is.
-            let found = self.parts.reads.challenge(&name).await?.ok_or_else(|| no_challenge(&name))?;
+            // That had happened already: the challenge as it was then, however far it has come since.
+            let mut found = self.parts.reads.challenge(&name).await?.ok_or_else(|| no_challenge(&name))?;
+            let then = found.facts.iter().rposition(|fact| fact.moved.stage() == stage);
+            found.facts.truncate(then.map_or(usize::MAX, |then| then + 1));
             write_challenge(&name.case, &found)
         };
         Ok(Moved { challenge, revision: Self::revision(&outcome), replayed: outcome.replayed })
     }
 
-    /// The challenge that the caller filed on a case and that is open.
-    async fn open_challenge(&self, caller: &Principal, case: &CaseName) -> Result<wire::Challenge> {
+    /// The challenge that the caller filed on a case with the same words, as it was filed.
+    async fn filed(&self, draft: &ChallengeDraft, caller: &Principal, case: &CaseName) -> Result<wire::Challenge> {
         let filed = self.parts.reads.challenges_of(case).await?;
-        let own = |of: &&crate::domain::Challenge| of.by == *caller.organisation();
-        let last = filed.iter().rev().filter(own).max_by_key(|of| (of.is_open(), of.number));
-        last.map(|of| write_challenge(case, of)).ok_or_else(|| Error::internal("a challenge that was filed is missing"))
+        let same = |of: &&crate::domain::Challenge| {
+            (&of.by, of.kind, of.version) == (caller.organisation(), draft.kind, draft.version)
+        };
+        let mut last = filed.into_iter().rev().find(|of| same(&of));
+        if let Some(of) = &mut last {
+            of.facts.clear();
+        }
+        last.map(|of| write_challenge(case, &of))
+            .ok_or_else(|| Error::internal("a challenge that was filed is missing"))
     }
 
     async fn one_challenge(&self, request: Request<wire::GetChallengeRequest>) -> Result<wire::GetChallengeResponse> {
@@ -308,7 +318,7 @@ impl Rpc {
                 let shown = self.shown_case(&asker, case).await?;
                 asker.asking(Some(&shown.record.case.referred.name.agency))
             }
-            _ => asker,
+            _ => asker.asking(only(&filter.agencies)),
         };
         // Whoever sees no case may still read what they filed themselves.
         let own = || Arc::new(Reader::own(asker.principal().clone()));
@@ -357,9 +367,14 @@ fn read_filter(violations: &mut Violations, filter: Option<&wire::ChallengeFilte
         kinds: filter.kinds.iter().filter_map(|code| ChallengeKind::from_code(*code)).collect(),
         stages: filter.stages.iter().filter_map(|code| Stage::from_code(*code)).collect(),
         open: filter.open,
+        agencies: filter.agencies.iter().filter_map(|name| agency_of(name)).collect(),
         due_before: optional_time(violations, "filter.due_before", filter.due_before.as_ref()),
         ..ChallengeFilter::default()
     }
+}
+
+fn agency_of(name: &str) -> Option<String> {
+    parse_owner(name, OrganisationKind::Agency).ok().map(str::to_owned)
 }
 
 /// The challenge as a command left it, from the event alone, so that a replay gives the same.

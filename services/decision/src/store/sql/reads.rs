@@ -347,9 +347,43 @@ impl Reads {
                 Some(own) => {
                     statement.push("ch.filed_by = ").push_bind(own.to_string());
                 }
+                // Alone, so that the engines see which index is whole and in order.
+                None if reader.shares().is_empty() => {
+                    match reader.scope() {
+                        Scope::All => statement.push("1 = 1"),
+                        Scope::Nothing => statement.push("1 = 0"),
+                        Scope::Agency(agency) => statement.push("ch.agency = ").push_bind(agency.clone()),
+                        Scope::Platform(platform) => statement.push("ch.platform = ").push_bind(platform.clone()),
+                    };
+                }
                 None => visible(&mut statement, reader, |_, _| {}),
             }
             statement.push(")");
+            for (column, codes) in [
+                ("kind", filter.kinds.iter().map(|kind| kind.code()).collect::<Vec<_>>()),
+                // What never changes is selected by the statement in any case; the stage if it is shown as it is.
+                (
+                    "stage",
+                    filter.stages.iter().map(|stage| stage.code()).filter(|_| reader.shares().is_empty()).collect(),
+                ),
+            ] {
+                if !codes.is_empty() {
+                    statement.push(" AND ch.").push(column).push(" IN (");
+                    let mut list = statement.separated(", ");
+                    for code in codes {
+                        list.push_bind(i64::from(code));
+                    }
+                    statement.push(")");
+                }
+            }
+            if !filter.agencies.is_empty() {
+                statement.push(" AND ch.agency IN (");
+                let mut list = statement.separated(", ");
+                for agency in &filter.agencies {
+                    list.push_bind(agency.clone());
+                }
+                statement.push(")");
+            }
             if let Some(platform) = &filter.platform {
                 statement.push(" AND c.platform = ").push_bind(platform.clone());
             }

@@ -73,6 +73,7 @@ static UPSERT_CASE: Insert = Insert::new(
         "replay_since_us BIGINT",
         "challenges BIGINT",
         "observation BYTEA",
+        "sighting BYTEA",
         "discrepancy BIGINT",
         "context_check BYTEA",
     ],
@@ -85,7 +86,7 @@ static UPSERT_CASE: Insert = Insert::new(
      signed_occurred_us = excluded.signed_occurred_us, erasures = excluded.erasures, \
      replay_clause = excluded.replay_clause, replay_version = excluded.replay_version, \
      replay_since_us = excluded.replay_since_us, challenges = excluded.challenges, \
-     observation = excluded.observation, discrepancy = excluded.discrepancy, \
+     observation = excluded.observation, sighting = excluded.sighting, discrepancy = excluded.discrepancy, \
      context_check = excluded.context_check",
 );
 static UPSERT_CHALLENGE: Insert = Insert::new(
@@ -93,6 +94,8 @@ static UPSERT_CHALLENGE: Insert = Insert::new(
     &[
         "seq BIGINT",
         "case_id BYTEA",
+        "agency TEXT",
+        "platform TEXT",
         "number BIGINT",
         "filed_by TEXT",
         "kind BIGINT",
@@ -402,7 +405,7 @@ pub(super) async fn case_records(conn: &mut Conn, rows: Vec<CaseRow>) -> sqlx::R
 }
 
 fn bind_case(record: &CaseRecord, binds: &mut Binds) {
-    let Case { referred, progress: _, withdrawal, erasures, replay, challenges, observation } = &*record.case;
+    let Case { referred, progress: _, withdrawal, erasures, replay, challenges, observation, sighting } = &*record.case;
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
     let receipt = record.case.receipt();
     binds
@@ -443,6 +446,7 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(micros(replay.as_ref().map(|replay| replay.since)))
         .add(i64::try_from(challenges.len()).unwrap_or(i64::MAX))
         .add(encode_observation(observation.as_ref()))
+        .add(encode_observation(sighting.as_ref()))
         .add(record.case.discrepancy().map_or(0, |of| i64::from(of.code())))
         .add(encode_check(&referred.protected_context));
 }
@@ -451,6 +455,8 @@ fn bind_challenge((seq, case, challenge): &(i64, &Arc<Case>, &Challenge), binds:
     binds
         .add(*seq)
         .add(case.referred.name.id.as_bytes().to_vec())
+        .add(case.referred.name.agency.as_str())
+        .add(case.referred.platform.as_str())
         .add(i64::from(challenge.number))
         .add(challenge.by.to_string())
         .add(i64::from(challenge.kind.code()))

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use wire::draft_service_server::DraftService;
 
 use super::convert::{read_draft, read_signature, refuse_classified, show_referral, write_referral};
-use super::{Rpc, next_page};
+use super::{Rpc, fit};
 use crate::domain::draft::no_draft;
 use crate::domain::{Authorise, Command, Draft, Event, Said};
 use crate::store::Reads;
@@ -216,13 +216,10 @@ impl Rpc {
         let revisions = self.caught_up(&message.at_least).await?;
         let limit = page_size(message.page_size);
         let found = self.parts.reads.drafts(asking.caller(), agency, state, after, None, limit).await?;
-        asking.rows(found.iter().map(|draft| (draft.name.agency.as_str(), draft.name.id))).await?;
-        let last = found.last().map(|draft| position_key(draft.created));
-        Ok(wire::ListDraftsResponse {
-            next_page_token: next_page(query, found.len() == limit, last),
-            drafts: found.iter().map(write_draft).collect(),
-            revisions,
-        })
+        let rows = found.iter().map(|draft| (position_key(draft.created), write_draft(draft)));
+        let (drafts, next_page_token) = fit(query, found.len() == limit, rows);
+        asking.rows(found.iter().take(drafts.len()).map(|draft| (draft.name.agency.as_str(), draft.name.id))).await?;
+        Ok(wire::ListDraftsResponse { next_page_token, drafts, revisions })
     }
 
     /// The draft as a command left it, from the event alone; as it is, if there was nothing to do.

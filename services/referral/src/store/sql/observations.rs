@@ -7,8 +7,11 @@ use super::{Db, Insert, Lookup, Script};
 use crate::domain::observation::Observation;
 use crate::rpc::observations::convert::{decode, encode};
 
-/// For each observation, the referral that it is of.
-pub(super) static COUNTED: Lookup = Lookup::new("SELECT referral_id FROM observation WHERE referral_id IN");
+/// How many observations a referral has.
+pub(super) static COUNTED: Lookup = Lookup::new(
+    "SELECT r.referral_id, (SELECT COUNT(*) FROM observation o WHERE o.referral_id = r.referral_id) FROM referral r \
+     WHERE r.referral_id IN",
+);
 static INSERT: Insert = Insert::new(
     "observation",
     &["created_seq BIGINT", "observation_id BYTEA", "agency TEXT", "referral_id BYTEA", "body BYTEA", "place BYTEA"],
@@ -18,6 +21,8 @@ static INSERT: Insert = Insert::new(
 const ERASE_PLACES: &str = "UPDATE observation SET place = NULL WHERE referral_id = $1";
 const PAGE: &str = "SELECT created_seq, body, place FROM observation WHERE created_seq > $1 AND created_seq <= $2 \
      AND ($3 = '' OR agency = $3) ORDER BY created_seq LIMIT $4";
+const PAGE_OF_AGENCY: &str = "SELECT created_seq, body, place FROM observation WHERE agency = $3 \
+     AND created_seq > $1 AND created_seq <= $2 ORDER BY created_seq LIMIT $4";
 const PAGE_OF_REFERRAL: &str = "SELECT created_seq, body, place FROM observation WHERE referral_id = $5 \
      AND created_seq > $1 AND created_seq <= $2 AND ($3 = '' OR agency = $3) ORDER BY created_seq LIMIT $4";
 
@@ -25,6 +30,7 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("erase_places", ERASE_PLACES.to_owned()),
         ("observations_page", PAGE.to_owned()),
+        ("observations_of_agency", PAGE_OF_AGENCY.to_owned()),
         ("observations_of_referral", PAGE_OF_REFERRAL.to_owned()),
     ];
     for (name, texts) in [("observations_counted", COUNTED.texts()), ("insert_observation", INSERT.texts())] {
@@ -77,7 +83,11 @@ pub(super) async fn page(
     until: i64,
     limit: i64,
 ) -> sqlx::Result<Vec<Observation>> {
-    let text = if referral.is_some() { PAGE_OF_REFERRAL } else { PAGE };
+    let text = match (referral, agency) {
+        (Some(_), _) => PAGE_OF_REFERRAL,
+        (None, Some(_)) => PAGE_OF_AGENCY,
+        (None, None) => PAGE,
+    };
     let mut query =
         sqlx::query_as(text).bind(after).bind(until).bind(agency.unwrap_or_default().to_owned()).bind(limit);
     if let Some(referral) = referral {

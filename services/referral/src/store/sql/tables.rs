@@ -350,10 +350,10 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let drafts = reads.find(&drafts::BY_ID, &drafts::column(keys.drafts));
         let demands = reads.find(&authorisation::POLICIES, &keys.demanding.into_iter().collect::<Vec<_>>());
         let mut rows = reads.run(conn).await?;
-        let observed: Vec<(Vec<u8>,)> = rows.take(observed)?;
-        for (id,) in observed {
+        let observed: Vec<(Vec<u8>, i64)> = rows.take(observed)?;
+        for (id, count) in observed {
             let id = Uuid::from_slice(&id).map_err(|_| sqlx::Error::Decode("a referral's id has 16 bytes".into()))?;
-            *state.observed.entry(id).or_default() += 1;
+            state.observed.insert(id, usize::try_from(count).unwrap_or(usize::MAX));
         }
         let open: Vec<(String,)> = rows.take(flagged)?;
         for (agency,) in open {
