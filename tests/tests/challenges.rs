@@ -9,6 +9,7 @@ use std::path::Path;
 use portreeve_api::decision::v1 as wire;
 use portreeve_api::referral::v1 as referral;
 use portreeve_api::reporting::v1 as reporting;
+use portreeve_core::limits;
 use portreeve_tests::{Client, Database, Fixture, Part, Server, on_both_engines, process, refusal, sample};
 use tonic::{Code, Status};
 use wire::case_change::Change;
@@ -501,9 +502,12 @@ async fn what_is_wrong_is_told_at_once(database: &Database) {
     let mut chirrup = world.chirrup().challenges();
     let bare = wire::FileChallengeRequest { parent: "x".into(), ..wire::FileChallengeRequest::default() };
     assert_eq!(fields(nca.file_challenge(bare).await.unwrap_err()), "parent challenge request_id");
-    for (reasons, wrong) in
-        [(String::new(), true), ("  ".into(), true), ("x".repeat(2_001), true), ("x".repeat(2_000), false)]
-    {
+    for (reasons, wrong) in [
+        (String::new(), true),
+        ("  ".into(), true),
+        ("x".repeat(limits::CHALLENGE_CHARS_MAX + 1), true),
+        ("x".repeat(limits::CHALLENGE_CHARS_MAX), false),
+    ] {
         let mut request = sample::challenge(&case, 1, &format!("texts {}", reasons.len()));
         request.challenge.as_mut().unwrap().reasons = reasons;
         let told = nca.file_challenge(request).await.unwrap_err();
@@ -516,7 +520,7 @@ async fn what_is_wrong_is_told_at_once(database: &Database) {
     }
     let bare = wire::DecideChallengeRequest {
         name: "x".into(),
-        explanation: "x".repeat(2_001),
+        explanation: "x".repeat(limits::CHALLENGE_CHARS_MAX + 1),
         ..wire::DecideChallengeRequest::default()
     };
     assert_eq!(fields(chirrup.decide_challenge(bare).await.unwrap_err()), "name outcome explanation request_id");

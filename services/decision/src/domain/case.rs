@@ -1,12 +1,14 @@
 //! A case: what a platform sees and does of one referral.
 
+use std::borrow::Cow;
+
 use portreeve_core::Timestamp;
 use portreeve_core::access::Marks;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::name::{CaseName, ReferralName};
 use portreeve_core::vocabulary::{FieldGroup, Tlp};
 
-use super::{Challenge, Decision, Observation, Replay};
+use super::{Challenge, Decision, DecisionDraft, Observation, Replay};
 
 coded! {
     /// Where a case stands.
@@ -241,6 +243,15 @@ impl Case {
         left.erasures.extend_from_slice(erasures);
         left.erasures.sort_by_key(|erasure| erasure.group);
         left
+    }
+
+    /// A decision as the case takes it: reasons that were erased do not come back with it.
+    pub fn takes<'d>(&self, draft: &'d DecisionDraft) -> Cow<'d, DecisionDraft> {
+        let mut draft = Cow::Borrowed(draft);
+        if self.is_erased(FieldGroup::Reasons) {
+            draft.to_mut().content.explanation.clear();
+        }
+        draft
     }
 
     /// The case with a look at its target. Of all looks the latest counts, whenever it is told.

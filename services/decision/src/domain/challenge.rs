@@ -7,7 +7,7 @@ use portreeve_core::name::{CaseName, ChallengeName, OrganisationKind, Organisati
 use portreeve_core::vocabulary::{FieldGroup, Nature};
 use portreeve_core::{Error, Reason, Result, Timestamp, Violations, limits};
 
-use super::ledger::{changed, not_found, resolve};
+use super::ledger::{changed, resolve, withdrawn};
 use super::{Case, Cause, CauseKind, Decision, DecisionDraft, Event, Kind, Later, State};
 
 coded! {
@@ -338,6 +338,8 @@ pub struct ChallengeDraft {
 /// What is to happen to a challenge, and the decision that goes with it.
 #[derive(Clone, Debug)]
 pub struct Pursuit {
+    /// Who pursues it, if that is for who filed it alone.
+    pub by: Option<OrganisationName>,
     /// What.
     pub moved: Move,
     /// The decision as it is from then on, if it changes with that.
@@ -368,21 +370,19 @@ impl State {
         by: &OrganisationName,
         now: Timestamp,
     ) -> Result<Vec<Event>> {
-        let found = self.cases.get(&name.id).filter(|record| record.case.referred.platform == name.platform);
-        let case = found.map(|record| &record.case);
+        let case = self.case(name);
         // Which cases there are is not told to those who see none of it.
         let case = match by.kind() {
             OrganisationKind::Agency => {
-                case.filter(|case| case.referred.name.agency == by.id()).ok_or_else(|| unseen(by))?
+                case.ok().filter(|case| case.referred.name.agency == by.id()).ok_or_else(|| unseen(by))?
             }
-            _ => case.ok_or_else(|| not_found(name))?,
+            _ => case?,
         };
         let mut violations = Violations::new();
         check_filing(&mut violations, draft, by, case);
         violations.into_result()?;
         if case.withdrawal.is_some() {
-            let message = format!("the referral behind {name} was withdrawn; the case takes nothing more");
-            return Err(Error::new(Reason::CaseWithdrawn, message).with("name", name));
+            return Err(withdrawn(name));
         }
         let reasons = if case.is_erased(FieldGroup::Reasons) { "" } else { draft.reasons.as_str() };
         let Decision { decided_at, recorded_at: known_at, .. } = *challenged(case, name, draft.version)?;
@@ -432,9 +432,11 @@ impl State {
 
     /// Moves a challenge on, and records the decision that goes with it: both or neither.
     pub(super) fn pursue(&self, name: &ChallengeName, pursuit: &Pursuit, now: Timestamp) -> Result<Vec<Event>> {
-        let found = self.cases.get(&name.case.id).filter(|record| record.case.referred.platform == name.case.platform);
-        let case = &found.ok_or_else(|| no_challenge(name))?.case;
-        let challenge = case.challenges.iter().find(|of| of.number == name.number).ok_or_else(|| no_challenge(name))?;
+        let case = self.case(&name.case).map_err(|_| no_challenge(name))?;
+        // What others filed is not theirs to pursue, and to most not to know of.
+        let theirs = |of: &&Challenge| pursuit.by.as_ref().is_none_or(|by| *by == of.by);
+        let challenge = case.challenges.iter().find(|of| of.number == name.number).filter(theirs);
+        let challenge = challenge.ok_or_else(|| no_challenge(name))?;
         let mut moved = pursuit.moved.clone();
         if case.is_erased(FieldGroup::Reasons)
             && let Move::Decide { explanation, .. } = &mut moved
@@ -554,11 +556,7 @@ fn check_filing(violations: &mut Violations, draft: &ChallengeDraft, by: &Organi
 
 /// Whether the decision in force says the same.
 fn says_again(case: &Case, decision: &DecisionDraft) -> bool {
-    let mut said = decision.clone();
-    if case.is_erased(FieldGroup::Reasons) {
-        said.content.explanation.clear();
-    }
-    case.decision().is_some_and(|latest| said.repeats(latest))
+    case.decision().is_some_and(|latest| case.takes(decision).repeats(latest))
 }
 
 /// Whether it says again what has happened already.

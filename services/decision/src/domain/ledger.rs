@@ -7,7 +7,7 @@ use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ChallengeName, ClauseName, OrganisationName};
-use portreeve_core::vocabulary::{Disposition, FieldGroup, Nature};
+use portreeve_core::vocabulary::{Disposition, Nature};
 use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, Violations, limits};
 
 use super::policy::in_force;
@@ -437,11 +437,7 @@ impl State {
     ) -> Result<Vec<Event>> {
         let case = self.case(name)?;
         let latest = case.decision();
-        // Reasons that were erased do not come back with a decision.
-        let mut draft = std::borrow::Cow::Borrowed(draft);
-        if case.is_erased(FieldGroup::Reasons) {
-            draft.to_mut().content.explanation.clear();
-        }
+        let draft = case.takes(draft);
         let draft = draft.as_ref();
         if latest.is_some_and(|latest| draft.repeats(latest)) {
             return Ok(Vec::new());
@@ -556,7 +552,7 @@ impl State {
         })])
     }
 
-    fn case(&self, name: &CaseName) -> Result<&Arc<Case>> {
+    pub(super) fn case(&self, name: &CaseName) -> Result<&Arc<Case>> {
         let found = self.cases.get(&name.id).filter(|record| record.case.referred.platform == name.platform);
         found.map(|record| &record.case).ok_or_else(|| not_found(name))
     }
@@ -579,8 +575,7 @@ fn step(case: &Case, step: Step, to: &'static str) -> Result<()> {
         return Ok(());
     }
     if from == Status::Withdrawn {
-        let message = format!("the referral behind {name} was withdrawn; the case takes nothing more");
-        return Err(Error::new(Reason::CaseWithdrawn, message).with("name", &name));
+        return Err(withdrawn(&name));
     }
     let advice = match (from, step) {
         (Status::Submitted, _) => "; acknowledge it first",
@@ -589,6 +584,12 @@ fn step(case: &Case, step: Step, to: &'static str) -> Result<()> {
         (Status::Withdrawn, _) => "",
     };
     Err(impossible(&name, from.as_str(), to, advice))
+}
+
+/// The refusal of what is said about a case that takes nothing more.
+pub(super) fn withdrawn(name: &CaseName) -> Error {
+    let message = format!("the referral behind {name} was withdrawn; the case takes nothing more");
+    Error::new(Reason::CaseWithdrawn, message).with("name", name)
 }
 
 fn impossible(name: &CaseName, from: &'static str, to: &'static str, advice: &str) -> Error {

@@ -1,5 +1,6 @@
 //! The part of `DecisionService` that is about cases: the inbox, its streams and the receipts.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -247,13 +248,29 @@ impl Rpc {
     }
 }
 
-/// The name of a case. A wrong one has been noted by the contract's rules, which say the same.
+/// The name of a case.
 pub(super) fn case_name(violations: &mut Violations, field: &str, name: &str) -> Option<CaseName> {
+    named(violations, field, name, "a case's name: platforms/{platform}/cases/{uuid}")
+}
+
+/// A name, which must be what is said. A wrong one has been noted by the contract's rules, which say the same.
+pub(super) fn named<T: FromStr>(violations: &mut Violations, field: &str, name: &str, what: &str) -> Option<T> {
     let read = name.parse().ok();
     if read.is_none() && violations.is_empty() {
-        violations.add(field, "must be a case's name: platforms/{platform}/cases/{uuid}");
+        violations.add(field, format_args!("must be {what}"));
     }
     read
+}
+
+/// What is listed of cases: of one, and of which platform. The contract's rules leave three forms: one case, one platform's,
+/// everybody's.
+pub(super) fn read_parent(parent: &str) -> (Option<CaseName>, Option<String>) {
+    if let Ok(case) = parent.parse::<CaseName>() {
+        let platform = case.platform.clone();
+        return (Some(case), Some(platform));
+    }
+    let owner = parent.strip_suffix("/cases/-").unwrap_or(parent);
+    (None, parse_parent(owner, OrganisationKind::Platform).ok().flatten().map(str::to_owned))
 }
 
 /// What a list or a stream of cases selects, and the hash that binds its tokens to it.

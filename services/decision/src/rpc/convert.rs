@@ -698,7 +698,8 @@ pub fn read_clause_version_draft(
     Some(read_clause_content(message, from?, until))
 }
 
-fn agency(name: &str) -> Option<String> {
+/// The agency of a name, if it is one's.
+pub(super) fn agency(name: &str) -> Option<String> {
     parse_owner(name, OrganisationKind::Agency).ok().map(str::to_owned)
 }
 
@@ -819,17 +820,8 @@ fn write_event(event: &Event) -> wire::CaseChange {
 /// Whether an event says what never reaches a platform: that the referral is shared with conditions only.
 pub fn is_graded(body: &[u8]) -> bool {
     match wire::CaseChange::decode(body).ok().and_then(|message| message.change) {
-        Some(
-            Change::Opened(case)
-            | Change::Acknowledged(case)
-            | Change::Decided(case)
-            | Change::Withdrawn(case)
-            | Change::Erased(case)
-            | Change::ReplayChanged(case)
-            | Change::ChallengeChanged(case)
-            | Change::Observed(case),
-        ) => read_marking(case.handling.as_ref()).is_none_or(|(_, conditional)| conditional),
-        Some(_) => false,
+        Some(change) => case_of(&change)
+            .is_some_and(|case| read_marking(case.handling.as_ref()).is_none_or(|(_, conditional)| conditional)),
         None => true,
     }
 }
@@ -883,6 +875,22 @@ fn unreadable() -> Error {
 }
 
 /// The case in a change, if it is a change of a case.
+pub fn case_of(change: &Change) -> Option<&wire::Case> {
+    match change {
+        Change::Opened(case)
+        | Change::Acknowledged(case)
+        | Change::Decided(case)
+        | Change::Withdrawn(case)
+        | Change::Erased(case)
+        | Change::ReplayChanged(case)
+        | Change::ChallengeChanged(case)
+        | Change::Observed(case)
+        | Change::Snapshot(case) => Some(case),
+        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
+    }
+}
+
+/// The same, for changing it.
 pub fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
     match change {
         Change::Opened(case)
@@ -925,19 +933,8 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
 
 /// The case in a change as the domain knows it, for filtering.
 pub fn changed_case(message: &wire::CaseChange) -> Result<Option<Case>> {
-    match &message.change {
-        Some(
-            Change::Opened(case)
-            | Change::Acknowledged(case)
-            | Change::Decided(case)
-            | Change::Withdrawn(case)
-            | Change::Erased(case)
-            | Change::ReplayChanged(case)
-            | Change::ChallengeChanged(case)
-            | Change::Observed(case),
-        ) => read_case(case).map(Some).ok_or_else(unreadable),
-        _ => Ok(None),
-    }
+    let case = message.change.as_ref().and_then(case_of);
+    case.map(|case| read_case(case).ok_or_else(unreadable)).transpose()
 }
 
 /// A change that records a decision, as a stream of decisions shows it. `None` if it is another change.
@@ -1068,7 +1065,7 @@ mod tests {
         };
         let pursue = |number, moved, decision| Command::Pursue {
             challenge: portreeve_core::name::ChallengeName { case: case(), number },
-            pursuit: Box::new(Pursuit { moved, decision, occurred_at: None }),
+            pursuit: Box::new(Pursuit { by: None, moved, decision, occurred_at: None }),
         };
         let decide = |outcome| Move::Decide { outcome, explanation: "again".into(), version: 0 };
         let court = Kind::Later(Later::Reversed, Cause { kind: CauseKind::Court, reference: String::new() });

@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 use wire::batch_decision_result;
 use wire::decision_service_server::DecisionService;
 
-use super::cases::case_name;
+use super::cases::{case_name, read_parent};
 use super::convert::{read_decision_filter, read_draft, write_decision};
 use super::feed::{DecisionFeed, agency_of_decision};
 use super::{Replies, Rpc, envelope, one_more, only, page, unknown_outcome};
@@ -275,13 +275,8 @@ impl Rpc {
         let mut violations = violations(&message);
         let mut filter = read_decision_filter(&mut violations, message.filter.as_ref());
         violations.into_result()?;
-        // The contract's rules leave three forms: one case, one platform's, everybody's.
-        let case = message.parent.parse::<CaseName>().ok();
-        let owner = message.parent.strip_suffix("/cases/-").unwrap_or(&message.parent);
-        filter.platform = match &case {
-            Some(case) => Some(case.platform.clone()),
-            None => parse_parent(owner, OrganisationKind::Platform).ok().flatten().map(str::to_owned),
-        };
+        let (case, platform) = read_parent(&message.parent);
+        filter.platform = platform;
         filter.case = case.as_ref().map(|case| case.id);
         may_read(asker.principal(), filter.platform.as_deref())?;
         let hash = filter_hash("ListDecisions", &message.parent, &message.filter.clone().unwrap_or_default());

@@ -13,25 +13,15 @@ use portreeve_runtime::watch::{Feed, fitting};
 use portreeve_runtime::wire::position_key;
 use portreeve_storage::{LogState, StoredEvent};
 
-use super::convert::{case_in, case_snapshot, changed_case, conceal, decision_change, decision_snapshot, write_change};
+use super::convert::{
+    case_in, case_of, case_snapshot, changed_case, conceal, decision_change, decision_snapshot, write_change,
+};
 use crate::domain::Case;
 use crate::store::{CaseFilter, DecisionFilter, Reads, Stretch};
 
 /// Whose a change of a case is; the catalogues are everybody's to know.
 pub(super) fn agency_of_case(change: &wire::CaseChange) -> Option<&str> {
-    use wire::case_change::Change;
-    match change.change.as_ref()? {
-        Change::Opened(case)
-        | Change::Acknowledged(case)
-        | Change::Decided(case)
-        | Change::Withdrawn(case)
-        | Change::Erased(case)
-        | Change::ReplayChanged(case)
-        | Change::ChallengeChanged(case)
-        | Change::Observed(case)
-        | Change::Snapshot(case) => Some(case.agency.as_str()),
-        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
-    }
+    change.change.as_ref().and_then(case_of).map(|case| case.agency.as_str())
 }
 
 /// Whose a decision is.

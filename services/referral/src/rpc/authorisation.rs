@@ -1,10 +1,10 @@
 //! `AuthorisationService`.
 
 use portreeve_api::referral::v1 as wire;
-use portreeve_core::name::{OrganisationKind, OrganisationName, parse_owner};
+use portreeve_core::name::OrganisationKind;
 use portreeve_core::principal::Role;
 use portreeve_core::vocabulary::{Ground, Nature};
-use portreeve_core::{Error, Principal, Result, Timestamp};
+use portreeve_core::{Principal, Result, Timestamp};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::wire::{guard, principal, read_etag, read_time, violations, write_time};
 use portreeve_storage::Outcome;
@@ -12,7 +12,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 use wire::authorisation_service_server::AuthorisationService;
 
-use super::Rpc;
+use super::{Rpc, agency_of, may_read_policy};
 use crate::domain::{AuthorisationPolicy, Command, Demands, Event};
 
 #[tonic::async_trait]
@@ -42,14 +42,7 @@ impl Rpc {
         let mut violations = violations(&message);
         let agency = violations.check("name", of_policy(&message.name));
         let agency = violations.finish(agency)?;
-        let may = match caller.kind() {
-            OrganisationKind::Agency => caller.id() == agency,
-            OrganisationKind::Oversight | OrganisationKind::Operator | OrganisationKind::Service => true,
-            OrganisationKind::Platform | OrganisationKind::Researcher => false,
-        };
-        if !may {
-            return Err(caller.denied());
-        }
+        may_read_policy(&caller, &agency)?;
         let revisions = self.caught_up(&message.at_least).await?;
         let policy = self.authorisation_of(&caller, &agency).await?;
         Ok(wire::GetAuthorisationPolicyResponse { policy: Some(policy), revisions })
@@ -104,9 +97,7 @@ impl Rpc {
         if let Some(policy) = self.parts.reads.authorisation_policy(caller, agency).await? {
             return Ok(write_policy(&policy));
         }
-        let name = OrganisationName::new(OrganisationKind::Agency, agency)
-            .map_err(|error| Error::internal(error.to_string()))?;
-        self.registered(caller, &name).await?;
+        self.registered_agency(caller, agency).await?;
         Ok(write_policy(&AuthorisationPolicy { agency: agency.to_owned(), ..AuthorisationPolicy::default() }))
     }
 }
@@ -160,7 +151,5 @@ pub fn decode(body: &[u8], at: Timestamp) -> Option<AuthorisationPolicy> {
 }
 
 fn of_policy(name: &str) -> Result<String, &'static str> {
-    let agency =
-        name.strip_suffix("/authorisationPolicy").and_then(|of| parse_owner(of, OrganisationKind::Agency).ok());
-    agency.map(str::to_owned).ok_or("must have the form agencies/{agency}/authorisationPolicy")
+    agency_of(name, "authorisationPolicy").ok_or("must have the form agencies/{agency}/authorisationPolicy")
 }

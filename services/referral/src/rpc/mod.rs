@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use portreeve_consultation::Access;
 use portreeve_core::access::Reader;
-use portreeve_core::name::OrganisationKind;
+use portreeve_core::name::{OrganisationKind, parse_owner};
 use portreeve_core::{Clock, IdSource, Principal, Result};
 use portreeve_core::{Error, limits, token};
 use portreeve_runtime::agreements::Asker;
@@ -74,6 +74,22 @@ impl Rpc {
     fn revision(outcome: &Outcome<Event>) -> String {
         portreeve_runtime::wire::revision(SERVICE, outcome)
     }
+}
+
+/// The agency whose resource a name is that ends so.
+fn agency_of(name: &str, end: &str) -> Option<String> {
+    let owner = name.strip_suffix(end)?.strip_suffix('/')?;
+    parse_owner(owner, OrganisationKind::Agency).ok().map(str::to_owned)
+}
+
+/// Refuses who may not know what an agency has set for its own referrals: itself, and those who watch or run the exchange, may.
+fn may_read_policy(caller: &Principal, agency: &str) -> Result<()> {
+    let may = match caller.kind() {
+        OrganisationKind::Agency => caller.id() == agency,
+        OrganisationKind::Oversight | OrganisationKind::Operator | OrganisationKind::Service => true,
+        OrganisationKind::Platform | OrganisationKind::Researcher => false,
+    };
+    if may { Ok(()) } else { Err(caller.denied()) }
 }
 
 /// Whose rows the caller gets who asks for those about an agency, or for every one that it may see: of one agency, or of

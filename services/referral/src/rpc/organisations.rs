@@ -166,6 +166,13 @@ fn without_id(message: &wire::CreateOrganisationRequest) -> wire::CreateOrganisa
 }
 
 impl Rpc {
+    /// Refuses an agency that is not registered.
+    pub(super) async fn registered_agency(&self, caller: &Principal, id: &str) -> Result<()> {
+        let name = OrganisationName::new(OrganisationKind::Agency, id);
+        let name = name.map_err(|error| Error::internal(error.to_string()))?;
+        self.registered(caller, &name).await.map(drop)
+    }
+
     /// An organisation that is registered.
     pub(super) async fn registered(&self, caller: &Principal, name: &OrganisationName) -> Result<Organisation> {
         let found = self.parts.reads.organisation(caller, name).await?;

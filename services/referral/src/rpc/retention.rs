@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use portreeve_api::referral::v1 as wire;
-use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName, parse_owner};
+use portreeve_core::name::{OrganisationKind, ReferralName};
 use portreeve_core::principal::Role;
 use portreeve_core::vocabulary::{FieldGroup, RetentionClass};
-use portreeve_core::{Error, Principal, Result, Violations};
+use portreeve_core::{Principal, Result, Violations};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::wire::{guard, must_say, principal, read_etag, violations};
 use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status};
 use wire::retention_service_server::RetentionService;
 
-use super::Rpc;
 use super::convert::write_retention_policy;
+use super::{Rpc, agency_of, may_read_policy};
 use crate::domain::{Command, Event, RetentionPolicy};
 
 #[tonic::async_trait]
@@ -51,14 +51,7 @@ impl Rpc {
         let mut violations = violations(&message);
         let agency = violations.check("name", of_policy(&message.name));
         let agency = violations.finish(agency)?;
-        let may = match caller.kind() {
-            OrganisationKind::Agency => caller.id() == agency,
-            OrganisationKind::Oversight | OrganisationKind::Operator | OrganisationKind::Service => true,
-            OrganisationKind::Platform | OrganisationKind::Researcher => false,
-        };
-        if !may {
-            return Err(caller.denied());
-        }
+        may_read_policy(&caller, &agency)?;
         let revisions = self.caught_up(&message.at_least).await?;
         let policy = self.retention_of(&caller, &agency).await?;
         Ok(wire::GetRetentionPolicyResponse { policy: Some(policy), revisions })
@@ -128,9 +121,7 @@ impl Rpc {
         if let Some(policy) = self.parts.reads.retention_policy(caller, agency).await? {
             return Ok(write_retention_policy(&policy));
         }
-        let name = OrganisationName::new(OrganisationKind::Agency, agency)
-            .map_err(|error| Error::internal(error.to_string()))?;
-        self.registered(caller, &name).await?;
+        self.registered_agency(caller, agency).await?;
         Ok(write_retention_policy(&RetentionPolicy { agency: agency.to_owned(), ..RetentionPolicy::default() }))
     }
 }
@@ -149,6 +140,5 @@ fn read_rules(violations: &mut Violations, rules: &[wire::RetentionRule]) -> BTr
 }
 
 fn of_policy(name: &str) -> Result<String, &'static str> {
-    let agency = name.strip_suffix("/retentionPolicy").and_then(|of| parse_owner(of, OrganisationKind::Agency).ok());
-    agency.map(str::to_owned).ok_or("must have the form agencies/{agency}/retentionPolicy")
+    agency_of(name, "retentionPolicy").ok_or("must have the form agencies/{agency}/retentionPolicy")
 }

@@ -13,8 +13,8 @@ use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status};
 use wire::signing_service_server::SigningService;
 
-use super::Rpc;
 use super::convert::write_signing_profile;
+use super::{Rpc, agency_of};
 use crate::domain::{Command, Event, SigningProfile};
 
 const SECOND_MICROS: i64 = 1_000_000;
@@ -195,8 +195,7 @@ fn read_key(violations: &mut Violations, kid: String, draft: &wire::SigningKey, 
 }
 
 fn of_profile(name: &str) -> Result<String, &'static str> {
-    let agency = name.strip_suffix("/signingProfile").and_then(|of| parse_owner(of, OrganisationKind::Agency).ok());
-    agency.map(str::to_owned).ok_or("must have the form agencies/{agency}/signingProfile")
+    agency_of(name, "signingProfile").ok_or("must have the form agencies/{agency}/signingProfile")
 }
 
 fn of_key(name: &str) -> Result<(String, String), &'static str> {

@@ -28,7 +28,7 @@ fn by_agency(version: u32) -> Command {
 
 fn pursue(number: u32, moved: Move, decision: Option<DecisionDraft>) -> Command {
     let challenge = ChallengeName { case: case_name(1), number };
-    Command::Pursue { challenge, pursuit: Box::new(Pursuit { moved, decision, occurred_at: None }) }
+    Command::Pursue { challenge, pursuit: Box::new(Pursuit { by: None, moved, decision, occurred_at: None }) }
 }
 
 fn decide(outcome: ChallengeOutcome) -> Move {

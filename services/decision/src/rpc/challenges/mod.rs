@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portreeve_api::decision::v1 as wire;
 use portreeve_core::access::Reader;
-use portreeve_core::name::{CaseName, ChallengeName, OrganisationKind, parse_owner, parse_parent};
+use portreeve_core::name::{CaseName, ChallengeName, OrganisationKind};
 use portreeve_core::principal::{Role, Scope};
 use portreeve_core::token::Page;
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
@@ -21,8 +21,8 @@ use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status};
 use wire::challenge_service_server::ChallengeService;
 
-use super::cases::case_name;
-use super::convert::read_draft;
+use super::cases::{case_name, named, read_parent};
+use super::convert::{agency, read_draft};
 use super::{Rpc, one_more, only, page};
 use crate::domain::challenge::no_challenge;
 use crate::domain::{
@@ -30,6 +30,9 @@ use crate::domain::{
 };
 use crate::store::{ChallengeFilter, Stretch, may_read};
 use convert::write_challenge;
+
+/// What a challenge's name must be.
+const CHALLENGE: &str = "a challenge's name: platforms/{platform}/cases/{uuid}/challenges/{number}";
 
 /// A request that moves a challenge on: what all of them have.
 trait Moves: prost::Message + portreeve_api::validate::Request + Clone {
@@ -184,18 +187,17 @@ impl Rpc {
             Some(ChallengeDraft { kind, version: draft.decision_version, reasons: draft.reasons.clone(), occurred_at })
         });
         let (case, draft) = violations.finish(case.zip(draft))?;
-        require_filer(&caller, Some(&case.platform))?;
+        require_filer(&caller, &case.platform)?;
         let in_time = check_backdating(&caller, draft.occurred_at, now, self.settings.backdating_days_max);
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("FileChallenge", &request_id, &message).map(|guard| guard.unless_too_late(in_time));
-        let by = caller.organisation().clone();
-        let command_draft = draft.clone();
+        let (by, kind, version) = (caller.organisation().clone(), draft.kind, draft.version);
         let command = Command::FileChallenge { case: case.clone(), draft, by };
         let outcome = self.submit(&caller, guard, command).await?;
         let challenge = match changed(&outcome) {
             Some(challenge) => challenge,
             // It had been filed so already: as it was then.
-            None => self.filed(&command_draft, &caller, &case).await?,
+            None => self.filed(&caller, &case, kind, version).await?,
         };
         Ok(wire::FileChallengeResponse {
             challenge: Some(challenge),
@@ -209,28 +211,27 @@ impl Rpc {
         let mut message = request.into_inner();
         let now = self.clock.now();
         let mut violations = violations(&message);
-        let name = challenge_name(&mut violations, message.name());
+        let name: Option<ChallengeName> = named(&mut violations, "name", message.name(), CHALLENGE);
         let platform = name.as_ref().map(|name| name.case.platform.clone()).unwrap_or_default();
         let occurred_at = told_time(&mut violations, "occurred_at", message.occurred_at(), now);
         let read = message.read(&mut violations, &platform, now);
         let (name, (moved, decision)) = violations.finish(name.zip(read))?;
-        match side {
-            Side::Platform => caller.require_as(Role::Reviewer, OrganisationKind::Platform, &platform)?,
-            Side::Filer => {
-                require_filer(&caller, Some(&platform))?;
-                let filed = self.parts.reads.challenge(&name).await?;
-                // What others filed is not theirs to pursue, and to most not to know of.
-                if filed.is_none_or(|filed| filed.by != *caller.organisation()) {
-                    return Err(no_challenge(&name));
-                }
+        let by = match side {
+            Side::Platform => {
+                caller.require_as(Role::Reviewer, OrganisationKind::Platform, &platform)?;
+                None
             }
-        }
+            Side::Filer => {
+                require_filer(&caller, &platform)?;
+                Some(caller.organisation().clone())
+            }
+        };
         let told = decision.as_ref().and_then(|decision| decision.decided_at).into_iter().chain(occurred_at).min();
         let in_time = check_backdating(&caller, told, now, self.settings.backdating_days_max);
         let request_id = message.take_request_id();
         let guard = guard(M::METHOD, &request_id, &message).map(|guard| guard.unless_too_late(in_time));
         let stage = moved.stage();
-        let pursuit = Box::new(Pursuit { moved, decision, occurred_at });
+        let pursuit = Box::new(Pursuit { by, moved, decision, occurred_at });
         let command = Command::Pursue { challenge: name.clone(), pursuit };
         let outcome = self.submit(&caller, guard, command).await?;
         let challenge = if let Some(challenge) = changed(&outcome) {
@@ -245,18 +246,19 @@ impl Rpc {
         Ok(Moved { challenge, revision: Self::revision(&outcome), replayed: outcome.replayed })
     }
 
-    /// The challenge that the caller filed on a case with the same words, as it was filed.
-    async fn filed(&self, draft: &ChallengeDraft, caller: &Principal, case: &CaseName) -> Result<wire::Challenge> {
-        let filed = self.parts.reads.challenges_of(case).await?;
-        let same = |of: &&crate::domain::Challenge| {
-            (&of.by, of.kind, of.version) == (caller.organisation(), draft.kind, draft.version)
-        };
-        let mut last = filed.into_iter().rev().find(|of| same(&of));
-        if let Some(of) = &mut last {
-            of.facts.clear();
-        }
-        last.map(|of| write_challenge(case, &of))
-            .ok_or_else(|| Error::internal("a challenge that was filed is missing"))
+    /// The latest challenge of a kind and a version that the caller filed on a case, as it was filed.
+    async fn filed(
+        &self,
+        caller: &Principal,
+        case: &CaseName,
+        kind: ChallengeKind,
+        version: u32,
+    ) -> Result<wire::Challenge> {
+        let mut filed = self.parts.reads.challenges_of(case).await?;
+        filed.retain(|of| (&of.by, of.kind, of.version) == (caller.organisation(), kind, version));
+        let mut last = filed.pop().ok_or_else(|| Error::internal("a challenge that was filed is missing"))?;
+        last.facts.clear();
+        Ok(write_challenge(case, &last))
     }
 
     async fn one_challenge(&self, request: Request<wire::GetChallengeRequest>) -> Result<wire::GetChallengeResponse> {
@@ -264,7 +266,7 @@ impl Rpc {
         let asker = Asker::new(&request)?;
         let message = request.into_inner();
         let mut violations = violations(&message);
-        let name = challenge_name(&mut violations, &message.name);
+        let name: Option<ChallengeName> = named(&mut violations, "name", &message.name, CHALLENGE);
         let name = violations.finish(name)?;
         let caller = asker.principal();
         let files = caller.kind() == OrganisationKind::Oversight;
@@ -298,12 +300,8 @@ impl Rpc {
         let mut violations = violations(&message);
         let mut filter = read_filter(&mut violations, message.filter.as_ref());
         violations.into_result()?;
-        let case = message.parent.parse::<CaseName>().ok();
-        let owner = message.parent.strip_suffix("/cases/-").unwrap_or(&message.parent);
-        filter.platform = match &case {
-            Some(case) => Some(case.platform.clone()),
-            None => parse_parent(owner, OrganisationKind::Platform).ok().flatten().map(str::to_owned),
-        };
+        let (case, platform) = read_parent(&message.parent);
+        filter.platform = platform;
         filter.case = case.as_ref().map(|case| case.id);
         let caller = asker.principal();
         filter.filed_by = (caller.scope() == Scope::Nothing).then(|| caller.organisation().clone());
@@ -338,27 +336,16 @@ impl Rpc {
 
 /// Refuses who may not file or pursue challenges against a platform's decisions: an agency's officer, an oversight body's
 /// supervisor, or a reviewer of that platform.
-fn require_filer(caller: &Principal, platform: Option<&str>) -> Result<()> {
+fn require_filer(caller: &Principal, platform: &str) -> Result<()> {
     let organisation = caller.organisation();
     match organisation.kind() {
         OrganisationKind::Agency => caller.require_as(Role::Officer, OrganisationKind::Agency, organisation.id()),
         OrganisationKind::Oversight => {
             caller.require_as(Role::Supervisor, OrganisationKind::Oversight, organisation.id())
         }
-        OrganisationKind::Platform => {
-            caller.require_as(Role::Reviewer, OrganisationKind::Platform, platform.unwrap_or_default())
-        }
+        OrganisationKind::Platform => caller.require_as(Role::Reviewer, OrganisationKind::Platform, platform),
         _ => Err(caller.denied()),
     }
-}
-
-/// The name of a challenge. A wrong one has been noted by the contract's rules, which say the same.
-fn challenge_name(violations: &mut Violations, name: &str) -> Option<ChallengeName> {
-    let read = name.parse().ok();
-    if read.is_none() && violations.is_empty() {
-        violations.add("name", "must be a challenge's name: platforms/{platform}/cases/{uuid}/challenges/{number}");
-    }
-    read
 }
 
 fn read_filter(violations: &mut Violations, filter: Option<&wire::ChallengeFilter>) -> ChallengeFilter {
@@ -367,14 +354,10 @@ fn read_filter(violations: &mut Violations, filter: Option<&wire::ChallengeFilte
         kinds: filter.kinds.iter().filter_map(|code| ChallengeKind::from_code(*code)).collect(),
         stages: filter.stages.iter().filter_map(|code| Stage::from_code(*code)).collect(),
         open: filter.open,
-        agencies: filter.agencies.iter().filter_map(|name| agency_of(name)).collect(),
+        agencies: filter.agencies.iter().filter_map(|name| agency(name)).collect(),
         due_before: optional_time(violations, "filter.due_before", filter.due_before.as_ref()),
         ..ChallengeFilter::default()
     }
-}
-
-fn agency_of(name: &str) -> Option<String> {
-    parse_owner(name, OrganisationKind::Agency).ok().map(str::to_owned)
 }
 
 /// The challenge as a command left it, from the event alone, so that a replay gives the same.

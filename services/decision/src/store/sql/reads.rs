@@ -149,15 +149,20 @@ fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// What the reader sees of anything, as conditions on what never changes about a case: [`Reader::view`] is the same rule
-/// for one; a test holds them together. `and` adds to each part, which is told before when it shows.
-fn visible(statement: &mut QueryBuilder<Db>, reader: &Reader, and: impl Fn(&mut QueryBuilder<Db>, Option<Timestamp>)) {
+/// What the reader sees of its own, of a table with an agency and a platform.
+fn own(statement: &mut QueryBuilder<Db>, reader: &Reader, table: &str) {
     match reader.scope() {
         Scope::All => statement.push("1 = 1"),
         Scope::Nothing => statement.push("1 = 0"),
-        Scope::Agency(agency) => statement.push("c.agency = ").push_bind(agency.clone()),
-        Scope::Platform(platform) => statement.push("c.platform = ").push_bind(platform.clone()),
+        Scope::Agency(agency) => statement.push(table).push(".agency = ").push_bind(agency.clone()),
+        Scope::Platform(platform) => statement.push(table).push(".platform = ").push_bind(platform.clone()),
     };
+}
+
+/// What the reader sees of anything, as conditions on what never changes about a case: [`Reader::view`] is the same rule
+/// for one; a test holds them together. `and` adds to each part, which is told before when it shows.
+fn visible(statement: &mut QueryBuilder<Db>, reader: &Reader, and: impl Fn(&mut QueryBuilder<Db>, Option<Timestamp>)) {
+    own(statement, reader, "c");
     and(statement, None);
     for share in reader.shares() {
         statement.push(" OR c.agency = ").push_bind(share.owner.clone());
@@ -347,15 +352,8 @@ impl Reads {
                 Some(own) => {
                     statement.push("ch.filed_by = ").push_bind(own.to_string());
                 }
-                // Alone, so that the engines see which index is whole and in order.
-                None if reader.shares().is_empty() => {
-                    match reader.scope() {
-                        Scope::All => statement.push("1 = 1"),
-                        Scope::Nothing => statement.push("1 = 0"),
-                        Scope::Agency(agency) => statement.push("ch.agency = ").push_bind(agency.clone()),
-                        Scope::Platform(platform) => statement.push("ch.platform = ").push_bind(platform.clone()),
-                    };
-                }
+                // Of the table that is read in order, so that the engines see which index is whole.
+                None if reader.shares().is_empty() => own(&mut statement, reader, "ch"),
                 None => visible(&mut statement, reader, |_, _| {}),
             }
             statement.push(")");
@@ -385,7 +383,7 @@ impl Reads {
                 statement.push(")");
             }
             if let Some(platform) = &filter.platform {
-                statement.push(" AND c.platform = ").push_bind(platform.clone());
+                statement.push(" AND ch.platform = ").push_bind(platform.clone());
             }
             if let Some(case) = filter.case {
                 statement.push(" AND ch.case_id = ").push_bind(case.as_bytes().to_vec());

@@ -19,12 +19,19 @@ static INSERT: Insert = Insert::new(
 );
 /// Where the content is again, of a referral whose target was erased.
 const ERASE_PLACES: &str = "UPDATE observation SET place = NULL WHERE referral_id = $1";
-const PAGE: &str = "SELECT created_seq, body, place FROM observation WHERE created_seq > $1 AND created_seq <= $2 \
-     AND ($3 = '' OR agency = $3) ORDER BY created_seq LIMIT $4";
-const PAGE_OF_AGENCY: &str = "SELECT created_seq, body, place FROM observation WHERE agency = $3 \
-     AND created_seq > $1 AND created_seq <= $2 ORDER BY created_seq LIMIT $4";
-const PAGE_OF_REFERRAL: &str = "SELECT created_seq, body, place FROM observation WHERE referral_id = $5 \
-     AND created_seq > $1 AND created_seq <= $2 AND ($3 = '' OR agency = $3) ORDER BY created_seq LIMIT $4";
+/// Observations between two positions, which a condition narrows.
+macro_rules! observations {
+    ($condition:literal) => {
+        concat!(
+            "SELECT created_seq, body, place FROM observation WHERE created_seq > $1 AND created_seq <= $2",
+            $condition,
+            " ORDER BY created_seq LIMIT $3"
+        )
+    };
+}
+const PAGE: &str = observations!("");
+const PAGE_OF_AGENCY: &str = observations!(" AND agency = $4");
+const PAGE_OF_REFERRAL: &str = observations!(" AND agency = $4 AND referral_id = $5");
 
 pub(super) fn statements() -> Vec<(&'static str, String)> {
     let mut all = vec![
@@ -74,7 +81,8 @@ pub(super) async fn erase(script: &mut Script<'_>, referral: Uuid) -> sqlx::Resu
         .await
 }
 
-/// Observations of one referral, of one agency's or of all, after a position, in the order in which they were recorded.
+/// Observations of one referral of an agency, of all of its, or of all there are, after a position, in the order in which they
+/// were recorded.
 pub(super) async fn page(
     readers: &Pool<Db>,
     agency: Option<&str>,
@@ -83,15 +91,17 @@ pub(super) async fn page(
     until: i64,
     limit: i64,
 ) -> sqlx::Result<Vec<Observation>> {
-    let text = match (referral, agency) {
-        (Some(_), _) => PAGE_OF_REFERRAL,
-        (None, Some(_)) => PAGE_OF_AGENCY,
-        (None, None) => PAGE,
+    let text = match (agency, referral) {
+        (None, _) => PAGE,
+        (Some(_), None) => PAGE_OF_AGENCY,
+        (Some(_), Some(_)) => PAGE_OF_REFERRAL,
     };
-    let mut query =
-        sqlx::query_as(text).bind(after).bind(until).bind(agency.unwrap_or_default().to_owned()).bind(limit);
-    if let Some(referral) = referral {
-        query = query.bind(referral.as_bytes().to_vec());
+    let mut query = sqlx::query_as(text).bind(after).bind(until).bind(limit);
+    if let Some(agency) = agency {
+        query = query.bind(agency.to_owned());
+        if let Some(referral) = referral {
+            query = query.bind(referral.as_bytes().to_vec());
+        }
     }
     let rows: Vec<Row> = query.fetch_all(readers).await?;
     rows.into_iter().map(observation).collect()
