@@ -146,6 +146,16 @@ impl Client {
         clients::challenge(self.channel.clone(), self.acting.clone())
     }
 
+    /// `StayService`.
+    pub fn stays(&self) -> clients::StayClient {
+        clients::stay(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `ClockService`.
+    pub fn clocks(&self) -> clients::ClockClient {
+        clients::clock(self.channel.clone(), self.acting.clone())
+    }
+
     /// `PolicyService`.
     pub fn policies(&self) -> PolicyClient {
         clients::policy(self.channel.clone(), self.acting.clone())

@@ -60,6 +60,20 @@ pub fn draft(platform: &str, tag: &str) -> referral::ReferralDraft {
     }
 }
 
+/// A removal order under the TCO regulation.
+pub fn order(platform: &str, tag: &str) -> referral::ReferralDraft {
+    referral::ReferralDraft {
+        nature: ReferralNature::Order.into(),
+        order: Some(referral::OrderTerms {
+            regime: referral::OrderRegime::Tco.into(),
+            issuing_authority: "Bundeskriminalamt".into(),
+            redress: "Within two weeks, before the administrative court of Wiesbaden.".into(),
+            ..referral::OrderTerms::default()
+        }),
+        ..draft(platform, tag)
+    }
+}
+
 /// A request to send a draft.
 pub fn create(agency: &str, draft: referral::ReferralDraft, id: &str) -> referral::CreateReferralRequest {
     referral::CreateReferralRequest {

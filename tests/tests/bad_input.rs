@@ -263,7 +263,11 @@ fn who_may(path: &str) -> &'static str {
         | "AcknowledgeChallenge"
         | "BeginChallengeReview"
         | "DecideChallenge"
-        | "ImplementChallenge" => "platforms/chirrup",
+        | "ImplementChallenge"
+        | "RequestInformation"
+        | "ReportImpediment"
+        | "EndImpediment"
+        | "SetResponseTimes" => "platforms/chirrup",
         "FlagReferral" | "ListConsultations" | "GetGrant" | "ListGrants" => "oversightBodies/hac",
         "IssueGrant" | "RevokeGrant" | "ImposeMeasure" | "DecideAppeal" | "LiftMeasure" => {
             "oversightBodies/hac supervisor"
@@ -320,6 +324,14 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
                 referral::ProtectedContextAnswer { context: 1, finding: 1, reasons: String::new() },
             ],
         }),
+        order: Some(referral::OrderTerms {
+            regime: 9,
+            territorial_scope: vec!["gb".into()],
+            feedback_to: "f".repeat(201),
+            emergency: "e".repeat(2_001),
+            escalates: "agencies/nca".into(),
+            ..referral::OrderTerms::default()
+        }),
     };
     let wrong = [
         "platform",
@@ -342,6 +354,13 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         "protected_context.answers[0].reasons",
         "protected_context.answers[1].reasons",
         "protected_context.answers[2].context",
+        "order.regime",
+        "order.issuing_authority",
+        "order.redress",
+        "order.territorial_scope[0]",
+        "order.feedback_to",
+        "order.emergency",
+        "order.escalates",
     ];
     let at = |path: &str| wrong.iter().map(|field| format!("{path}.{field}")).collect::<Vec<_>>();
     let request = referral::CreateReferralRequest {

@@ -22,8 +22,10 @@ use tonic::{Request, Status};
 use crate::audit::v1::audit_service_client::AuditServiceClient;
 use crate::consultation::v1::consultation_service_client::ConsultationServiceClient;
 use crate::decision::v1::challenge_service_client::ChallengeServiceClient;
+use crate::decision::v1::clock_service_client::ClockServiceClient;
 use crate::decision::v1::decision_service_client::DecisionServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
+use crate::decision::v1::stay_service_client::StayServiceClient;
 use crate::referral::v1::agreement_service_client::AgreementServiceClient;
 use crate::referral::v1::authorisation_service_client::AuthorisationServiceClient;
 use crate::referral::v1::draft_service_client::DraftServiceClient;
@@ -198,6 +200,10 @@ pub type RetentionClient = RetentionServiceClient<Transport>;
 pub type DecisionClient = DecisionServiceClient<Transport>;
 /// A client of the challenge service.
 pub type ChallengeClient = ChallengeServiceClient<Transport>;
+/// A client of the service of stays.
+pub type StayClient = StayServiceClient<Transport>;
+/// A client of the service of clocks.
+pub type ClockClient = ClockServiceClient<Transport>;
 /// A client of the policy service.
 pub type PolicyClient = PolicyServiceClient<Transport>;
 /// A client of the audit service.
@@ -261,6 +267,10 @@ constructors! {
     decision: DecisionServiceClient as DecisionClient;
     /// A client of the challenge service.
     challenge: ChallengeServiceClient as ChallengeClient;
+    /// A client of the service of stays.
+    stay: StayServiceClient as StayClient;
+    /// A client of the service of clocks.
+    clock: ClockServiceClient as ClockClient;
     /// A client of the policy service.
     policy: PolicyServiceClient as PolicyClient;
     /// A client of the audit service.

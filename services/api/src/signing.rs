@@ -2,15 +2,30 @@
 //! messages that carry what was signed.
 
 use portreeve_core::Timestamp;
-use portreeve_core::signature::Content;
+use portreeve_core::signature::{Content, OrderContent};
 
 use crate::common::v1::{Ground, ReferralNature, TargetKind};
 use crate::decision::v1::Case;
-use crate::referral::v1::ReferralDraft;
+use crate::referral::v1::{OrderRegime, ReferralDraft};
 
 /// The bytes that an agency (`agencies/{agency}`) signs when it sends a draft.
 pub fn of_draft(agency: &str, draft: &ReferralDraft) -> Vec<u8> {
     let (target, basis) = (draft.target.clone().unwrap_or_default(), draft.legal_basis.clone().unwrap_or_default());
+    let order = draft.order.clone().unwrap_or_default();
+    let regime = word(OrderRegime::try_from(order.regime).map(|regime| regime.as_str_name()), order.regime);
+    let scope = order.territorial_scope.join(",");
+    let time = |at: Option<&prost_types::Timestamp>| at.and_then(|at| Timestamp::from_parts(at.seconds, at.nanos));
+    let terms = OrderContent {
+        regime: &regime,
+        issuing_authority: &order.issuing_authority,
+        act_within: order.act_within.as_ref().map(micros),
+        redress: &order.redress,
+        territorial_scope: &scope,
+        feedback_to: &order.feedback_to,
+        emergency: &order.emergency,
+        non_disclosure_until: time(order.non_disclosure_until.as_ref()),
+        escalates: &order.escalates,
+    };
     Content {
         agency,
         platform: &draft.platform,
@@ -25,7 +40,8 @@ pub fn of_draft(agency: &str, draft: &ReferralDraft) -> Vec<u8> {
         statement_of_reasons: &draft.statement_of_reasons,
         statement_language: &draft.statement_language,
         content_language: &draft.content_language,
-        occurred_at: draft.occurred_at.as_ref().and_then(|at| Timestamp::from_parts(at.seconds, at.nanos)),
+        occurred_at: time(draft.occurred_at.as_ref()),
+        order: draft.order.as_ref().map(|_| terms),
     }
     .canonical()
 }
@@ -46,8 +62,13 @@ pub fn of_case(case: &Case) -> Vec<u8> {
         // Not signed: grades never reach the platform that verifies, and the check is erased by itself.
         handling: None,
         protected_context: None,
+        order: case.order.clone(),
     };
     of_draft(&case.agency, &draft)
+}
+
+fn micros(span: &prost_types::Duration) -> i64 {
+    span.seconds.saturating_mul(1_000_000).saturating_add(i64::from(span.nanos) / 1_000)
 }
 
 /// The name of an enumeration's value; its number, for one that this version does not know.

@@ -114,6 +114,14 @@ const PATTERNS: &[(&str, &str)] = &[
         "a challenge's name: platforms/{platform}/cases/{uuid}/challenges/{number}",
     ),
     (
+        "^platforms/[a-z][a-z0-9-]{0,30}[a-z0-9]/cases/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/stays/[1-9][0-9]{0,8}$",
+        "a stay's name: platforms/{platform}/cases/{uuid}/stays/{number}",
+    ),
+    (
+        "^platforms/[a-z][a-z0-9-]{0,30}[a-z0-9]/responseTimes$",
+        "response times' name: platforms/{platform}/responseTimes",
+    ),
+    (
         "^platforms/(-/cases/-|[a-z][a-z0-9-]{0,30}[a-z0-9]/cases/(-|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}))$",
         "a case's name, platforms/{platform}/cases/{uuid}, or platforms/{platform}/cases/- or platforms/-/cases/- for all",
     ),

@@ -15,10 +15,11 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
-use crate::clients::{DecisionClient, ReferralClient, ReportingClient};
+use crate::clients::{ClockClient, DecisionClient, ReferralClient, ReportingClient};
 use crate::common::v1::{WatchStart, watch_start};
 use crate::decision::v1::{
-    WatchCasesRequest, WatchCasesResponse, WatchDecisionsRequest, WatchDecisionsResponse, case_change, decision_change,
+    WatchCasesRequest, WatchCasesResponse, WatchClocksRequest, WatchClocksResponse, WatchDecisionsRequest,
+    WatchDecisionsResponse, case_change, decision_change,
 };
 use crate::referral::v1::{WatchReferralsRequest, WatchReferralsResponse, referral_change};
 use crate::reporting::v1::{WatchReportRequest, WatchReportResponse, watch_report_request};
@@ -83,6 +84,13 @@ resumable!(
 );
 resumable!(WatchCasesResponse, case_change::Change::Snapshot(_));
 resumable!(WatchDecisionsResponse, decision_change::Change::Snapshot(_));
+
+impl Resumable for WatchClocksResponse {
+    fn resume_after(&self) -> Option<&str> {
+        let in_snapshot = !self.snapshot_complete && self.changes.iter().any(|change| change.snapshot);
+        (!in_snapshot && !self.resume_token.is_empty()).then_some(self.resume_token.as_str())
+    }
+}
 
 impl Resumable for WatchReportResponse {
     fn resume_after(&self) -> Option<&str> {
@@ -196,6 +204,9 @@ watches! {
         |request, token| request.start = Some(after(token));
     /// Watches decisions.
     decisions: DecisionClient, WatchDecisionsRequest => WatchDecisionsResponse, watch_decisions,
+        |request, token| request.start = Some(after(token));
+    /// Watches what happens to clocks.
+    clocks: ClockClient, WatchClocksRequest => WatchClocksResponse, watch_clocks,
         |request, token| request.start = Some(after(token));
     /// Watches a report.
     report: ReportingClient, WatchReportRequest => WatchReportResponse, watch_report,

@@ -191,6 +191,8 @@ reasons! {
     NotSealed = "NOT_SEALED" => FailedPrecondition,
     /// No such challenge, or none that the caller may see.
     ChallengeNotFound = "CHALLENGE_NOT_FOUND" => NotFound,
+    /// No such stay of a case.
+    StayNotFound = "STAY_NOT_FOUND" => NotFound,
     /// A challenge of that version of the decision is open already.
     ChallengeOpen = "CHALLENGE_OPEN" => FailedPrecondition,
     /// The decision is too old to be challenged.

@@ -96,6 +96,27 @@ pub const CHALLENGE_DAYS: i64 = 184;
 pub const FILER_CHALLENGES_MAX: usize = 8;
 /// Characters of what a challenge says, and of what the platform explains about it.
 pub const CHALLENGE_CHARS_MAX: usize = 2_000;
+/// Times during which a platform could not go on with one case, over all of its life.
+pub const CASE_STAYS_MAX: usize = 8;
+/// Characters of a question to the agency, or of what keeps a platform from going on.
+pub const QUESTION_CHARS_MAX: usize = 2_000;
+/// Characters of an agency's answer.
+pub const ANSWER_CHARS_MAX: usize = 5_000;
+/// How soon, and how late, an agency can be made to answer, in microseconds: an hour, and 90 days.
+pub const ANSWER_MICROS_MIN: i64 = 3_600 * 1_000_000;
+/// See [`ANSWER_MICROS_MIN`].
+pub const ANSWER_MICROS_MAX: i64 = 90 * 24 * 3_600 * 1_000_000;
+/// How short, and how long, a time can be that a platform takes for itself or an order gives it, in microseconds: a minute, and 365
+/// days.
+pub const RESPONSE_MICROS_MIN: i64 = 60 * 1_000_000;
+/// See [`RESPONSE_MICROS_MIN`].
+pub const RESPONSE_MICROS_MAX: i64 = 365 * 24 * 3_600 * 1_000_000;
+/// Within what time of its receipt a removal order is to be carried out, in microseconds: one hour (TCO art. 3(3)).
+pub const TCO_ORDER_MICROS: i64 = 3_600 * 1_000_000;
+/// How long an order can keep a platform from telling whoever posted the content, in microseconds: six weeks (TCO art. 11(3)).
+pub const NON_DISCLOSURE_MICROS: i64 = 42 * 24 * 3_600 * 1_000_000;
+/// Cases whose clocks are marked in one commit.
+pub const TICK_CASES_MAX: usize = 200;
 /// Flags for review that one agency has to answer.
 pub const AGENCY_OPEN_FLAGS_MAX: usize = 1_000;
 /// Characters of the reasons of one answer of a protected-context check.

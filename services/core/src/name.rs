@@ -348,6 +348,33 @@ impl FromStr for ChallengeName {
     }
 }
 
+/// `platforms/{platform}/cases/{uuid}/stays/{number}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StayName {
+    /// The case.
+    pub case: CaseName,
+    /// The stay's number in the case, from 1.
+    pub number: u32,
+}
+
+impl fmt::Display for StayName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/stays/{}", self.case, self.number)
+    }
+}
+
+impl FromStr for StayName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let read = || {
+            let (case, number) = text.split_once("/stays/")?;
+            Some(Self { case: case.parse().ok()?, number: parse_version(number)? })
+        };
+        read().ok_or(NameError("platforms/{platform}/cases/{uuid}/stays/{number}"))
+    }
+}
+
 /// `platforms/{platform}/clauses/{clause}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClauseName {

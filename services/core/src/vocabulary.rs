@@ -36,6 +36,18 @@ coded! {
 }
 
 coded! {
+    /// Under which law an order is issued.
+    OrderRegime {
+        /// A removal order (TCO art. 3).
+        Tco = 1,
+        /// An order to act against illegal content (DSA art. 9).
+        Dsa = 2,
+        /// An order under the law of a state.
+        National = 3,
+    }
+}
+
+coded! {
     /// Why content of organised immigration crime is referred.
     Ground {
         /// Transport by sea is offered.

@@ -5,14 +5,17 @@ pub mod domain;
 mod replay;
 pub mod rpc;
 pub mod store;
+mod ticking;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portreeve_api::decision::v1::challenge_service_server::ChallengeServiceServer;
+use portreeve_api::decision::v1::clock_service_server::ClockServiceServer;
 use portreeve_api::decision::v1::decision_service_server::DecisionServiceServer;
 use portreeve_api::decision::v1::policy_service_server::PolicyServiceServer;
+use portreeve_api::decision::v1::stay_service_server::StayServiceServer;
 use portreeve_consultation as consultation;
 use portreeve_core::consultation::Policy;
 use portreeve_core::{Clock, IdSource, Principal, Result, limits};
@@ -44,8 +47,8 @@ pub struct Settings {
     pub watch: watch::Settings,
     /// Whether callers must say why they read.
     pub justification: Policy,
-    /// How often the service looks for candidates for replay, though nothing has happened that it knows of; `None` for never, as
-    /// where its data is opened without serving it.
+    /// How often the service looks for candidates for replay and for clocks that are due, though nothing has happened that it knows of;
+    /// `None` for never, as where its data is opened without serving it.
     pub sweep_every: Option<Duration>,
 }
 
@@ -67,7 +70,7 @@ pub struct Service {
     access: consultation::Service,
     writer_task: JoinHandle<()>,
     sweeping: CancellationToken,
-    sweeper: Option<JoinHandle<()>>,
+    sweepers: Vec<JoinHandle<()>>,
 }
 
 impl Service {
@@ -86,9 +89,11 @@ impl Service {
         let sweeping = CancellationToken::new();
         let version_added = Arc::new(Notify::new());
         let sweeper = replay::Sweeper { parts: parts.clone(), clock: Arc::clone(&clock), settled: HashMap::new() };
-        let sweeper = settings
-            .sweep_every
-            .map(|every| tokio::spawn(sweeper.run(every, Arc::clone(&version_added), sweeping.clone())));
+        let ticker = ticking::Ticker { parts: parts.clone(), clock: Arc::clone(&clock) };
+        let sweepers = settings.sweep_every.map(|every| {
+            let swept = sweeper.run(every, Arc::clone(&version_added), sweeping.clone());
+            vec![tokio::spawn(swept), tokio::spawn(ticker.run(every, sweeping.clone()))]
+        });
         let rpc = Arc::new(Rpc {
             parts: parts.clone(),
             access: Arc::clone(access.access()),
@@ -97,7 +102,7 @@ impl Service {
             epoch: state.epoch,
             version_added,
         });
-        Ok(Self { parts, rpc, access, writer_task, sweeping, sweeper })
+        Ok(Self { parts, rpc, access, writer_task, sweeping, sweepers: sweepers.unwrap_or_default() })
     }
 
     /// The server of `DecisionService`.
@@ -117,6 +122,20 @@ impl Service {
     /// The server of `ChallengeService`.
     pub fn challenges(&self) -> ChallengeServiceServer<Rpc> {
         ChallengeServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `StayService`.
+    pub fn stays(&self) -> StayServiceServer<Rpc> {
+        StayServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `ClockService`.
+    pub fn clocks(&self) -> ClockServiceServer<Rpc> {
+        ClockServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }
@@ -151,11 +170,11 @@ impl Service {
     /// Takes no more writes, and returns when all that had queued is committed and answered.
     pub async fn stop(self) {
         self.sweeping.cancel();
-        // It holds the store open.
-        if let Some(sweeper) = self.sweeper
-            && sweeper.await.is_err()
-        {
-            tracing::error!("the sweeper of candidates for replay ended abnormally");
+        // They hold the store open.
+        for sweeper in self.sweepers {
+            if sweeper.await.is_err() {
+                tracing::error!("a sweeper of cases ended abnormally");
+            }
         }
         self.parts.writer.stop();
         if self.writer_task.await.is_err() {

@@ -153,6 +153,25 @@ const TABLE: &[(&str, &[Permitted])] = &[
         ],
     ),
     (
+        "portreeve.decision.v1.StayService",
+        &[
+            ("RequestInformation", REVIEWER),
+            ("AnswerInformation", OFFICER),
+            ("ReportImpediment", REVIEWER),
+            ("EndImpediment", REVIEWER),
+        ],
+    ),
+    (
+        "portreeve.decision.v1.ClockService",
+        &[
+            ("ListClocks", EVERYBODY),
+            ("WatchClocks", EVERYBODY),
+            ("ListClockChanges", EVERYBODY),
+            ("SetResponseTimes", POLICY_EDITOR),
+            ("GetResponseTimes", EVERYBODY),
+        ],
+    ),
+    (
         "portreeve.decision.v1.PolicyService",
         &[
             ("CreateClause", POLICY_EDITOR),
@@ -200,6 +219,8 @@ pub const PUBLIC_READS: &[&str] = &[
     // What an agency demands of its own referrals tells of no person, and the law is everybody's.
     "portreeve.referral.v1.AuthorisationService/GetAuthorisationPolicy",
     "portreeve.referral.v1.LegalBasisService/ListLegalBases",
+    // How long a platform says that it takes tells of no person.
+    "portreeve.decision.v1.ClockService/GetResponseTimes",
     "portreeve.decision.v1.PolicyService/GetClause",
     "portreeve.decision.v1.PolicyService/ListClauses",
     "portreeve.decision.v1.PolicyService/ListClauseVersions",
@@ -266,6 +287,7 @@ mod tests {
         (
             Role::Officer,
             &[
+                "AnswerInformation",
                 "BatchCreateReferrals",
                 "CloseChallenge",
                 "CreateDraft",
@@ -290,14 +312,17 @@ mod tests {
                 "BeginChallengeReview",
                 "CloseChallenge",
                 "DecideChallenge",
+                "EndImpediment",
                 "FileChallenge",
                 "ImplementChallenge",
                 "RecordDecision",
                 "RecordExternalOutcome",
                 "ReferChallenge",
+                "ReportImpediment",
+                "RequestInformation",
             ],
         ),
-        (Role::PolicyEditor, &["AddClauseVersion", "CreateClause"]),
+        (Role::PolicyEditor, &["AddClauseVersion", "CreateClause", "SetResponseTimes"]),
         (Role::Analyst, &["FlagReferral"]),
         (
             Role::Supervisor,

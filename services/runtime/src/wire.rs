@@ -8,6 +8,8 @@ use portreeve_storage::{Envelope, Guard, Outcome};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+const SECOND_MICROS: i64 = 1_000_000;
+
 /// Who calls: put into the request by the caller layer.
 pub fn principal<T>(request: &tonic::Request<T>) -> Result<Principal> {
     let found = request.extensions().get::<Principal>().cloned();
@@ -49,6 +51,17 @@ pub fn must_say(violations: &mut Violations, field: &str, text: &str) {
     if text.trim().is_empty() && !text.is_empty() {
         violations.add(field, "must say something");
     }
+}
+
+/// Microseconds for the wire.
+pub fn write_span(micros: i64) -> prost_types::Duration {
+    let nanos = i32::try_from(micros % SECOND_MICROS * 1_000).unwrap_or_default();
+    prost_types::Duration { seconds: micros / SECOND_MICROS, nanos }
+}
+
+/// Microseconds from the wire; what is finer is left out. What is longer than any limit comes as such.
+pub fn read_span(span: &prost_types::Duration) -> i64 {
+    span.seconds.saturating_mul(SECOND_MICROS).saturating_add(i64::from(span.nanos) / 1_000)
 }
 
 /// The version that a caller knew, from an etag: `None` if it does not care, or if the etag is none, which is noted.

@@ -118,6 +118,28 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
                 client.challenges().list_challenges(request).await.map(drop)
             }
         }
+        "ListClocks" | "WatchClocks" | "ListClockChanges" => {
+            // So that there is something to find: the time for a challenge; the same each time.
+            let filed = sample::challenge(&sample::case_of(&world.decided), 1, "read");
+            client.acting("agencies/nca").challenges().file_challenge(filed).await.unwrap();
+            let mut clocks = client.clocks();
+            match method.rsplit('/').next() {
+                Some("ListClocks") => {
+                    let request = decision::ListClocksRequest { parent: platform, ..Default::default() };
+                    clocks.list_clocks(request).await.map(drop)
+                }
+                Some("WatchClocks") => {
+                    let request =
+                        decision::WatchClocksRequest { parent: platform, start: snapshot(), ..Default::default() };
+                    first(clocks.watch_clocks(request).await).await
+                }
+                _ => {
+                    let start = Some(decision::list_clock_changes_request::Start::Earliest(true));
+                    let request = decision::ListClockChangesRequest { parent: platform, start, ..Default::default() };
+                    clocks.list_clock_changes(request).await.map(drop)
+                }
+            }
+        }
         "GetDraft" | "ListDrafts" => {
             // So that there is something to find; the same each time.
             let written = client.drafts().create_draft(sample::write("nca", "chirrup", "read")).await.unwrap();

@@ -39,6 +39,31 @@ pub struct Content<'a> {
     pub content_language: &'a str,
     /// When it was referred, if the agency said so.
     pub occurred_at: Option<Timestamp>,
+    /// What it says as an order, if it is one that says more than a referral.
+    pub order: Option<OrderContent<'a>>,
+}
+
+/// What of an order is signed, each part as text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OrderContent<'a> {
+    /// The name of the regime in the contract.
+    pub regime: &'a str,
+    /// The authority that issued it.
+    pub issuing_authority: &'a str,
+    /// Within how many microseconds it is to be carried out.
+    pub act_within: Option<i64>,
+    /// How it can be contested.
+    pub redress: &'a str,
+    /// The countries in which it has effect, with a comma between them.
+    pub territorial_scope: &'a str,
+    /// Who is to be told of its effect.
+    pub feedback_to: &'a str,
+    /// Why it cannot wait.
+    pub emergency: &'a str,
+    /// Until when whoever posted the content must not be told.
+    pub non_disclosure_until: Option<Timestamp>,
+    /// The name of the referral that is escalated.
+    pub escalates: &'a str,
 }
 
 impl Content<'_> {
@@ -47,8 +72,11 @@ impl Content<'_> {
     /// Every member is text and every name is ASCII. For such an object, members sorted by name and the shortest escapes
     /// are all that RFC 8785 asks for, and exactly what `serde_json` writes of a sorted map.
     pub fn canonical(&self) -> Vec<u8> {
-        let occurred_at = self.occurred_at.map(Timestamp::to_rfc3339_micros).unwrap_or_default();
-        let members = BTreeMap::from([
+        let time = |at: Option<Timestamp>| at.map(Timestamp::to_rfc3339_micros).unwrap_or_default();
+        let order = self.order.unwrap_or_default();
+        let act_within = order.act_within.map(|micros| micros.to_string()).unwrap_or_default();
+        let (occurred_at, non_disclosure_until) = (time(self.occurred_at), time(order.non_disclosure_until));
+        let mut members = BTreeMap::from([
             ("type", TYPE),
             ("agency", self.agency),
             ("platform", self.platform),
@@ -65,6 +93,19 @@ impl Content<'_> {
             ("content_language", self.content_language),
             ("occurred_at", occurred_at.as_str()),
         ]);
+        // What the first version did not have is left out when it is absent, so that earlier signatures stay good.
+        let later = [
+            ("order_regime", order.regime),
+            ("order_issuing_authority", order.issuing_authority),
+            ("order_act_within", act_within.as_str()),
+            ("order_redress", order.redress),
+            ("order_territorial_scope", order.territorial_scope),
+            ("order_feedback_to", order.feedback_to),
+            ("order_emergency", order.emergency),
+            ("order_non_disclosure_until", non_disclosure_until.as_str()),
+            ("order_escalates", order.escalates),
+        ];
+        members.extend(later.into_iter().filter(|(_, text)| !text.is_empty()));
         // A map of text cannot fail to be written.
         serde_json::to_vec(&members).unwrap_or_default()
     }

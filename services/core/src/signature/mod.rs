@@ -11,7 +11,7 @@ pub mod jwk;
 pub mod jws;
 pub mod key;
 
-pub use content::Content;
+pub use content::{Content, OrderContent};
 pub use jwk::{Jwk, Jwks};
 pub use jws::Jws;
 pub use key::{Distrust, Lapse, PrivateKey, PublicKey, Revocation, verify};

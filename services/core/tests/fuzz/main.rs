@@ -17,7 +17,7 @@ use portreeve_core::audit::{Checkpoint, SigningKey, checkpoint};
 use portreeve_core::location::{Location, parse_host};
 use portreeve_core::name::{
     CaseName, ChallengeName, ClauseName, DecisionName, DraftName, MeasureName, ObservationName, OrganisationKind,
-    OrganisationName, ReferralName, ReviewFlagName, parse_parent, parse_version,
+    OrganisationName, ReferralName, ReviewFlagName, StayName, parse_parent, parse_version,
 };
 use portreeve_core::signature::{Content, Jwk, Jws, PrivateKey, PublicKey, verify};
 use portreeve_core::token::{Page, Resume, Revision};
@@ -162,6 +162,8 @@ fn names() {
         "/cases/",
         "/clauses/",
         "/decisions/",
+        "/challenges/",
+        "/stays/",
         "nca",
         "harbourbook",
         "a",
@@ -182,6 +184,7 @@ fn names() {
         one_spelling::<ReviewFlagName>(text);
         one_spelling::<ObservationName>(text);
         one_spelling::<ChallengeName>(text);
+        one_spelling::<StayName>(text);
         one_spelling::<CaseName>(text);
         one_spelling::<DecisionName>(text);
         one_spelling::<ClauseName>(text);

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use portreeve_core::Timestamp;
 use portreeve_core::access::Marks;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::name::{CaseName, ReferralName};
 use portreeve_core::vocabulary::{FieldGroup, Tlp};
+use portreeve_core::{Timestamp, limits};
 
-use super::{Challenge, Decision, DecisionDraft, Observation, Replay};
+use super::{Challenge, Decision, DecisionDraft, Mark, Observation, Replay, Stay};
 
 coded! {
     /// Where a case stands.
@@ -21,6 +21,10 @@ coded! {
         Decided = 3 "DECIDED",
         /// The referral was withdrawn.
         Withdrawn = 4 "WITHDRAWN",
+        /// Acknowledged and looked at, and not decided.
+        UnderReview = 5 "UNDER_REVIEW",
+        /// Acknowledged, and the agency was asked something.
+        InfoRequested = 6 "INFO_REQUESTED",
     }
 }
 
@@ -68,6 +72,47 @@ pub struct ContextFound {
     pub reasons: String,
 }
 
+/// What an order says beyond what every referral says (TCO art. 3(4); DSA art. 9(2)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Under which law it is issued, by its number in the contract.
+    pub regime: i32,
+    /// The authority that issued it.
+    pub issuing_authority: String,
+    /// Within what time of its receipt it is to be carried out, in microseconds; `None` if it does not say.
+    pub act_within: Option<i64>,
+    /// How it can be contested.
+    pub redress: String,
+    /// The countries in which it has effect; empty: in all of the Union.
+    pub territorial_scope: Vec<String>,
+    /// Who is to be told of its effect; empty for the agency.
+    pub feedback_to: String,
+    /// Why it could not wait for the pre-notice; empty if it could.
+    pub emergency: String,
+    /// Until when whoever posted the content must not be told.
+    pub non_disclosure_until: Option<Timestamp>,
+    /// The referral that is escalated with it.
+    pub escalates: Option<ReferralName>,
+}
+
+impl Order {
+    /// The number of the TCO regulation in the contract.
+    pub const TCO: i32 = 1;
+
+    /// Within what time of its receipt it is to be carried out, in microseconds; `None` if neither it nor the law says so.
+    pub const fn time(&self) -> Option<i64> {
+        match self.act_within {
+            None if self.regime == Self::TCO => Some(limits::TCO_ORDER_MICROS),
+            said => said,
+        }
+    }
+
+    /// Whether what it removes is preserved (TCO art. 6).
+    pub const fn preserves(&self) -> bool {
+        self.regime == Self::TCO
+    }
+}
+
 /// What the referral log said of a referral. Never changes.
 ///
 /// What this service does not reason about (nature, ground, kind of target) stays a number, so that a value that a newer
@@ -104,6 +149,8 @@ pub struct Referred {
     pub conditional: bool,
     /// What the agency found when it looked whether the law protects the content; nothing where nobody looked.
     pub protected_context: Vec<ContextFound>,
+    /// What it says as an order, if it is one that says more than a referral.
+    pub order: Option<Order>,
 }
 
 /// The platform's confirmation that a case came in. The start of its clock; never changes.
@@ -163,9 +210,35 @@ pub struct Case {
     pub observation: Option<Observation>,
     /// What was seen last of those looks that tell whether the target itself is there.
     pub sighting: Option<Observation>,
+    /// Every time during which the platform could not go on, in the order in which they began.
+    pub stays: Vec<Stay>,
+    /// How long the platform had said that it takes, when it received the referral, in microseconds.
+    pub response_time: Option<i64>,
+    /// When the order was first carried out or refused. Of orders only.
+    pub order_answered_at: Option<Timestamp>,
+    /// What the time alone has brought to its clocks.
+    pub marks: Vec<Mark>,
 }
 
 impl Case {
+    /// A case as a referral opens it.
+    pub fn open(referred: Referred) -> Self {
+        Self {
+            referred,
+            progress: Progress::Submitted,
+            withdrawal: None,
+            erasures: Vec::new(),
+            replay: None,
+            challenges: Vec::new(),
+            observation: None,
+            sighting: None,
+            stays: Vec::new(),
+            response_time: None,
+            order_answered_at: None,
+            marks: Vec::new(),
+        }
+    }
+
     /// What about it decides who sees it.
     pub fn marks(&self) -> Marks<'_> {
         Marks {
@@ -184,12 +257,14 @@ impl Case {
             || self.latest_record() >= moment
             || self.withdrawal.as_ref().is_some_and(|gone| gone.recorded_at >= moment)
             || self.observation.as_ref().is_some_and(|seen| seen.recorded_at >= moment)
+            || self.marks.iter().any(|mark| mark.recorded_at >= moment)
     }
 
     /// The case as it stood before a moment: what was recorded then or later had not happened. `latest` is the decision that
     /// was the latest then.
     #[must_use]
     pub fn as_before(&self, moment: Timestamp, latest: Option<Decision>) -> Self {
+        let answered = latest.is_some();
         let progress = match (self.receipt().filter(|receipt| receipt.recorded_at < moment), latest) {
             (None, _) => Progress::Submitted,
             (Some(receipt), None) => Progress::Received(receipt),
@@ -208,6 +283,10 @@ impl Case {
             challenges: self.challenges.iter().filter_map(|challenge| challenge.as_before(moment)).collect(),
             observation: self.observation.clone().filter(|seen| seen.recorded_at < moment),
             sighting: self.sighting.clone().filter(|seen| seen.recorded_at < moment),
+            stays: self.stays.iter().filter_map(|stay| stay.as_before(moment)).collect(),
+            response_time: self.response_time,
+            order_answered_at: self.order_answered_at.filter(|_| answered),
+            marks: self.marks.iter().filter(|mark| mark.recorded_at < moment).copied().collect(),
         }
     }
 
@@ -235,6 +314,8 @@ impl Case {
                         latest.content.explanation.clear();
                     }
                     left.challenges.iter_mut().for_each(Challenge::clear_words);
+                    left.stays.iter_mut().for_each(Stay::clear_words);
+                    left.referred.order.iter_mut().for_each(|order| order.emergency.clear());
                 }
                 // What a case knows of them is whether there are conditions, which still counts.
                 FieldGroup::Grade | FieldGroup::LegalBasis | FieldGroup::Decision | FieldGroup::Figures => {}
@@ -275,11 +356,11 @@ impl Case {
     }
 
     /// Where it stands.
-    pub const fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         match (&self.withdrawal, &self.progress) {
             (Some(_), _) => Status::Withdrawn,
             (None, Progress::Submitted) => Status::Submitted,
-            (None, Progress::Received(_)) => Status::Received,
+            (None, Progress::Received(_)) => self.received_status(),
             (None, Progress::Decided { .. }) => Status::Decided,
         }
     }
@@ -326,6 +407,7 @@ impl Case {
             Progress::Decided { latest, .. } => latest.recorded_at,
         };
         let challenged = self.challenges.iter().map(Challenge::latest_record).max();
-        own.max(self.referred.recorded_at).max(challenged.unwrap_or(own))
+        let stayed = self.stays.iter().map(Stay::latest_record).max();
+        own.max(self.referred.recorded_at).max(challenged.unwrap_or(own)).max(stayed.unwrap_or(own))
     }
 }

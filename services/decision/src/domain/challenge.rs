@@ -100,10 +100,21 @@ impl ChallengeKind {
     }
 
     /// How long the platform has for its answer: two weeks (TCO art. 10), or 72 hours (TCO art. 4).
-    const fn time_to_answer(self) -> i64 {
+    pub(super) const fn time_to_answer(self) -> i64 {
         match self {
             Self::HomeAuthorityScrutiny => SCRUTINY,
             _ => COMPLAINT,
+        }
+    }
+}
+
+impl Forum {
+    /// How long it has: 72 hours (TCO art. 4), or 90 days (DSA art. 21); no law binds a court.
+    pub(super) const fn time_to_decide(self) -> Option<i64> {
+        match self {
+            Self::Scrutiny => Some(SCRUTINY),
+            Self::OutOfCourt => Some(OUT_OF_COURT),
+            Self::Court => None,
         }
     }
 }
@@ -282,11 +293,9 @@ impl Challenge {
             (Stage::Filed | Stage::Acknowledged | Stage::InReview, _) => {
                 Some(self.occurred_at.plus_micros(self.kind.time_to_answer()))
             }
-            (_, Some(Fact { moved: Move::Refer { forum, .. }, occurred_at, .. })) => match forum {
-                Forum::Scrutiny => Some(occurred_at.plus_micros(SCRUTINY)),
-                Forum::OutOfCourt => Some(occurred_at.plus_micros(OUT_OF_COURT)),
-                Forum::Court => None,
-            },
+            (_, Some(Fact { moved: Move::Refer { forum, .. }, occurred_at, .. })) => {
+                forum.time_to_decide().map(|time| occurred_at.plus_micros(time))
+            }
             _ => None,
         }
     }
@@ -427,7 +436,7 @@ impl State {
         let number = challenge.number;
         let mut after = (**case).clone();
         after.challenges.push(challenge);
-        Ok(vec![self.challenge_changed(case, after, number, occurred_at)])
+        Ok(vec![self.challenge_changed(case, after, number, (occurred_at, now))])
     }
 
     /// Moves a challenge on, and records the decision that goes with it: both or neither.
@@ -490,12 +499,13 @@ impl State {
         let recorded_at = now.max(case.latest_record());
         let fact = Fact { moved, occurred_at, recorded_at };
         after.challenges.iter_mut().filter(|of| of.number == name.number).for_each(|of| of.facts.push(fact.clone()));
-        events.push(self.challenge_changed(&before, after, name.number, occurred_at));
+        events.push(self.challenge_changed(&before, after, name.number, (occurred_at, now)));
         Ok(events)
     }
 
-    fn challenge_changed(&self, before: &Case, after: Case, number: u32, occurred_at: Timestamp) -> Event {
-        Event::ChallengeChanged(changed(before, &Arc::new(after), occurred_at, self.referral_position), number)
+    /// The event with its times: when it was true, and now.
+    fn challenge_changed(&self, before: &Case, after: Case, number: u32, (at, now): (Timestamp, Timestamp)) -> Event {
+        Event::ChallengeChanged(changed(before, after, at, self.referral_position, now), number)
     }
 }
 

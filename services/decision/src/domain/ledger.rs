@@ -6,14 +6,16 @@ use std::sync::Arc;
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{CaseName, ChallengeName, ClauseName, OrganisationName};
+use portreeve_core::name::{CaseName, ChallengeName, ClauseName, OrganisationName, StayName};
 use portreeve_core::vocabulary::{Disposition, Nature};
 use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, Violations, limits};
 
+use super::clock::Step as ClockStep;
 use super::policy::in_force;
 use super::{
     Case, ChallengeDraft, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Discrepancy,
-    Kind, Later, Notification, Observation, Outcome, Progress, Pursuit, Receipt, Referred, Status, Withdrawal,
+    Kind, Later, Notification, Observation, Outcome, Progress, Pursuit, Receipt, Referred, ResponseTimes,
+    ResponseTimesRecord, Status, StayContent, StayEnd, Withdrawal,
 };
 
 /// What a step does to a case.
@@ -27,16 +29,35 @@ pub enum Step {
     DecideAgain,
     /// The agency takes the referral back.
     Withdraw,
+    /// The platform asks the agency something.
+    Ask,
+    /// The agency answers.
+    Answer,
+    /// Something keeps the platform from going on.
+    Impede,
+    /// It has ceased.
+    Cease,
 }
 
 /// The state machine of a case: (where it stands, what is done) -> where it stands then. What is not here cannot be done.
-pub const TRANSITIONS: [(Status, Step, Status); 6] = [
+pub const TRANSITIONS: [(Status, Step, Status); 16] = [
     (Status::Submitted, Step::Acknowledge, Status::Received),
     (Status::Received, Step::Decide, Status::Decided),
     (Status::Decided, Step::DecideAgain, Status::Decided),
     (Status::Submitted, Step::Withdraw, Status::Withdrawn),
     (Status::Received, Step::Withdraw, Status::Withdrawn),
     (Status::Decided, Step::Withdraw, Status::Withdrawn),
+    (Status::Received, Step::Ask, Status::InfoRequested),
+    (Status::UnderReview, Step::Ask, Status::InfoRequested),
+    (Status::InfoRequested, Step::Answer, Status::UnderReview),
+    (Status::Received, Step::Impede, Status::UnderReview),
+    (Status::UnderReview, Step::Impede, Status::UnderReview),
+    (Status::UnderReview, Step::Cease, Status::UnderReview),
+    (Status::UnderReview, Step::Decide, Status::Decided),
+    // The platform need not wait for an answer; where nobody answers in time, it has said before what it decides then.
+    (Status::InfoRequested, Step::Decide, Status::Decided),
+    (Status::UnderReview, Step::Withdraw, Status::Withdrawn),
+    (Status::InfoRequested, Step::Withdraw, Status::Withdrawn),
 ];
 
 /// What the referral log told of one referral.
@@ -121,6 +142,43 @@ pub enum Command {
         /// How.
         pursuit: Box<Pursuit>,
     },
+    /// Ask the agency something, or tell what keeps the platform from going on.
+    BeginStay {
+        /// Which case.
+        case: CaseName,
+        /// What it is about.
+        content: StayContent,
+        /// By when the agency must answer.
+        answer_by: Option<Timestamp>,
+    },
+    /// Answer what the platform asked.
+    Answer {
+        /// The stay that this ends.
+        stay: StayName,
+        /// The answer.
+        answer: String,
+        /// The agency.
+        by: OrganisationName,
+    },
+    /// Tell that what kept the platform from going on has ceased.
+    Cease {
+        /// The stay that this ends.
+        stay: StayName,
+    },
+    /// Say how long the platform takes.
+    SetResponseTimes {
+        /// The platform.
+        platform: String,
+        /// For each nature, by its number in the contract, in microseconds.
+        times: BTreeMap<i32, i64>,
+        /// The version that the caller believes to be the latest (0 for none), if it cares.
+        expected_version: Option<u32>,
+    },
+    /// Record what the time alone has brought to cases.
+    Tick {
+        /// The cases.
+        cases: Vec<Uuid>,
+    },
     /// Mark cases that rest on a clause as the versions in force have it.
     Replay {
         /// The clause.
@@ -145,6 +203,8 @@ pub struct CaseChanged {
     pub replay_before: bool,
     /// Where what was seen did not agree with the decision before.
     pub discrepancy_before: Option<Discrepancy>,
+    /// What happened to its clocks.
+    pub clock_steps: Vec<ClockStep>,
     /// The case as it is afterwards.
     pub case: Arc<Case>,
 }
@@ -168,6 +228,12 @@ pub enum Event {
     ChallengeChanged(CaseChanged, u32),
     /// The target was looked at.
     CaseObserved(CaseChanged),
+    /// A stay of the case, by its number, began or ended.
+    StayChanged(CaseChanged, u32),
+    /// Parts of the time of its clocks are over.
+    ClockMarked(CaseChanged),
+    /// A platform said how long it takes.
+    ResponseTimesSet(ResponseTimes),
     /// A platform added a clause.
     ClauseCreated(Clause),
     /// A platform added a version of a clause.
@@ -187,8 +253,13 @@ impl Event {
             | Self::CaseErased(changed)
             | Self::ReplayChanged(changed)
             | Self::ChallengeChanged(changed, _)
+            | Self::StayChanged(changed, _)
+            | Self::ClockMarked(changed)
             | Self::CaseObserved(changed) => Some(changed),
-            Self::ClauseCreated(_) | Self::ClauseVersionAdded(_) | Self::AgreementLearnt(_) => None,
+            Self::ClauseCreated(_)
+            | Self::ClauseVersionAdded(_)
+            | Self::ResponseTimesSet(_)
+            | Self::AgreementLearnt(_) => None,
         }
     }
 }
@@ -226,6 +297,8 @@ pub struct State {
     pub cases: HashMap<Uuid, CaseRecord>,
     /// Clauses by name.
     pub clauses: HashMap<ClauseName, ClauseRecord>,
+    /// What platforms say of how long they take, by platform.
+    pub response_times: HashMap<String, ResponseTimesRecord>,
     /// Agreements by name, as the referral log told them last, with the position of the event that brought each here.
     pub agreements: HashMap<AgreementName, (Agreement, i64)>,
     /// What is to be persisted.
@@ -248,6 +321,8 @@ pub struct Changes {
     pub decided: Vec<(i64, Arc<Case>)>,
     /// Clauses that are new or have changed.
     pub clauses: HashSet<ClauseName>,
+    /// Platforms that said how long they take.
+    pub response_times: HashSet<String>,
     /// New versions of clauses, in the order of the log.
     pub versions: Vec<ClauseVersion>,
     /// Agreements that are new or have changed, with the position of the event that told so.
@@ -271,13 +346,20 @@ impl portreeve_core::Ledger for Ledger {
                     .filter(|told| told.is_news(state.agreements.get(&told.name).map(|(known, _)| known)))
                     .cloned();
                 let learnt = learnt.map(|agreement| Event::AgreementLearnt(Box::new(agreement)));
-                Ok(state.follow(told, observed).into_iter().chain(learnt).collect())
+                Ok(state.follow(told, observed, now).into_iter().chain(learnt).collect())
             }
             Command::Acknowledge { case, occurred_at } => state.acknowledge(case, *occurred_at, now),
             Command::Record { case, draft, expected_version } => state.record(case, draft, *expected_version, now),
             Command::CreateClause { name, title } => state.create_clause(name, title, now),
             Command::AddClauseVersion { clause, draft } => state.add_clause_version(clause, draft, now),
             Command::Replay { clause, cases } => Ok(state.replay(clause, cases, now)),
+            Command::BeginStay { case, content, answer_by } => state.begin_stay(case, content, *answer_by, now),
+            Command::Answer { stay, answer, by } => state.answer(stay, answer, by, now),
+            Command::Cease { stay } => state.cease(stay, now),
+            Command::SetResponseTimes { platform, times, expected_version } => {
+                state.set_response_times(platform, times, *expected_version, now)
+            }
+            Command::Tick { cases } => Ok(state.tick(cases, now)),
             Command::FileChallenge { case, draft, by } => state.file_challenge(case, draft, by, now),
             Command::Pursue { challenge, pursuit } => state.pursue(challenge, pursuit, now),
         }
@@ -321,11 +403,18 @@ impl portreeve_core::Ledger for Ledger {
                 let key = (changed.case.referred.name.id, *number);
                 state.changes.challenges.entry(key).or_insert(position);
             }
+            Event::ResponseTimesSet(times) => {
+                let record = ResponseTimesRecord { times: times.clone(), updated: position };
+                state.changes.response_times.insert(times.platform.clone());
+                state.response_times.insert(times.platform.clone(), record);
+            }
             Event::CaseOpened(_)
             | Event::CaseAcknowledged(_)
             | Event::CaseDecided(_)
             | Event::CaseWithdrawn(_)
             | Event::CaseObserved(_)
+            | Event::StayChanged(..)
+            | Event::ClockMarked(_)
             | Event::ReplayChanged(_) => {}
         }
     }
@@ -354,23 +443,16 @@ impl State {
 
     /// Opens the cases that are new, withdraws those whose referral was, erases what of it was, and takes in what was seen.
     /// Told twice, it is done once.
-    fn follow(&self, told: &[Told], observed: &[Seen]) -> Vec<Event> {
+    fn follow(&self, told: &[Told], observed: &[Seen], now: Timestamp) -> Vec<Event> {
         let mut events = Vec::new();
         let mut fresh = HashMap::<Uuid, Arc<Case>>::new();
         for told in told {
             let id = told.referred.name.id;
             let known = fresh.get(&id).or_else(|| self.cases.get(&id).map(|record| &record.case)).cloned();
             let mut case = known.unwrap_or_else(|| {
-                let case = Arc::new(Case {
-                    referred: told.referred.clone(),
-                    progress: Progress::Submitted,
-                    withdrawal: None,
-                    erasures: Vec::new(),
-                    replay: None,
-                    challenges: Vec::new(),
-                    observation: None,
-                    sighting: None,
-                });
+                let mut case = Case::open(told.referred.clone());
+                let clock_steps = case.settle(None, now);
+                let case = Arc::new(case);
                 events.push(Event::CaseOpened(CaseChanged {
                     occurred_at: told.referred.occurred_at,
                     referral_position: told.position,
@@ -378,6 +460,7 @@ impl State {
                     clause_before: None,
                     replay_before: false,
                     discrepancy_before: None,
+                    clock_steps,
                     case: Arc::clone(&case),
                 }));
                 fresh.insert(id, Arc::clone(&case));
@@ -386,28 +469,31 @@ impl State {
             if let Some(withdrawal) = &told.withdrawal
                 && transition(case.status(), Step::Withdraw).is_some()
             {
-                let after = Arc::new(Case { withdrawal: Some(withdrawal.clone()), replay: None, ..(*case).clone() });
-                events.push(Event::CaseWithdrawn(changed(&case, &after, withdrawal.occurred_at, told.position)));
-                fresh.insert(id, Arc::clone(&after));
-                case = after;
+                let mut after = Case { withdrawal: Some(withdrawal.clone()), replay: None, ..(*case).clone() };
+                after.end_stay(StayEnd::Withdrawn, now.max(case.latest_record()));
+                let changed = changed(&case, after, withdrawal.occurred_at, told.position, now);
+                case = Arc::clone(&changed.case);
+                fresh.insert(id, Arc::clone(&case));
+                events.push(Event::CaseWithdrawn(changed));
             }
             let erased = told.erasures.iter().filter(|erasure| !case.is_erased(erasure.group)).cloned();
             let erased = erased.collect::<Vec<_>>();
             if let Some(at) = erased.iter().map(|erasure| erasure.at).max() {
-                let after = Arc::new(case.without(&erased));
-                events.push(Event::CaseErased(changed(&case, &after, at, told.position)));
-                fresh.insert(id, after);
+                let changed = changed(&case, case.without(&erased), at, told.position, now);
+                fresh.insert(id, Arc::clone(&changed.case));
+                events.push(Event::CaseErased(changed));
             }
         }
         for Seen { position, referral, observation } in observed {
             let known = fresh.get(referral).or_else(|| self.cases.get(referral).map(|record| &record.case)).cloned();
             let Some(case) = known else { continue };
-            let after = Arc::new(case.observed(observation));
-            if after == case {
+            let after = case.observed(observation);
+            if after == *case {
                 continue;
             }
-            events.push(Event::CaseObserved(changed(&case, &after, observation.observed_at, *position)));
-            fresh.insert(*referral, after);
+            let changed = changed(&case, after, observation.observed_at, *position, now);
+            fresh.insert(*referral, Arc::clone(&changed.case));
+            events.push(Event::CaseObserved(changed));
         }
         events
     }
@@ -424,8 +510,10 @@ impl State {
         let occurred_at = resolve(&mut violations, "occurred_at", occurred_at, floor, now);
         let occurred_at = violations.finish(occurred_at)?;
         let receipt = Receipt { occurred_at, recorded_at: now.max(case.latest_record()) };
-        let after = Arc::new(Case { progress: Progress::Received(receipt), ..(**case).clone() });
-        Ok(vec![Event::CaseAcknowledged(changed(case, &after, occurred_at, self.referral_position))])
+        let said = self.response_times.get(&case.referred.platform);
+        let response_time = said.and_then(|said| said.times.of(case.referred.nature));
+        let after = Case { progress: Progress::Received(receipt), response_time, ..(**case).clone() };
+        Ok(vec![Event::CaseAcknowledged(changed(case, after, occurred_at, self.referral_position, now))])
     }
 
     pub(super) fn record(
@@ -481,9 +569,11 @@ impl State {
             Progress::Submitted | Progress::Received(_) => decided_at,
         };
         let progress = Progress::Decided { receipt, first_decided_at, latest: Box::new(decision) };
-        let after = Case { progress, ..(**case).clone() };
-        let after = Arc::new(Case { replay: self.replay_of(&after, now), ..after });
-        Ok(vec![Event::CaseDecided(changed(case, &after, decided_at, self.referral_position))])
+        let mut after = Case { progress, ..(**case).clone() };
+        after.end_stay(StayEnd::Decided, now.max(case.latest_record()));
+        after.order_answered_at = case.order_answered_at.or_else(|| after.order_answer());
+        after.replay = self.replay_of(&after, now);
+        Ok(vec![Event::CaseDecided(changed(case, after, decided_at, self.referral_position, now))])
     }
 
     /// Every clause that is cited exists at that version and was in force when the decision was made.
@@ -569,7 +659,7 @@ pub fn transition(from: Status, step: Step) -> Option<Status> {
 }
 
 /// Refuses a step that cannot be taken. `to` names what the caller wanted.
-fn step(case: &Case, step: Step, to: &'static str) -> Result<()> {
+pub(super) fn step(case: &Case, step: Step, to: &'static str) -> Result<()> {
     let (name, from) = (case.name(), case.status());
     if transition(from, step).is_some() {
         return Ok(());
@@ -579,8 +669,15 @@ fn step(case: &Case, step: Step, to: &'static str) -> Result<()> {
     }
     let advice = match (from, step) {
         (Status::Submitted, _) => "; acknowledge it first",
-        (Status::Received, _) => "; the first decision on a case is INITIAL",
-        (Status::Decided, _) => "; a later decision is AMENDED, REVERSED, CORRECTED or REINSTATED, and names its cause",
+        (Status::Received | Status::UnderReview | Status::InfoRequested, Step::DecideAgain) => {
+            "; the first decision on a case is INITIAL"
+        }
+        (Status::InfoRequested, _) => "; a question waits for its answer",
+        (Status::Received | Status::UnderReview, _) => "",
+        (Status::Decided, Step::Decide) => {
+            "; a later decision is AMENDED, REVERSED, CORRECTED or REINSTATED, and names its cause"
+        }
+        (Status::Decided, _) => "; what it asks now is for a challenge or for a later version to settle",
         (Status::Withdrawn, _) => "",
     };
     Err(impossible(&name, from.as_str(), to, advice))
@@ -592,7 +689,7 @@ pub(super) fn withdrawn(name: &CaseName) -> Error {
     Error::new(Reason::CaseWithdrawn, message).with("name", name)
 }
 
-fn impossible(name: &CaseName, from: &'static str, to: &'static str, advice: &str) -> Error {
+pub(super) fn impossible(name: &CaseName, from: &'static str, to: &'static str, advice: &str) -> Error {
     Error::new(Reason::InvalidTransition, format!("{name} is {from} and cannot become {to}{advice}"))
         .with("name", name)
         .with("from", from)
@@ -656,14 +753,22 @@ pub(super) fn resolve(
     None
 }
 
-pub(super) fn changed(before: &Case, after: &Arc<Case>, occurred_at: Timestamp, referral_position: i64) -> CaseChanged {
+/// The change of a case from what it was to what it is, with the marks of its clocks that are due by now.
+pub(super) fn changed(
+    before: &Case,
+    mut after: Case,
+    occurred_at: Timestamp,
+    referral_position: i64,
+    now: Timestamp,
+) -> CaseChanged {
     CaseChanged {
+        clock_steps: after.settle(Some(before), now),
         occurred_at,
         referral_position,
         before: Some(before.disposition()),
         clause_before: before.decision().and_then(|latest| latest.content.clauses().next().cloned()),
         replay_before: before.replay.is_some(),
         discrepancy_before: before.discrepancy(),
-        case: Arc::clone(after),
+        case: Arc::new(after),
     }
 }

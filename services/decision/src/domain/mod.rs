@@ -32,6 +32,7 @@ macro_rules! coded {
 pub mod affected;
 pub mod case;
 pub mod challenge;
+pub mod clock;
 pub mod decision;
 pub mod disposition;
 pub mod ledger;
@@ -39,10 +40,15 @@ pub mod observation;
 pub mod outcome;
 pub mod policy;
 pub mod replay;
+pub mod response_time;
+pub mod stay;
 
 pub use affected::{Exemption, FlatNotification, Notification, Redress};
-pub use case::{Case, ContextFound, LegalBasis, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal};
+pub use case::{
+    Case, ContextFound, LegalBasis, Order, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal,
+};
 pub use challenge::{Challenge, ChallengeDraft, ChallengeKind, ChallengeOutcome, Fact, Forum, Move, Pursuit, Stage};
+pub use clock::{Clock, ClockKey, ClockKind, ClockState, End, Mark, StepKind};
 pub use decision::{Cause, CauseKind, Content, Decision, DecisionDraft, Kind, Later, Source};
 pub use ledger::{CaseChanged, CaseRecord, ClauseRecord, Command, Event, Ledger, Seen, State, Told};
 pub use observation::{Discrepancy, Observation};
@@ -52,6 +58,8 @@ pub use outcome::{
 pub use policy::{Citation, Clause, ClauseVersion, ClauseVersionDraft};
 pub use portreeve_core::vocabulary::Disposition;
 pub use replay::Replay;
+pub use response_time::{ResponseTimes, ResponseTimesRecord};
+pub use stay::{QuestionCode, Stay, StayContent, StayEnd, StayGround};
 
 #[cfg(test)]
 pub(crate) mod tests;

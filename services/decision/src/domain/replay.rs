@@ -1,7 +1,5 @@
 //! Which rejections another version of their clause would not permit any more.
 
-use std::sync::Arc;
-
 use portreeve_core::Timestamp;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::ClauseName;
@@ -53,9 +51,9 @@ impl State {
                 return None;
             }
             let since = replay.as_ref().map_or(now, |replay| replay.since);
-            let after = Arc::new(Case { replay, ..(**case).clone() });
+            let after = Case { replay, ..(**case).clone() };
             let at = since.max(case.latest_occurrence()).min(now);
-            Some(Event::ReplayChanged(changed(case, &after, at, self.referral_position)))
+            Some(Event::ReplayChanged(changed(case, after, at, self.referral_position, now)))
         });
         moved.collect()
     }

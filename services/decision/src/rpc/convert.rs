@@ -16,13 +16,17 @@ use portreeve_core::vocabulary::{Disposition, FieldGroup, ObservationFinding, Ob
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
 use portreeve_runtime::agreements::{read_agreement, write_agreement};
 use portreeve_runtime::erasures::{read_erasures, take_place, write_erasures};
-use portreeve_runtime::wire::{optional_time, read_time, told_time, write_time};
+use portreeve_runtime::wire::{optional_time, read_time, told_time, write_span, write_time};
 use portreeve_storage::{Codec, Encoded, Personal, StoredEvent};
 use prost::Message;
 use prost_types::Timestamp as WireTime;
 use wire::case_change::Change;
 
 use super::challenges::convert::{put_words, read_challenge, take_words, write_challenge};
+use super::clocks::convert::{
+    read_course, read_order, read_step, read_times, write_clock, write_order, write_step, write_times,
+};
+use super::stays::convert::{put_words as put_stay_words, take_words as take_stay_words, write_stay};
 use crate::domain::{
     Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
     ContextFound, Decision, DecisionDraft, Discrepancy, Event, Flat, FlatNotification, Kind, Later, LegalBasis,
@@ -256,6 +260,12 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         latest_observation: case.observation.as_ref().map(write_observation),
         latest_sighting: case.sighting.as_ref().map(write_observation),
         discrepancy: case.discrepancy().map(Discrepancy::code).unwrap_or_default(),
+        clocks: case.clocks().iter().map(|clock| write_clock(&name, clock)).collect(),
+        stays: case.stays.iter().map(|stay| write_stay(&name, stay)).collect(),
+        stay_words: None,
+        response_time: case.response_time.map(write_span),
+        order_answered_at: case.order_answered_at.map(write_time),
+        order: referred.order.as_ref().map(write_order),
         protected_context: write_check(&referred.protected_context),
         signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
             jws: signature.jws.clone(),
@@ -373,6 +383,8 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
         withdrawal_reason: std::mem::take(&mut case.withdrawal_reason),
         latest_decision: decision,
         challenge_words: take_words(case),
+        stay_words: take_stay_words(case),
+        order: take_emergency(case),
         protected_context: case.protected_context.take(),
         ..wire::Case::default()
     };
@@ -380,6 +392,12 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
         (FieldGroup::Target, wire::Case { target, signature: case.signature.take(), ..wire::Case::default() }),
         (FieldGroup::Reasons, reasons),
     ]
+}
+
+/// Takes out of a case why its order could not wait. `None` if there is nothing.
+fn take_emergency(case: &mut wire::Case) -> Option<referral::OrderTerms> {
+    let emergency = std::mem::take(&mut case.order.as_mut()?.emergency);
+    (!emergency.is_empty()).then(|| referral::OrderTerms { emergency, ..referral::OrderTerms::default() })
 }
 
 /// What can be erased of a change of a case, taken out of it.
@@ -394,6 +412,8 @@ fn seal(message: &mut wire::CaseChange, changed: &CaseChanged, begins: bool) -> 
         Change::ReplayChanged(_) => Change::ReplayChanged,
         Change::ChallengeChanged(_) => Change::ChallengeChanged,
         Change::Observed(_) => Change::Observed,
+        Change::StayChanged(_) => Change::StayChanged,
+        Change::ClockMarked(_) => Change::ClockMarked,
         _ => return None,
     };
     let half = |part| wire::CaseChange { change: Some(again(part)), ..wire::CaseChange::default() };
@@ -417,6 +437,8 @@ pub fn conceal(case: &mut wire::Case, view: View) {
         case.statement_of_reasons.clear();
         case.withdrawal_reason.clear();
         take_words(case);
+        take_stay_words(case);
+        take_emergency(case);
         case.protected_context = None;
     }
     if !view.groups.has(FieldGroup::LegalBasis) {
@@ -467,7 +489,7 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             reason: message.withdrawal_reason.clone(),
         }),
     };
-    Some(Case {
+    let mut case = Case {
         referred: Referred {
             name: message.referral.parse().ok()?,
             platform: parse_owner(&message.platform, OrganisationKind::Platform).ok()?.to_owned(),
@@ -484,6 +506,7 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             tlp,
             conditional,
             protected_context: read_check(message.protected_context.as_ref()),
+            order: None,
         },
         progress,
         withdrawal,
@@ -495,7 +518,13 @@ fn read_case(message: &wire::Case) -> Option<Case> {
         challenges: message.challenges.iter().map(read_challenge).collect::<Option<_>>()?,
         observation: read_seen_last(message.latest_observation.as_ref())?,
         sighting: read_seen_last(message.latest_sighting.as_ref())?,
-    })
+        stays: Vec::new(),
+        response_time: None,
+        order_answered_at: None,
+        marks: Vec::new(),
+    };
+    read_course(message, &mut case)?;
+    Some(case)
 }
 
 fn write_replay(replay: &Replay) -> wire::ReplayCandidate {
@@ -589,6 +618,7 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
                 tlp,
                 conditional,
                 protected_context: read_check(message.protected_context.as_ref()),
+                order: message.order.as_ref().map(read_order),
             },
             withdrawal,
             erasures: read_erasures(&message.erasures)?,
@@ -748,12 +778,15 @@ impl Codec<Event> for Log {
             | Event::CaseErased(changed)
             | Event::ReplayChanged(changed)
             | Event::ChallengeChanged(changed, _)
+            | Event::StayChanged(changed, _)
+            | Event::ClockMarked(changed)
             | Event::CaseObserved(changed) => {
                 (changed.case.referred.name.agency.clone(), changed.case.referred.platform.clone())
             }
             // The catalogue is no agency's; that is how streams know it.
             Event::ClauseCreated(clause) => (String::new(), clause.name.platform.clone()),
             Event::ClauseVersionAdded(version) => (String::new(), version.citation.clause.platform.clone()),
+            Event::ResponseTimesSet(times) => (String::new(), times.platform.clone()),
             // Under the proposer's name, so that it is nobody's but the parties'.
             Event::AgreementLearnt(agreement) => (agreement.proposer().to_owned(), String::new()),
         };
@@ -774,6 +807,7 @@ fn open_change(body: impl prost::bytes::Buf) -> Result<wire::CaseChange> {
     let mut message = wire::CaseChange::decode(body).map_err(|_| unreadable())?;
     if let Some(case) = message.change.as_mut().and_then(case_in) {
         put_words(case);
+        put_stay_words(case);
     }
     Ok(message)
 }
@@ -787,6 +821,7 @@ fn write_event(event: &Event) -> wire::CaseChange {
         clause_before: changed.clause_before.as_ref().map(write_cited).unwrap_or_default(),
         replay_candidate_before: changed.replay_before,
         discrepancy_before: changed.discrepancy_before.map(Discrepancy::code).unwrap_or_default(),
+        clock_steps: changed.clock_steps.iter().map(|step| write_step(&changed.case.name(), step)).collect(),
         change: Some(change(write_case(&changed.case, String::new()))),
         ..wire::CaseChange::default()
     };
@@ -806,6 +841,9 @@ fn write_event(event: &Event) -> wire::CaseChange {
         Event::ChallengeChanged(changed, number) => {
             wire::CaseChange { challenge: *number, ..case(changed, Change::ChallengeChanged) }
         }
+        Event::StayChanged(changed, number) => wire::CaseChange { stay: *number, ..case(changed, Change::StayChanged) },
+        Event::ClockMarked(changed) => case(changed, Change::ClockMarked),
+        Event::ResponseTimesSet(times) => catalogue(times.recorded_at, Change::ResponseTimesSet(write_times(times))),
         Event::ClauseCreated(clause) => catalogue(clause.created_at, Change::ClauseCreated(write_clause(clause))),
         Event::ClauseVersionAdded(version) => {
             catalogue(version.recorded_at, Change::ClauseVersionAdded(write_clause_version(version)))
@@ -851,6 +889,7 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
             },
             replay_before: message.replay_candidate_before,
             discrepancy_before: Discrepancy::from_code(message.discrepancy_before),
+            clock_steps: message.clock_steps.iter().map(read_step).collect::<Option<_>>()?,
             case: Arc::new(read_case(case)?),
         })
     };
@@ -863,6 +902,9 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
         Change::Observed(message) => case(message).map(Event::CaseObserved),
         Change::ReplayChanged(message) => case(message).map(Event::ReplayChanged),
         Change::ChallengeChanged(it) => case(it).map(|changed| Event::ChallengeChanged(changed, message.challenge)),
+        Change::StayChanged(it) => case(it).map(|changed| Event::StayChanged(changed, message.stay)),
+        Change::ClockMarked(message) => case(message).map(Event::ClockMarked),
+        Change::ResponseTimesSet(message) => read_times(message).map(Event::ResponseTimesSet),
         Change::ClauseCreated(message) => read_clause(message).map(Event::ClauseCreated),
         Change::ClauseVersionAdded(message) => read_clause_version(message).map(Event::ClauseVersionAdded),
         Change::AgreementLearnt(message) => read_agreement(message).map(|of| Event::AgreementLearnt(Box::new(of))),
@@ -885,8 +927,13 @@ pub fn case_of(change: &Change) -> Option<&wire::Case> {
         | Change::ReplayChanged(case)
         | Change::ChallengeChanged(case)
         | Change::Observed(case)
+        | Change::StayChanged(case)
+        | Change::ClockMarked(case)
         | Change::Snapshot(case) => Some(case),
-        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
+        Change::ClauseCreated(_)
+        | Change::ClauseVersionAdded(_)
+        | Change::ResponseTimesSet(_)
+        | Change::AgreementLearnt(_) => None,
     }
 }
 
@@ -901,8 +948,13 @@ pub fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
         | Change::ReplayChanged(case)
         | Change::ChallengeChanged(case)
         | Change::Observed(case)
+        | Change::StayChanged(case)
+        | Change::ClockMarked(case)
         | Change::Snapshot(case) => Some(case),
-        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => None,
+        Change::ClauseCreated(_)
+        | Change::ClauseVersionAdded(_)
+        | Change::ResponseTimesSet(_)
+        | Change::AgreementLearnt(_) => None,
     }
 }
 
@@ -1034,6 +1086,7 @@ mod tests {
             }
         }
         challenge(&mut book);
+        stay(&mut book);
         book.log
     }
 
@@ -1051,6 +1104,47 @@ mod tests {
         };
         let observed = vec![Seen { position: 9, referral: Uuid::from_u128(number), observation }];
         Command::FollowReferrals { told: vec![], agreements: vec![], observed }
+    }
+
+    /// An order with a question and an impediment, whose time is over, and what a platform says of how long it takes.
+    fn stay(book: &mut Book) {
+        use crate::domain::{Order, QuestionCode, StayContent, StayGround};
+        use portreeve_core::name::StayName;
+        let number = u128::try_from(OutcomeKind::ALL.len()).unwrap() + 2;
+        let case = || crate::domain::tests::case_name(number);
+        let mut ordered = told(number, 1, 6, 7);
+        ordered.referred.nature = 3;
+        ordered.referred.order = Some(Order {
+            regime: Order::TCO,
+            issuing_authority: "Bundeskriminalamt".into(),
+            act_within: Some(3_600_000_000),
+            redress: "Before the court.".into(),
+            territorial_scope: vec!["DE".into()],
+            feedback_to: "Wiesbaden".into(),
+            emergency: "A boat leaves.".into(),
+            non_disclosure_until: Some(at(1_000)),
+            escalates: Some(ordered.referred.name.clone()),
+        });
+        let content = |ground, questions| StayContent { ground, questions, explanation: "Which?".into() };
+        let begin = |content| Command::BeginStay { case: case(), content, answer_by: None };
+        let name = |number| StayName { case: case(), number };
+        let commands = [
+            Command::SetResponseTimes {
+                platform: "hb".into(),
+                times: [(1, 60_000_000)].into(),
+                expected_version: None,
+            },
+            Command::FollowReferrals { told: vec![ordered], agreements: vec![], observed: vec![] },
+            acknowledge(number, None),
+            begin(content(StayGround::ManifestErrors, vec![QuestionCode::Part, QuestionCode::Context])),
+            Command::Answer { stay: name(1), answer: "This.".into(), by: "agencies/nca".parse().unwrap() },
+            begin(content(StayGround::DeFactoImpossibility, vec![])),
+            Command::Cease { stay: name(2) },
+            Command::Tick { cases: vec![Uuid::from_u128(number)] },
+        ];
+        for (now, command) in [60, 61, 62, 63, 64, 65, 66, 5_000].into_iter().zip(commands) {
+            assert_eq!(book.tell(&command, now).unwrap().len(), 1, "{command:?}");
+        }
     }
 
     /// A case with two challenges that go every way that there is.
@@ -1096,7 +1190,7 @@ mod tests {
     #[test]
     fn what_is_written_into_the_log_is_read_back_as_it_was() {
         let events = events();
-        assert_eq!(events.len(), 2 + 5 * OutcomeKind::ALL.len() + 18);
+        assert_eq!(events.len(), 2 + 5 * OutcomeKind::ALL.len() + 18 + 8);
         for recorded in events {
             let encoded = Log::encode(&recorded.event);
             assert_eq!(encoded.platform, "hb");
@@ -1138,6 +1232,12 @@ mod tests {
         same!(Discrepancy, wire::Discrepancy, "DISCREPANCY_");
         same!(crate::domain::Stage, wire::ChallengeStage, "CHALLENGE_STAGE_");
         same!(crate::domain::ChallengeOutcome, wire::ChallengeOutcome, "CHALLENGE_OUTCOME_");
+        same!(crate::domain::ClockKind, wire::ClockKind, "CLOCK_KIND_");
+        same!(crate::domain::ClockState, wire::ClockState, "CLOCK_STATE_");
+        same!(crate::domain::StepKind, wire::ClockStepKind, "CLOCK_STEP_KIND_");
+        same!(crate::domain::StayGround, wire::StayGround, "STAY_GROUND_");
+        same!(crate::domain::StayEnd, wire::StayEnd, "STAY_END_");
+        same!(crate::domain::QuestionCode, wire::QuestionCode, "QUESTION_CODE_");
         same!(crate::domain::Forum, wire::ExternalForum, "EXTERNAL_FORUM_");
         for kind in Later::ALL {
             let wire = wire::DecisionKind::try_from(kind.code()).unwrap();

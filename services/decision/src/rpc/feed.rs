@@ -13,11 +13,12 @@ use portreeve_runtime::watch::{Feed, fitting};
 use portreeve_runtime::wire::position_key;
 use portreeve_storage::{LogState, StoredEvent};
 
+use super::clocks::convert::{read_step, write_clock};
 use super::convert::{
     case_in, case_of, case_snapshot, changed_case, conceal, decision_change, decision_snapshot, write_change,
 };
 use crate::domain::Case;
-use crate::store::{CaseFilter, DecisionFilter, Reads, Stretch};
+use crate::store::{CaseFilter, ClockFilter, DecisionFilter, Reads, SERVICE, Stretch};
 
 /// Whose a change of a case is; the catalogues are everybody's to know.
 pub(super) fn agency_of_case(change: &wire::CaseChange) -> Option<&str> {
@@ -169,6 +170,106 @@ impl Feed for DecisionFeed {
         let stretch = Stretch { after: place(after)?, limit, unchanged_since: Some(at) };
         let found = self.reads.latest_decisions(reader, &self.filter, stretch).await?;
         Ok(fitting(found.iter().map(|record| (position_key(record.seq), decision_snapshot(record, at, self.epoch)))))
+    }
+}
+
+/// Whose a clock is.
+#[expect(clippy::unnecessary_wraps, reason = "other streams hold what is nobody's")]
+pub(super) fn agency_of_clock(change: &wire::ClockChange) -> Option<&str> {
+    Some(change.referral.as_str())
+}
+
+/// The stream of clocks of one reader.
+pub(super) struct ClockFeed {
+    /// Where the snapshot is read.
+    pub reads: Arc<dyn Reads>,
+    /// Who asks.
+    pub asker: Asker,
+    /// What is selected.
+    pub filter: ClockFilter,
+    /// The log's life.
+    pub epoch: Epoch,
+}
+
+impl ClockFeed {
+    /// What is selected of what happened to the clocks of a case: a clock that is no more is selected by its kind alone.
+    fn selected(&self, case: &Case, steps: &[wire::ClockStep]) -> (Vec<wire::ClockStep>, Vec<wire::Clock>) {
+        let name = case.name();
+        let clocks = case.clocks();
+        let chosen = |step: &&wire::ClockStep| {
+            let Some(step) = read_step(step) else { return false };
+            match clocks.iter().find(|clock| clock.key == step.clock) {
+                Some(clock) => self.filter.selects(clock),
+                None => {
+                    let of_kind = self.filter.kinds.is_empty() || self.filter.kinds.contains(&step.clock.kind);
+                    of_kind && self.filter.states.is_empty() && self.filter.due_before.is_none()
+                }
+            }
+        };
+        let steps = steps.iter().filter(chosen).cloned().collect::<Vec<_>>();
+        let clocks = clocks.iter().map(|clock| write_clock(&name, clock));
+        let clocks = clocks.filter(|clock| steps.iter().any(|step| step.clock == clock.name)).collect();
+        (steps, clocks)
+    }
+}
+
+#[async_trait]
+impl Feed for ClockFeed {
+    type Change = wire::ClockChange;
+
+    async fn reader(&self, now: Timestamp) -> Result<Arc<Reader>> {
+        self.asker.reader_of_stream(|own| async move { self.reads.agreements_concerning(&own).await }, now).await
+    }
+
+    fn change(&self, reader: &Reader, event: &StoredEvent, state: &LogState) -> Result<Option<wire::ClockChange>> {
+        let other = self.filter.platform.as_ref().is_some_and(|platform| *platform != event.platform);
+        let other = other || !(self.filter.agencies.is_empty() || self.filter.agencies.contains(&event.agency));
+        if other || event.agency.is_empty() || !may_show(reader, event) {
+            return Ok(None);
+        }
+        let message = write_change(event, state.epoch, reader.principal())?;
+        if message.clock_steps.is_empty() {
+            return Ok(None);
+        }
+        let Some((case, _)) = seen(reader, event, &message)? else { return Ok(None) };
+        let (steps, clocks) = self.selected(&case, &message.clock_steps);
+        Ok((!steps.is_empty()).then(|| wire::ClockChange {
+            position: message.position,
+            revision: message.revision,
+            recorded_at: message.recorded_at,
+            case: case.name().to_string(),
+            referral: case.referred.name.to_string(),
+            steps,
+            clocks,
+            snapshot: false,
+        }))
+    }
+
+    async fn snapshot(
+        &self,
+        reader: &Arc<Reader>,
+        at: i64,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, wire::ClockChange)>> {
+        let stretch = Stretch { after: place(after)?, limit, unchanged_since: Some(at) };
+        let found = self.reads.clocked(reader, &self.filter, stretch).await?;
+        Ok(fitting(found.iter().map(|shown| {
+            let case = &shown.record.case;
+            let name = case.name();
+            let open = case.clocks().into_iter().filter(|clock| clock.is_open() && self.filter.selects(clock));
+            let change = wire::ClockChange {
+                position: u64::try_from(at).unwrap_or_default(),
+                revision: portreeve_storage::event::revision(SERVICE, self.epoch, at).encode(),
+                recorded_at: None,
+                case: name.to_string(),
+                referral: case.referred.name.to_string(),
+                steps: Vec::new(),
+                clocks: open.map(|clock| write_clock(&name, &clock)).collect(),
+                snapshot: true,
+            };
+            (position_key(shown.record.opened), change)
+        })))
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod cases;
 pub mod challenges;
+pub mod clocks;
 pub mod convert;
 mod decisions;
 mod feed;
 pub mod follow;
 mod policies;
+pub mod stays;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use crate::store::{FOLLOWS, Reads, SERVICE};
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The servers of `DecisionService`, `PolicyService` and `ChallengeService`.
+/// The servers of `DecisionService`, `PolicyService`, `ChallengeService`, `StayService` and `ClockService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
     pub(crate) access: Arc<Access>,

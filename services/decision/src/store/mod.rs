@@ -13,8 +13,8 @@ use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Case, CaseRecord, Challenge, ChallengeKind, Citation, Clause, ClauseVersion, Decision, Discrepancy, Ledger, Stage,
-    Status,
+    Case, CaseRecord, Challenge, ChallengeKind, Citation, Clause, ClauseVersion, Clock as CaseClock, ClockKind,
+    ClockState, Decision, Discrepancy, Ledger, ResponseTimes, Stage, Status, Stay,
 };
 
 pub mod postgres;
@@ -162,6 +162,30 @@ impl ChallengeFilter {
     }
 }
 
+/// What a list or a stream of clocks selects. Empty lists select everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClockFilter {
+    /// One platform only.
+    pub platform: Option<String>,
+    /// Of referrals of these agencies.
+    pub agencies: Vec<String>,
+    /// Kinds.
+    pub kinds: Vec<ClockKind>,
+    /// States.
+    pub states: Vec<ClockState>,
+    /// Only those whose time is over before.
+    pub due_before: Option<Timestamp>,
+}
+
+impl ClockFilter {
+    /// Whether a clock is selected, as it is shown.
+    pub fn selects(&self, clock: &CaseClock) -> bool {
+        any(&self.kinds, &clock.key.kind)
+            && any(&self.states, &clock.state())
+            && self.due_before.is_none_or(|before| clock.due_at().is_some_and(|due| due < before))
+    }
+}
+
 /// A challenge as a reader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownChallenge {
@@ -251,6 +275,19 @@ pub trait Reads: Send + Sync + 'static {
 
     /// The challenges of a case, whoever asks.
     async fn challenges_of(&self, case: &CaseName) -> Result<Vec<Challenge>>;
+
+    /// The stays of a case, whoever asks.
+    async fn stays_of(&self, case: &CaseName) -> Result<Vec<Stay>>;
+
+    /// Cases with open clocks, as the reader sees them, in the order in which they came in. What the filter says of a clock itself is
+    /// still to be asked of each.
+    async fn clocked(&self, reader: &Reader, filter: &ClockFilter, stretch: Stretch) -> Result<Vec<Shown>>;
+
+    /// The cases to which the time alone brings something next, with when, in the order in which it does.
+    async fn next_marks(&self, limit: usize) -> Result<Vec<(Uuid, Timestamp)>>;
+
+    /// What a platform says of how long it takes, if it says something.
+    async fn response_times(&self, platform: &str) -> Result<Option<ResponseTimes>>;
 
     /// Challenges that the filter selects and the reader sees, in the order in which they were filed.
     async fn challenges(

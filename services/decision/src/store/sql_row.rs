@@ -8,10 +8,11 @@ use portreeve_core::{Timestamp, Violations};
 use super::DecisionRecord;
 use crate::domain::{
     Case, Cause, CauseKind, Challenge, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content, Decision, Flat,
-    FlatNotification, Kind, LegalBasis, Progress, Receipt, Redress, Referred, Replay, Signature, Source, Target,
-    Withdrawal,
+    FlatNotification, Kind, LegalBasis, Progress, Receipt, Redress, Referred, Replay, ResponseTimesRecord, Signature,
+    Source, Target, Withdrawal,
 };
 use crate::rpc::challenges::convert::decode as decode_challenge;
+use crate::rpc::clocks::convert::{decode_course, decode_times};
 use crate::rpc::convert::{decode_check, decode_erasures, decode_observation};
 
 /// The select of whole cases, up to its condition.
@@ -24,7 +25,7 @@ macro_rules! case_columns {
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
              c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional, c.erasures, c.replay_clause, \
              c.replay_version, c.replay_since_us, c.challenges, c.observation, c.sighting, \
-             c.context_check \
+             c.context_check, c.course \
              FROM cases c WHERE ",
             $condition
         )
@@ -134,6 +135,7 @@ pub(crate) struct CaseRow {
     observation: Vec<u8>,
     sighting: Vec<u8>,
     context_check: Vec<u8>,
+    course: Vec<u8>,
 }
 
 impl CaseRow {
@@ -179,7 +181,7 @@ impl CaseRow {
                 since: Timestamp::from_micros(since),
             }),
         };
-        Some(Case {
+        let mut case = Case {
             referred: Referred {
                 name: ReferralName { agency: self.agency, id: Uuid::from_slice(&self.case_id).ok()? },
                 platform: self.platform,
@@ -208,6 +210,7 @@ impl CaseRow {
                 tlp: Tlp::from_code(code(self.tlp)?)?,
                 conditional: self.conditional != 0,
                 protected_context: decode_check(&self.context_check)?,
+                order: None,
             },
             progress,
             withdrawal,
@@ -216,7 +219,13 @@ impl CaseRow {
             challenges,
             observation: decode_observation(&self.observation)?,
             sighting: decode_observation(&self.sighting)?,
-        })
+            stays: Vec::new(),
+            response_time: None,
+            order_answered_at: None,
+            marks: Vec::new(),
+        };
+        decode_course(&self.course, &mut case)?;
+        Some(case)
     }
 }
 
@@ -231,6 +240,21 @@ pub(crate) struct ChallengeRow {
 impl ChallengeRow {
     pub(crate) fn read(&self) -> sqlx::Result<Challenge> {
         decode_challenge(&self.body).ok_or_else(|| unreadable(&format!("the challenge of event {}", self.seq)))
+    }
+}
+
+/// What a platform says of how long it takes.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct ResponseTimesRow {
+    pub(crate) updated_seq: i64,
+    body: Vec<u8>,
+}
+
+impl ResponseTimesRow {
+    pub(crate) fn read(&self) -> sqlx::Result<ResponseTimesRecord> {
+        let times = decode_times(&self.body);
+        let times = times.ok_or_else(|| unreadable(&format!("the response times of event {}", self.updated_seq)))?;
+        Ok(ResponseTimesRecord { times, updated: self.updated_seq })
     }
 }
 

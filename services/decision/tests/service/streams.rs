@@ -67,6 +67,9 @@ fn kind(change: &wire::CaseChange) -> &'static str {
         Change::ReplayChanged(_) => "replay",
         Change::ChallengeChanged(_) => "challenge",
         Change::Observed(_) => "observed",
+        Change::StayChanged(_) => "stay",
+        Change::ClockMarked(_) => "clock",
+        Change::ResponseTimesSet(_) => "catalogue",
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => "catalogue",
     }
 }

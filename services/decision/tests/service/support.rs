@@ -172,6 +172,7 @@ pub(crate) fn referred(number: u128, position: i64) -> Told {
             tlp: Tlp::Amber,
             conditional: false,
             protected_context: Vec::new(),
+            order: None,
         },
         withdrawal: None,
         erasures: Vec::new(),

@@ -364,6 +364,10 @@ impl Session {
         decisions: decision(decision) -> DecisionClient,
         /// The challenges of decisions.
         challenges: challenge(decision) -> ChallengeClient,
+        /// What keeps platforms from going on.
+        stays: stay(decision) -> StayClient,
+        /// The clocks of cases.
+        clocks: clock(decision) -> ClockClient,
         /// The platforms' catalogues.
         policies: policy(decision) -> PolicyClient,
         /// The research grants.

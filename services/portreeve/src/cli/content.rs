@@ -10,6 +10,7 @@ use portreeve_api::referral::v1::{
 use portreeve_core::name::OrganisationName;
 
 use super::failure::{Failure, Result};
+use super::order::Order;
 use super::words::{Word as _, typed, words_of};
 
 /// What is referred: options.
@@ -57,6 +58,8 @@ pub(crate) struct What {
     /// information on asylum). Findings: does-not-apply, uncertain, applies; what applies is not referred.
     #[arg(long = "context", value_name = "CONTEXT=FINDING", value_parser = finding)]
     contexts: Vec<Found>,
+    #[command(flatten)]
+    order: Order,
     #[command(flatten)]
     marks: Marks,
 }
@@ -164,6 +167,7 @@ impl What {
             content_language: self.content_language,
             protected_context: check(&self.contexts).map_err(|error| Failure::Usage(format!("--context: {error}")))?,
             handling: self.marks.handling(),
+            order: self.order.terms(),
             occurred_at: None,
             signature: None,
         })

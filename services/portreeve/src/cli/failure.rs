@@ -202,6 +202,7 @@ fn advice(reason: &str, code: Code) -> &'static str {
             "read why with `portreeve measure list`; appeal with `portreeve measure appeal`, or refer again once it has ended"
         }
         R::MeasureNotFound => "check the name with `portreeve measure list`",
+        R::StayNotFound => "check the name with `portreeve inbox`",
         R::ChallengeNotFound => "check the name with `portreeve challenge list`",
         R::ChallengeOpen => "wait for its outcome, or have whoever filed it close it: `portreeve challenge close`",
         R::ChallengeWindowClosed => "refer the content anew",

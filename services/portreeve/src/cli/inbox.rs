@@ -146,6 +146,11 @@ impl Inbox {
                     Some(case_change::Change::ReplayChanged(case)) => ("no replay", case),
                     Some(case_change::Change::ChallengeChanged(case)) => ("challenge", case),
                     Some(case_change::Change::Observed(case)) => ("observed", case),
+                    Some(case_change::Change::StayChanged(case)) if case.status() == CaseStatus::InfoRequested => {
+                        ("asked", case)
+                    }
+                    Some(case_change::Change::StayChanged(case)) => ("goes on", case),
+                    Some(case_change::Change::ClockMarked(case)) => ("clock", case),
                     _ => continue,
                 };
                 if !self.status.is_empty() && !self.status.contains(&case.status()) {

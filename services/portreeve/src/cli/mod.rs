@@ -12,6 +12,7 @@ pub(crate) use say;
 mod agreement;
 mod challenge;
 pub(crate) mod clause;
+mod clock;
 mod completions;
 mod config;
 pub(crate) mod connection;
@@ -31,6 +32,7 @@ mod inbox;
 mod json;
 mod measure;
 mod observe;
+mod order;
 mod organisation;
 mod pki;
 mod refer;
@@ -39,6 +41,7 @@ mod retention;
 mod serve;
 mod sheet;
 mod sign;
+mod stay;
 pub(crate) mod table;
 mod upkeep;
 mod verify;
@@ -81,6 +84,8 @@ enum Command {
     Observations(observe::Observations),
     Organisation(organisation::Organisation),
     Challenge(Box<challenge::Challenge>),
+    Stay(Box<stay::Stay>),
+    Clock(clock::Clock),
     Clause(clause::Clause),
     Consultations(consultations::Consultations),
     Verify(verify::Verify),
@@ -134,6 +139,8 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Observe(command) => command.run().await?,
         Command::Observations(command) => command.run().await?,
         Command::Organisation(command) => command.run().await?,
+        Command::Stay(command) => command.run().await?,
+        Command::Clock(command) => command.run().await?,
         Command::Clause(command) => command.run().await?,
         Command::Consultations(command) => command.run().await?,
         Command::Verify(command) => command.run().await?,

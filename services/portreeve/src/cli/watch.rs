@@ -5,7 +5,8 @@ use std::io::Write as _;
 use clap::{Args, Subcommand};
 use portreeve_api::common::v1::{Ground, ReferralNature, WatchStart, watch_start};
 use portreeve_api::decision::v1::{
-    CaseFilter, DecisionFilter, WatchCasesRequest, WatchCasesResponse, WatchDecisionsRequest, WatchDecisionsResponse,
+    CaseFilter, ClockFilter, ClockKind, ClockState, DecisionFilter, WatchCasesRequest, WatchCasesResponse,
+    WatchClocksRequest, WatchClocksResponse, WatchDecisionsRequest, WatchDecisionsResponse,
 };
 use portreeve_api::referral::v1::{ReferralFilter, WatchReferralsRequest, WatchReferralsResponse};
 use portreeve_api::reporting::v1::{
@@ -76,6 +77,23 @@ enum What {
         /// The platform; platforms/- for all that the caller may see
         #[arg(long, default_value = "platforms/-", value_name = "PLATFORM")]
         parent: String,
+        #[command(flatten)]
+        agencies: Agencies,
+        #[command(flatten)]
+        stream: Stream,
+    },
+    /// What happens to clocks: started, stopped, warnings, breaches, ended
+    #[command(after_help = "Example:\n  portreeve watch clocks --state overdue --from now --as platforms/harbourbook")]
+    Clocks {
+        /// The platform; platforms/- for all that the caller may see
+        #[arg(long, default_value = "platforms/-", value_name = "PLATFORM")]
+        parent: String,
+        /// Only of these kinds
+        #[arg(long, value_parser = words_of::<ClockKind>(), ignore_case = true, value_delimiter = ',')]
+        kind: Vec<ClockKind>,
+        /// Only those that are in these states after what happened
+        #[arg(long, value_parser = words_of::<ClockState>(), ignore_case = true, value_delimiter = ',')]
+        state: Vec<ClockState>,
         #[command(flatten)]
         agencies: Agencies,
         #[command(flatten)]
@@ -154,7 +172,8 @@ macro_rules! lines {
 lines! {
     WatchReferralsResponse: "portreeve.referral.v1.WatchReferralsResponse",
     WatchCasesResponse: "portreeve.decision.v1.WatchCasesResponse",
-    WatchDecisionsResponse: "portreeve.decision.v1.WatchDecisionsResponse"
+    WatchDecisionsResponse: "portreeve.decision.v1.WatchDecisionsResponse",
+    WatchClocksResponse: "portreeve.decision.v1.WatchClocksResponse"
 }
 
 impl Line for WatchReportResponse {
@@ -218,6 +237,19 @@ impl Watch {
                     at_least: Vec::new(),
                 };
                 print(&session, watch::decisions(session.decisions(), request, BACKOFF), stream.count).await
+            }
+            What::Clocks { parent, kind, state, agencies, stream } => {
+                let session = stream.reading.open().await?;
+                let filter = ClockFilter {
+                    kinds: kind.into_iter().map(Into::into).collect(),
+                    states: state.into_iter().map(Into::into).collect(),
+                    agencies: agencies.names(),
+                    due_before: None,
+                };
+                let filter = (filter != ClockFilter::default()).then_some(filter);
+                let request =
+                    WatchClocksRequest { parent, start: Some(wire(&stream.start)), filter, at_least: Vec::new() };
+                print(&session, watch::clocks(session.clocks(), request, BACKOFF), stream.count).await
             }
             What::Report { cohort, stream } => {
                 let start = match start(&stream.start) {

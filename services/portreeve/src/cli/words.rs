@@ -6,14 +6,14 @@ use portreeve_api::common::v1::{
 };
 use portreeve_api::consultation::v1::ConsultationKind;
 use portreeve_api::decision::v1::{
-    AccessObstacle, CaseStatus, CauseKind, ChallengeKind, ChallengeOutcome, ChallengeStage, DecisionKind,
-    DecisionSource, Discrepancy, ExternalForum, GoneBy, NotificationExemption, NotificationStatus, Outcome,
-    ProtectedContext, Redress, Restriction,
+    AccessObstacle, CaseStatus, CauseKind, ChallengeKind, ChallengeOutcome, ChallengeStage, ClockKind, ClockState,
+    DecisionKind, DecisionSource, Discrepancy, ExternalForum, GoneBy, NotificationExemption, NotificationStatus,
+    Outcome, ProtectedContext, QuestionCode, Redress, Restriction, StayEnd, StayGround,
 };
 use portreeve_api::referral::v1::{
     AfterEnd, AgreementState, Defence, DefenceFinding, DraftState, FieldGroup, MeasureAppealOutcome, MeasureKind,
-    MeasureState, MisuseGravity, MisuseIntent, ObservationFinding, ObservationMethod, OrganisationKind, Purpose,
-    ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
+    MeasureState, MisuseGravity, MisuseIntent, ObservationFinding, ObservationMethod, OrderRegime, OrganisationKind,
+    Purpose, ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
 };
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
 use portreeve_core::time::{Date, Timestamp};
@@ -88,7 +88,13 @@ words! {
     ChallengeKind = "CHALLENGE_KIND_",
     ChallengeOutcome = "CHALLENGE_OUTCOME_",
     ChallengeStage = "CHALLENGE_STAGE_",
+    ClockKind = "CLOCK_KIND_",
+    ClockState = "CLOCK_STATE_",
     ConsultationKind = "CONSULTATION_KIND_",
+    OrderRegime = "ORDER_REGIME_",
+    QuestionCode = "QUESTION_CODE_",
+    StayEnd = "STAY_END_",
+    StayGround = "STAY_GROUND_",
     DecisionKind = "DECISION_KIND_",
     DecisionSource = "DECISION_SOURCE_",
     Defence = "DEFENCE_",

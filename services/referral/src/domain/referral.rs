@@ -10,9 +10,9 @@ use portreeve_core::name::ReferralName;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Timestamp, limits};
 
-use super::Handling;
 use super::protected_context::Check;
 use super::signing::{Signature, Signed};
+use super::{Handling, Order};
 
 /// What is referred.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Said {
     pub signature: Option<Signature>,
     /// What was found when somebody looked whether the law protects the content.
     pub protected_context: Option<Check>,
+    /// What it says as an order.
+    pub order: Option<Order>,
 }
 
 /// A referral that is to be made.

@@ -29,11 +29,12 @@ use super::drafts::convert::{read_draft as read_recorded_draft, seal as seal_dra
 use super::measures::convert::{read_measure, write_measure};
 use super::observations;
 use super::observations::convert::read_observation;
+use super::order::{self, take_emergency, write_order};
 use super::protected_context::{read_check, read_recorded, write_check};
 use super::review_flags::convert::{read_flag, write_flag};
 use crate::domain::{
-    Event, Handling, LegalBasis, NewReferral, Organisation, Referral, RetentionPolicy, Rule, Said, Signature, Signed,
-    SigningProfile, Standing, Target, legal_basis,
+    Event, Handling, LegalBasis, NewReferral, Order, Organisation, Referral, RetentionPolicy, Rule, Said, Signature,
+    Signed, SigningProfile, Standing, Target, legal_basis,
 };
 use crate::store::Filter;
 
@@ -99,6 +100,12 @@ pub fn read_draft(
     let handling = read_handling(violations, &format!("{path}.handling"), draft.handling.unwrap_or_default());
     let check = draft.protected_context.as_ref();
     let protected_context = check.map(|check| read_check(check, &format!("{path}.protected_context"), violations));
+    let terms = draft.order.as_ref();
+    let order = terms.map(|terms| order::read_order(terms, &format!("{path}.order"), violations));
+    if let (Some(Some(order)), Some(nature)) = (&order, Nature::from_code(draft.nature)) {
+        order.check(nature, occurred_at.unwrap_or(now), &format!("{path}.order"), violations);
+        check_escalated(order, agency, &format!("{path}.order.escalates"), violations);
+    }
     let wire::LegalBasis { code, statute, section } = draft.legal_basis?;
     let legal_basis = LegalBasis { code, statute, section };
     legal_basis::check(&legal_basis, &format!("{path}.legal_basis"), violations);
@@ -118,8 +125,19 @@ pub fn read_draft(
             None => None,
             Some(read) => Some(read?),
         },
+        order: match order {
+            None => None,
+            Some(read) => Some(read?),
+        },
     };
     Some(NewReferral { said: Arc::new(said), occurred_at, signed: signed.map(Box::new) })
+}
+
+/// What is escalated is the agency's own.
+fn check_escalated(order: &Order, agency: &str, field: &str, violations: &mut Violations) {
+    if order.escalates.as_ref().is_some_and(|name| name.agency != agency) {
+        violations.add(field, format_args!("must be a referral of agencies/{agency}"));
+    }
 }
 
 /// Refuses what is classified above what this exchange takes, before anything of it is kept.
@@ -189,6 +207,7 @@ pub fn conceal(referral: &mut wire::Referral, view: View) {
         referral.statement_of_reasons.clear();
         referral.withdrawal_reason.clear();
         referral.protected_context = None;
+        take_emergency(referral.order.as_mut());
     }
     if !view.groups.has(FieldGroup::LegalBasis) {
         referral.legal_basis = None;
@@ -220,6 +239,7 @@ fn take_personal(referral: &mut wire::Referral) -> Vec<(FieldGroup, wire::Referr
         statement_of_reasons: std::mem::take(&mut referral.statement_of_reasons),
         withdrawal_reason: std::mem::take(&mut referral.withdrawal_reason),
         protected_context: referral.protected_context.take(),
+        order: take_emergency(referral.order.as_mut()),
         ..empty()
     };
     vec![
@@ -382,6 +402,7 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
         handling: Some(write_handling(&referral.handling)),
         erasures: write_erasures(&referral.erasures),
         protected_context: referral.protected_context.as_ref().map(write_check),
+        order: referral.order.as_ref().map(write_order),
         ..wire::Referral::default()
     };
     if let Standing::Withdrawn { at, recorded_at, reason } = &referral.standing {
@@ -433,6 +454,10 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
         },
         protected_context: match &message.protected_context {
             Some(check) => Some(read_recorded(check)?),
+            None => None,
+        },
+        order: match &message.order {
+            Some(order) => Some(order::read_recorded(order)?),
             None => None,
         },
     };

@@ -9,6 +9,7 @@ mod import;
 mod legal_bases;
 pub mod measures;
 pub mod observations;
+pub mod order;
 mod organisations;
 pub mod protected_context;
 mod referrals;

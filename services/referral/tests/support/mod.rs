@@ -86,6 +86,7 @@ impl Store {
             handling: Handling::default(),
             signature: None,
             protected_context: None,
+            order: None,
         };
         NewReferral { said: Arc::new(said), occurred_at: Some("2026-01-01".parse().unwrap()), signed: None }
     }

@@ -127,6 +127,9 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
                 | Change::ReplayChanged(_)
                 | Change::ChallengeChanged(_)
                 | Change::Observed(_)
+                | Change::StayChanged(_)
+                | Change::ClockMarked(_)
+                | Change::ResponseTimesSet(_)
                 | Change::ClauseCreated(_)
                 | Change::ClauseVersionAdded(_)
                 | Change::AgreementLearnt(_),

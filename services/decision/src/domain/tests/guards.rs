@@ -36,7 +36,16 @@ fn metadata(error: &Error, key: &str) -> String {
 
 #[test]
 fn what_the_table_does_not_hold_cannot_be_done() {
-    let steps = [Step::Acknowledge, Step::Decide, Step::DecideAgain, Step::Withdraw];
+    let steps = [
+        Step::Acknowledge,
+        Step::Decide,
+        Step::DecideAgain,
+        Step::Withdraw,
+        Step::Ask,
+        Step::Answer,
+        Step::Impede,
+        Step::Cease,
+    ];
     let possible = Status::ALL.iter().flat_map(|from| steps.map(|step| (*from, step)));
     assert_eq!(possible.filter(|(from, step)| transition(*from, *step).is_some()).count(), TRANSITIONS.len());
     assert!(steps.iter().all(|step| transition(Status::Withdrawn, *step).is_none()), "WITHDRAWN is final");

@@ -1,6 +1,7 @@
 //! The ledger, without a database.
 
 mod challenges;
+mod clocks;
 mod guards;
 mod histories;
 mod observations;
@@ -47,6 +48,7 @@ pub(crate) fn told(number: u128, position: i64, occurred: i64, recorded: i64) ->
             tlp: Tlp::Amber,
             conditional: false,
             protected_context: Vec::new(),
+            order: None,
         },
         withdrawal: None,
         erasures: Vec::new(),

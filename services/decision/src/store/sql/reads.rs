@@ -17,12 +17,16 @@ use sqlx::{QueryBuilder, SqlStr};
 
 use super::tables::{CASES_BY_ID, Tables, case_records, decision_records, kept_agreement};
 use super::{Db, Store, agreements};
-use crate::domain::{CaseRecord, Challenge, Citation, Clause, ClauseVersion, Ledger, OutcomeKind, Status};
+use crate::domain::{
+    CaseRecord, Challenge, Citation, Clause, ClauseVersion, Ledger, OutcomeKind, ResponseTimes, Status, Stay,
+};
 use crate::store::sql_row::{
     CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, ChallengeRow, ClauseRow, ClauseVersionRow,
-    DECISION_COLUMNS, DecisionRow,
+    DECISION_COLUMNS, DecisionRow, ResponseTimesRow,
 };
-use crate::store::{CaseFilter, ChallengeFilter, DecisionFilter, DecisionRecord, Shown, ShownChallenge, Stretch};
+use crate::store::{
+    CaseFilter, ChallengeFilter, ClockFilter, DecisionFilter, DecisionRecord, Shown, ShownChallenge, Stretch,
+};
 
 /// Cases of an owner. [`CaseFilter::selects`] is the same rule for streams; a test holds them together.
 macro_rules! cases_of {
@@ -64,7 +68,8 @@ const CASES: &str = cases_of!("($1 = '' OR c.platform = $1) AND ($2 = '' OR c.ag
 const CASES_OF_AGENCY: &str = cases_of!("c.agency = $2 AND ($1 = '' OR c.platform = $1)");
 const CASES_OF_PLATFORM: &str = cases_of!("c.platform = $1 AND ($2 = '' OR c.agency = $2)");
 // The status is written out so that the engines see that the index of the inbox holds every such row.
-const CASES_WAITING: &str = cases_of!("c.platform = $1 AND c.status < 3 AND ($2 = '' OR c.agency = $2)");
+const CASES_WAITING: &str =
+    cases_of!("c.platform = $1 AND c.status <> 3 AND c.status <> 4 AND ($2 = '' OR c.agency = $2)");
 // So is the mark.
 const CASES_TO_REPLAY: &str =
     cases_of!("c.replay_version > 0 AND ($1 = '' OR c.platform = $1) AND ($2 = '' OR c.agency = $2)");
@@ -87,6 +92,9 @@ const TO_REPLAY: &str = "SELECT c.case_id FROM citation x JOIN decision d ON d.s
      JOIN cases c ON c.case_id = d.case_id \
      WHERE x.clause = $1 AND x.version = $2 AND x.place = 0 AND d.outcome = $3 AND c.decided_seq = d.seq AND c.status = $4 \
        AND c.replay_version <> $5 ORDER BY c.seq LIMIT $6";
+const NEXT_MARKS: &str = "SELECT c.case_id, c.next_mark_us FROM cases c WHERE c.next_mark_us IS NOT NULL \
+     ORDER BY c.next_mark_us LIMIT $1";
+const RESPONSE_TIMES: &str = "SELECT t.updated_seq, t.body FROM response_times t WHERE t.platform = $1";
 const CLAUSE_VERSIONS: &str = CLAUSE_VERSION_COLUMNS!("v.clause = $1 AND v.version > $2 ORDER BY v.version LIMIT $3");
 
 pub(super) const STATEMENTS: &[(&str, &str)] = &[
@@ -108,6 +116,8 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("clauses", CLAUSES),
     ("clauses_of_platform", CLAUSES_OF_PLATFORM),
     ("clause_versions", CLAUSE_VERSIONS),
+    ("next_marks", NEXT_MARKS),
+    ("response_times", RESPONSE_TIMES),
 ];
 
 /// The reads on this engine.
@@ -188,6 +198,10 @@ fn visible(statement: &mut QueryBuilder<Db>, reader: &Reader, and: impl Fn(&mut 
     }
 }
 
+fn case_id(id: &[u8]) -> Result<Uuid> {
+    Uuid::from_slice(id).map_err(|_| unavailable(&sqlx::Error::Decode("a case's id has 16 bytes".into())))
+}
+
 impl Reads {
     pub(super) fn new(store: Store<Ledger, Tables>) -> Self {
         Self(store)
@@ -202,7 +216,7 @@ impl Reads {
 
     async fn try_cases(&self, scope: Scope, filter: &CaseFilter, stretch: Stretch) -> sqlx::Result<Vec<CaseRecord>> {
         let Some((platform, agency)) = owners(scope, filter.platform.as_ref()) else { return Ok(Vec::new()) };
-        let waiting = [Status::Submitted, Status::Received];
+        let waiting = [Status::Submitted, Status::Received, Status::UnderReview, Status::InfoRequested];
         let only_waiting = !filter.statuses.is_empty() && filter.statuses.iter().all(|status| waiting.contains(status));
         let text = match (platform.is_empty(), agency.is_empty()) {
             _ if filter.replay_candidates => CASES_TO_REPLAY,
@@ -323,6 +337,59 @@ impl Reads {
                 let last = if shown.view.before.is_some() { opened } else { updated };
                 let unchanged = stretch.unchanged_since.is_none_or(|position| last <= position);
                 if unchanged && filter.selects(&shown.record.case) {
+                    found.push(shown);
+                }
+            }
+            if count < wanted || found.len() == stretch.limit {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Cases with open clocks as they are shown. A page is filled with the next ones.
+    async fn try_clocked(&self, reader: &Reader, filter: &ClockFilter, stretch: Stretch) -> sqlx::Result<Vec<Shown>> {
+        // Of what is kept, a clock may have been open that is not any more.
+        let kept = reader.shares().iter().any(|share| share.before.is_some());
+        let mut found = Vec::new();
+        let mut after = stretch.after;
+        loop {
+            let wanted = stretch.limit - found.len();
+            let mut statement = QueryBuilder::<Db>::new(CASE_COLUMNS!("c.seq > "));
+            statement.push_bind(after);
+            if !kept {
+                statement.push(" AND c.clocks_open > 0");
+                if let Some(before) = filter.due_before {
+                    statement.push(" AND c.clocks_due_us < ").push_bind(before.micros());
+                }
+            }
+            statement.push(" AND (");
+            visible(&mut statement, reader, |_, _| {});
+            statement.push(")");
+            if let Some(platform) = &filter.platform {
+                statement.push(" AND c.platform = ").push_bind(platform.clone());
+            }
+            if !filter.agencies.is_empty() {
+                statement.push(" AND c.agency IN (");
+                let mut list = statement.separated(", ");
+                for agency in &filter.agencies {
+                    list.push_bind(agency.clone());
+                }
+                statement.push(")");
+            }
+            statement.push(" ORDER BY c.seq LIMIT ").push_bind(rows(wanted));
+            let mut conn = self.0.readers().acquire().await?;
+            let batch: Vec<CaseRow> = statement.build_query_as().fetch_all(&mut *conn).await?;
+            let batch = case_records(&mut conn, batch).await?;
+            drop(conn);
+            let count = batch.len();
+            for record in batch {
+                after = record.opened;
+                let (opened, updated) = (record.opened, record.updated);
+                let Some(shown) = self.shown(reader, record).await? else { continue };
+                let last = if shown.view.before.is_some() { opened } else { updated };
+                let unchanged = stretch.unchanged_since.is_none_or(|position| last <= position);
+                let mut clocks = shown.record.case.clocks().into_iter();
+                if unchanged && clocks.any(|clock| clock.is_open() && filter.selects(&clock)) {
                     found.push(shown);
                 }
             }
@@ -607,10 +674,7 @@ impl crate::store::Reads for Reads {
             .fetch_all(self.0.readers())
             .await
             .map_err(|e| unavailable(&e))?;
-        let id = |id: Vec<u8>| {
-            Uuid::from_slice(&id).map_err(|_| unavailable(&sqlx::Error::Decode("a case's id has 16 bytes".into())))
-        };
-        found.into_iter().map(id).collect()
+        found.iter().map(|id| case_id(id)).collect()
     }
 
     async fn decisions(
@@ -640,6 +704,34 @@ impl crate::store::Reads for Reads {
         let found = self.try_case(case).await.map_err(|e| unavailable(&e))?;
         let found = found.filter(|record| record.case.referred.platform == case.platform);
         Ok(found.map(|record| record.case.challenges.clone()).unwrap_or_default())
+    }
+
+    async fn stays_of(&self, case: &CaseName) -> Result<Vec<Stay>> {
+        let found = self.try_case(case).await.map_err(|e| unavailable(&e))?;
+        let found = found.filter(|record| record.case.referred.platform == case.platform);
+        Ok(found.map(|record| record.case.stays.clone()).unwrap_or_default())
+    }
+
+    async fn clocked(&self, reader: &Reader, filter: &ClockFilter, stretch: Stretch) -> Result<Vec<Shown>> {
+        self.try_clocked(reader, filter, stretch).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn next_marks(&self, limit: usize) -> Result<Vec<(Uuid, Timestamp)>> {
+        let found: Vec<(Vec<u8>, i64)> = sqlx::query_as(NEXT_MARKS)
+            .bind(rows(limit))
+            .fetch_all(self.0.readers())
+            .await
+            .map_err(|e| unavailable(&e))?;
+        found.into_iter().map(|(id, at)| Ok((case_id(&id)?, Timestamp::from_micros(at)))).collect()
+    }
+
+    async fn response_times(&self, platform: &str) -> Result<Option<ResponseTimes>> {
+        let found: Option<ResponseTimesRow> = sqlx::query_as(RESPONSE_TIMES)
+            .bind(platform.to_owned())
+            .fetch_optional(self.0.readers())
+            .await
+            .map_err(|e| unavailable(&e))?;
+        found.map(|row| row.read().map(|record| record.times)).transpose().map_err(|e| unavailable(&e))
     }
 
     async fn challenges(

@@ -17,10 +17,11 @@ use crate::domain::{
     State,
 };
 use crate::rpc::challenges::convert::encode as encode_challenge;
+use crate::rpc::clocks::convert::{encode_course, encode_times};
 use crate::rpc::convert::{Log, encode_check, encode_erasures, encode_observation};
 use crate::store::sql_row::{
     CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, ChallengeRow, CitationRow, ClauseRow,
-    ClauseVersionRow, DECISION_COLUMNS, DecisionRow, join, join_numbers,
+    ClauseVersionRow, DECISION_COLUMNS, DecisionRow, ResponseTimesRow, join, join_numbers,
 };
 use crate::store::{DecisionRecord, FOLLOWS};
 
@@ -30,6 +31,7 @@ static CITATIONS: Lookup =
     Lookup::new("SELECT decision_seq, place, clause, version FROM citation WHERE decision_seq IN");
 pub(super) static CHALLENGES: Lookup =
     Lookup::new("SELECT ch.seq, ch.case_id, ch.body FROM challenge ch WHERE ch.case_id IN");
+static RESPONSE_TIMES: Lookup = Lookup::new("SELECT t.updated_seq, t.body FROM response_times t WHERE t.platform IN");
 static CLAUSES: Lookup = Lookup::new(CLAUSE_COLUMNS!("c.name IN"));
 static CLAUSE_VERSIONS: Lookup = Lookup::new(CLAUSE_VERSION_COLUMNS!("v.clause IN"));
 
@@ -76,6 +78,10 @@ static UPSERT_CASE: Insert = Insert::new(
         "sighting BYTEA",
         "discrepancy BIGINT",
         "context_check BYTEA",
+        "course BYTEA",
+        "next_mark_us BIGINT",
+        "clocks_open BIGINT",
+        "clocks_due_us BIGINT",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
@@ -87,7 +93,8 @@ static UPSERT_CASE: Insert = Insert::new(
      replay_clause = excluded.replay_clause, replay_version = excluded.replay_version, \
      replay_since_us = excluded.replay_since_us, challenges = excluded.challenges, \
      observation = excluded.observation, sighting = excluded.sighting, discrepancy = excluded.discrepancy, \
-     context_check = excluded.context_check",
+     context_check = excluded.context_check, course = excluded.course, next_mark_us = excluded.next_mark_us, \
+     clocks_open = excluded.clocks_open, clocks_due_us = excluded.clocks_due_us",
 );
 static UPSERT_CHALLENGE: Insert = Insert::new(
     "challenge",
@@ -150,6 +157,11 @@ static UPSERT_CLAUSE: Insert = Insert::new(
     &["name TEXT", "platform TEXT", "title TEXT", "latest_version BIGINT", "created_us BIGINT", "updated_seq BIGINT"],
     "ON CONFLICT (name) DO UPDATE SET latest_version = excluded.latest_version, updated_seq = excluded.updated_seq",
 );
+static UPSERT_RESPONSE_TIMES: Insert = Insert::new(
+    "response_times",
+    &["platform TEXT", "updated_seq BIGINT", "body BYTEA"],
+    "ON CONFLICT (platform) DO UPDATE SET updated_seq = excluded.updated_seq, body = excluded.body",
+);
 static INSERT_CLAUSE_VERSION: Insert = Insert::new(
     "clause_version",
     &[
@@ -179,6 +191,8 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
         ("load_citations", CITATIONS.texts()),
         ("load_challenges", CHALLENGES.texts()),
         ("upsert_challenge", UPSERT_CHALLENGE.texts()),
+        ("load_response_times", RESPONSE_TIMES.texts()),
+        ("upsert_response_times", UPSERT_RESPONSE_TIMES.texts()),
         ("load_clauses", CLAUSES.texts()),
         ("load_clause_versions", CLAUSE_VERSIONS.texts()),
         ("upsert_case", UPSERT_CASE.texts()),
@@ -198,6 +212,8 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
 pub struct Keys {
     cases: BTreeSet<Uuid>,
     clauses: BTreeSet<ClauseName>,
+    /// Platforms whose response times count.
+    platforms: BTreeSet<String>,
     agreements: BTreeSet<AgreementName>,
 }
 
@@ -207,8 +223,17 @@ pub struct Tables;
 impl super::super::engine::sql::Tables<Ledger> for Tables {
     type Keys = Keys;
     type Codec = Log;
-    const STATE_TABLES: &'static [&'static str] =
-        &["citation", "decision", "challenge", "cases", "clause_version", "clause", "agreement_party", "agreement"];
+    const STATE_TABLES: &'static [&'static str] = &[
+        "citation",
+        "decision",
+        "challenge",
+        "cases",
+        "clause_version",
+        "clause",
+        "response_times",
+        "agreement_party",
+        "agreement",
+    ];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
         match command {
@@ -217,9 +242,20 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.cases.extend(told.iter().map(|told| told.referred.name.id));
                 keys.agreements.extend(agreements.iter().map(|agreement| agreement.name));
             }
-            Command::Acknowledge { case, .. } | Command::FileChallenge { case, .. } => {
+            Command::Acknowledge { case, .. } => {
+                keys.cases.insert(case.id);
+                keys.platforms.insert(case.platform.clone());
+            }
+            Command::FileChallenge { case, .. } | Command::BeginStay { case, .. } => {
                 keys.cases.insert(case.id);
             }
+            Command::Answer { stay, .. } | Command::Cease { stay } => {
+                keys.cases.insert(stay.case.id);
+            }
+            Command::SetResponseTimes { platform, .. } => {
+                keys.platforms.insert(platform.clone());
+            }
+            Command::Tick { cases } => keys.cases.extend(cases),
             Command::Record { case, draft, .. } => {
                 keys.cases.insert(case.id);
                 keys.clauses.extend(draft.content.clauses().map(|citation| citation.clause.clone()));
@@ -248,6 +284,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             | Event::CaseErased(changed)
             | Event::ReplayChanged(changed)
             | Event::ChallengeChanged(changed, _)
+            | Event::StayChanged(changed, _)
+            | Event::ClockMarked(changed)
             | Event::CaseObserved(changed) => {
                 keys.cases.insert(changed.case.referred.name.id);
             }
@@ -256,6 +294,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             }
             Event::ClauseVersionAdded(version) => {
                 keys.clauses.insert(version.citation.clause.clone());
+            }
+            Event::ResponseTimesSet(times) => {
+                keys.platforms.insert(times.platform.clone());
             }
             Event::AgreementLearnt(agreement) => {
                 keys.agreements.insert(agreement.name);
@@ -272,6 +313,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let cases = reads.find(&CASES_BY_ID, &ids);
         let clauses = reads.find(&CLAUSES, &names);
         let versions = reads.find(&CLAUSE_VERSIONS, &names);
+        let said = reads.find(&RESPONSE_TIMES, &keys.platforms.into_iter().collect::<Vec<_>>());
         let known = keys.agreements.iter().map(|name| name.0.as_bytes().to_vec()).collect::<Vec<_>>();
         let known = agreements::find(&mut reads, &known);
         let mut found = reads.run(conn).await?;
@@ -284,6 +326,11 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         }
         for record in case_records(conn, found.take(cases)?).await? {
             state.cases.insert(record.case.referred.name.id, record);
+        }
+        let rows: Vec<ResponseTimesRow> = found.take(said)?;
+        for row in rows {
+            let record = row.read()?;
+            state.response_times.insert(record.times.platform.clone(), record);
         }
         let rows: Vec<ClauseRow> = found.take(clauses)?;
         for row in rows {
@@ -307,7 +354,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     }
 
     async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
-        let State { cases, clauses, agreements: known, changes, .. } = state;
+        let State { cases, clauses, response_times, agreements: known, changes, .. } = state;
         let learnt = changes.agreements.iter().filter_map(|(name, position)| {
             let (agreement, first) = known.get(name)?;
             let kept =
@@ -345,6 +392,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             })
             .await?;
 
+        let said = changes.response_times.iter().filter_map(|platform| response_times.get(platform));
+        UPSERT_RESPONSE_TIMES
+            .run(script, &said.collect::<Vec<_>>(), |record, binds| {
+                binds.add(record.times.platform.as_str()).add(record.updated).add(encode_times(&record.times));
+            })
+            .await?;
         let changed = changes.clauses.iter().filter_map(|name| clauses.get(name)).collect::<Vec<_>>();
         UPSERT_CLAUSE
             .run(script, &changed, |record, binds| {
@@ -405,7 +458,7 @@ pub(super) async fn case_records(conn: &mut Conn, rows: Vec<CaseRow>) -> sqlx::R
 }
 
 fn bind_case(record: &CaseRecord, binds: &mut Binds) {
-    let Case { referred, progress: _, withdrawal, erasures, replay, challenges, observation, sighting } = &*record.case;
+    let Case { referred, withdrawal, erasures, replay, challenges, observation, sighting, .. } = &*record.case;
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
     let receipt = record.case.receipt();
     binds
@@ -448,7 +501,11 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(encode_observation(observation.as_ref()))
         .add(encode_observation(sighting.as_ref()))
         .add(record.case.discrepancy().map_or(0, |of| i64::from(of.code())))
-        .add(encode_check(&referred.protected_context));
+        .add(encode_check(&referred.protected_context))
+        .add(encode_course(&record.case))
+        .add(micros(record.case.next_mark()))
+        .add(i64::try_from(record.case.clocks_open()).unwrap_or(i64::MAX))
+        .add(micros(record.case.clocks_due()));
 }
 
 fn bind_challenge((seq, case, challenge): &(i64, &Arc<Case>, &Challenge), binds: &mut Binds) {

@@ -86,6 +86,7 @@ fn content(name: &DraftName, statement: &str, checked: Option<Finding>) -> Arc<S
         handling: Handling::default(),
         signature: None,
         protected_context: checked.map(check),
+        order: None,
     })
 }
 

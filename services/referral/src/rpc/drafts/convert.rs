@@ -14,6 +14,7 @@ use prost::Message as _;
 use wire::referral_change::Change;
 
 use super::super::convert::{read_handling, take_grade, write_handling, write_legal_basis, write_target};
+use super::super::order::{self, take_emergency, write_order};
 use super::super::protected_context::{read_recorded, write_check};
 use crate::domain::{Draft, DraftStanding, Handling, LegalBasis, Said, Target};
 
@@ -41,6 +42,7 @@ pub(super) fn write_content(said: &Said) -> wire::ReferralDraft {
         handling: Some(write_handling(&said.handling)),
         signature: None,
         protected_context: said.protected_context.as_ref().map(write_check),
+        order: said.order.as_ref().map(write_order),
     }
 }
 
@@ -73,6 +75,10 @@ fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said>
         signature: None,
         protected_context: match &message.protected_context {
             Some(check) => Some(read_recorded(check)?),
+            None => None,
+        },
+        order: match &message.order {
+            Some(order) => Some(order::read_recorded(order)?),
             None => None,
         },
     })
@@ -167,6 +173,7 @@ fn take_personal(draft: &mut wire::ReferralDraft) -> Vec<(FieldGroup, wire::Refe
     let reasons = wire::ReferralDraft {
         statement_of_reasons: std::mem::take(&mut draft.statement_of_reasons),
         protected_context: draft.protected_context.take(),
+        order: take_emergency(draft.order.as_mut()),
         ..empty()
     };
     vec![

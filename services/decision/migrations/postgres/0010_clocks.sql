@@ -1,0 +1,19 @@
+-- Stays and clocks of cases, and what platforms say of how long they take.
+-- The same columns and types as in the other engine's; a test compares them.
+
+ALTER TABLE cases ADD COLUMN course BYTEA NOT NULL DEFAULT '';  -- stays, marks of clocks and what they rest on, as the contract writes it
+ALTER TABLE cases ADD COLUMN next_mark_us BIGINT;                   -- when the time alone next changes something
+ALTER TABLE cases ADD COLUMN clocks_open BIGINT NOT NULL DEFAULT 0; -- how many clocks have not ended
+ALTER TABLE cases ADD COLUMN clocks_due_us BIGINT;                  -- when the first of them is or was due
+CREATE INDEX cases_next_mark ON cases (next_mark_us) WHERE next_mark_us IS NOT NULL;
+CREATE INDEX cases_clocks ON cases (seq) WHERE clocks_open > 0;
+
+-- The inbox: what still waits for the platform has states beyond the third now.
+DROP INDEX cases_waiting;
+CREATE INDEX cases_waiting ON cases (platform, seq) WHERE status <> 3 AND status <> 4;
+
+CREATE TABLE response_times (
+    platform    TEXT   NOT NULL PRIMARY KEY,
+    updated_seq BIGINT NOT NULL,
+    body        BYTEA  NOT NULL  -- as the contract writes it
+);
