@@ -69,6 +69,12 @@ impl Header {
         Err(format!("{}; the header may have {known}", wrong.join("; ")))
     }
 
+    /// A header with every column that there may be, in their order.
+    pub(crate) fn full(columns: &'static [Column]) -> Self {
+        let names = columns.iter().map(|column| column.name).collect::<Vec<_>>().into();
+        Self { columns, names, places: (0..columns.len()).map(Some).collect() }
+    }
+
     /// The row's cells as text, without the white space around them.
     pub(crate) fn cells<'r>(&self, row: &'r ByteRecord) -> Result<Cells<'_, 'r>, Refusal> {
         if row.len() != self.names.len() {

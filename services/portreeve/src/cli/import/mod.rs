@@ -1,7 +1,10 @@
-//! `portreeve import`: a CSV file of referrals.
+//! `portreeve import`: a file of referrals, ours or of another tool.
 
+mod foreign;
+mod misp;
 mod row;
 mod stream;
+mod xarf;
 
 use std::path::PathBuf;
 
@@ -11,18 +14,19 @@ use portreeve_api::referral::v1::import_result;
 use portreeve_core::limits;
 use portreeve_core::name::{OrganisationKind, OrganisationName};
 
+use foreign::{Foreign, Format, Usual};
 pub(crate) use row::request_id;
 pub(crate) use stream::import;
 
 use super::connection::Connection;
 use super::failure::{Failure, Result};
-use super::sheet::{self, Refusal, Rejects, Sheet};
+use super::sheet::{self, Header, Refusal, Rejects, Sheet};
 use super::sign;
 use super::words::grouped;
 
-/// Import referrals from a CSV file
+/// Import referrals from a file: CSV, MISP or XARF
 ///
-/// The file has a header with the columns platform, kind, url, native_id, nature, ground, legal_basis_code, statute,
+/// A CSV file has a header with the columns platform, kind, url, native_id, nature, ground, legal_basis_code, statute,
 /// section, reasons, reasons_language, content_language, occurred_at and, if wanted, tlp, classification, source_grade,
 /// assessment, conditions, contexts (the protected-context check: what `refer --context` takes, with a | between the answers) and
 /// request_id, in any order.
@@ -31,12 +35,22 @@ use super::words::grouped;
 /// imported. Running the same file again changes nothing: a row's request id is derived from the agency and the row,
 /// unless the file gives one. (Two rows that say exactly the same are therefore one referral.) A connection that breaks
 /// is taken up again.
+///
+/// Of a MISP file the objects facebook-page, facebook-group, facebook-post, social-media-group and instant-message-group are referred, each
+/// with its TLP; of an XARF file the reports of the category content, with their own date. What such a file does not say is
+/// given on the command line. Each object or report has an identifier, so that running the file again changes nothing; what is refused is
+/// written as rows of a CSV file, which can be corrected and imported.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  portreeve import pages.csv --agency agencies/nca --roles import\n\n\
+#[command(after_help = "Example:\n  portreeve import pages.csv --agency agencies/nca --roles import\n  \
+    portreeve import event.json --format misp --agency agencies/nca --platform platforms/harbourbook \\\n    \
+    --nature voluntary-referral --ground offer-transport-sea --statute 'Immigration Act 1971'\n\n\
     Facts from long ago (occurred_at) need --roles import. Ends with code 1 if a row was refused.")]
 pub(crate) struct Import {
     /// The file
     file: PathBuf,
+    /// What the file is
+    #[arg(long, value_enum, default_value = "csv", value_name = "FORMAT")]
+    format: Format,
     /// The agency that refers; without it, the organisation that acts
     #[arg(long, value_name = "AGENCY")]
     agency: Option<OrganisationName>,
@@ -47,7 +61,42 @@ pub(crate) struct Import {
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
     #[command(flatten)]
+    usual: Usual,
+    #[command(flatten)]
     connection: Connection,
+}
+
+/// Where rows come from.
+enum Rows {
+    /// A CSV file.
+    Csv(Box<Sheet>),
+    /// A file of another tool.
+    Foreign(Foreign),
+}
+
+impl Rows {
+    fn header(&self) -> &Header {
+        match self {
+            Self::Csv(sheet) => sheet.header(),
+            Self::Foreign(foreign) => &foreign.header,
+        }
+    }
+
+    /// The next row, with why it is refused if that is known already.
+    fn next(&mut self) -> Result<Option<(csv::ByteRecord, Option<Refusal>)>> {
+        match self {
+            Self::Csv(sheet) => Ok(sheet.next()?.map(|row| (row, None))),
+            Self::Foreign(foreign) => Ok(foreign.rows.next()),
+        }
+    }
+
+    /// How much of the file was read.
+    fn bytes_read(&self, whole: u64) -> u64 {
+        match self {
+            Self::Csv(sheet) => sheet.bytes_read(),
+            Self::Foreign(_) => whole,
+        }
+    }
 }
 
 impl Import {
@@ -57,22 +106,34 @@ impl Import {
             Failure::Usage("which agency refers is missing: give --agency, such as --agency agencies/nca".to_owned())
         })?;
         let key = self.sign_key.as_deref().map(sign::read_key).transpose()?;
-        let mut sheet = Sheet::open(&self.file, self.delimiter, row::COLUMNS)?;
-        let header = sheet.header().clone();
+        let mut rows = match self.format {
+            Format::Csv => Rows::Csv(Box::new(Sheet::open(&self.file, self.delimiter, row::COLUMNS)?)),
+            format => match self.usual.missing()[..] {
+                [] => Rows::Foreign(Foreign::open(&self.file, format, &agency, &self.usual)?),
+                ref missing => {
+                    return Err(Failure::Usage(format!(
+                        "such a file does not say everything: give {}",
+                        missing.join(", ")
+                    )));
+                }
+            },
+        };
+        let header = rows.header().clone();
+        let whole = std::fs::metadata(&self.file).map_or(0, |file| file.len());
         let session = self.connection.open(Some(&agency)).await?;
         // Both sides of the stream write rejects: rows that cannot be sent, and rows that the server refuses.
         let rejects = std::cell::RefCell::new(Rejects::beside(&self.file, &header, self.delimiter)?);
         let (mut imported, mut replayed) = (0_u64, 0_u64);
-        let bar = bar(std::fs::metadata(&self.file).map_or(0, |file| file.len()));
+        let bar = bar(whole);
 
         let next = || {
-            while let Some(row) = sheet.next()? {
-                match row::item(&agency, &header, &row) {
+            while let Some((row, refusal)) = rows.next()? {
+                match refusal.map_or_else(|| row::item(&agency, &header, &row), Err) {
                     Ok(mut item) => {
                         if let (Some(key), Some(draft)) = (&key, &mut item.draft) {
                             sign::sign(key, &agency, draft);
                         }
-                        return Ok(Some(((row, sheet.bytes_read()), item)));
+                        return Ok(Some(((row, rows.bytes_read(whole)), item)));
                     }
                     Err(refusal) => rejects.borrow_mut().write(&row, &refusal)?,
                 }
