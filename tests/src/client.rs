@@ -151,6 +151,11 @@ impl Client {
         clients::stay(self.channel.clone(), self.acting.clone())
     }
 
+    /// `InboxService`.
+    pub fn inbox(&self) -> clients::InboxClient {
+        clients::inbox(self.channel.clone(), self.acting.clone())
+    }
+
     /// `ClockService`.
     pub fn clocks(&self) -> clients::ClockClient {
         clients::clock(self.channel.clone(), self.acting.clone())

@@ -130,6 +130,8 @@ fn case_item(change: decision::CaseChange) -> Item {
         Change::ReplayChanged(it) => ("replay changed", false, it.name.clone(), format!("{it:?}")),
         Change::ChallengeChanged(it) => ("challenge changed", false, it.name.clone(), format!("{it:?}")),
         Change::StayChanged(it) => ("stay changed", false, it.name.clone(), format!("{it:?}")),
+        Change::ReviewChanged(it) => ("review changed", false, it.name.clone(), format!("{it:?}")),
+        Change::Escalated(it) => ("escalated", false, it.name.clone(), format!("{it:?}")),
         Change::ClockMarked(it) => ("clock marked", false, it.name.clone(), format!("{it:?}")),
         Change::ResponseTimesSet(it) => ("response times set", false, it.name.clone(), format!("{it:?}")),
         Change::Observed(it) => ("case observed", false, it.name.clone(), format!("{it:?}")),

@@ -278,7 +278,7 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
         let service =
             portreeve_decision::Service::open(database, settings, Arc::clone(clock), Arc::clone(&ids)).await.unwrap();
         server.add(service.decisions()).add(service.policies()).add(service.challenges());
-        server.add(service.stays()).add(service.clocks());
+        server.add(service.stays()).add(service.clocks()).add(service.inbox());
         let upkeep = Arc::new(OfDecision(Arc::clone(service.reads())));
         stores.push((
             Part::Decision,

@@ -267,7 +267,10 @@ fn who_may(path: &str) -> &'static str {
         | "RequestInformation"
         | "ReportImpediment"
         | "EndImpediment"
-        | "SetResponseTimes" => "platforms/chirrup",
+        | "SetResponseTimes"
+        | "WatchInbox"
+        | "LeaseCases"
+        | "ReleaseCases" => "platforms/chirrup",
         "FlagReferral" | "ListConsultations" | "GetGrant" | "ListGrants" => "oversightBodies/hac",
         "IssueGrant" | "RevokeGrant" | "ImposeMeasure" | "DecideAppeal" | "LiftMeasure" => {
             "oversightBodies/hac supervisor"
@@ -324,11 +327,11 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
                 referral::ProtectedContextAnswer { context: 1, finding: 1, reasons: String::new() },
             ],
         }),
+        priority: Some(referral::Priority { harm: 9, likelihood: 1, ..referral::Priority::default() }),
         order: Some(referral::OrderTerms {
             regime: 9,
             territorial_scope: vec!["gb".into()],
             feedback_to: "f".repeat(201),
-            emergency: "e".repeat(2_001),
             escalates: "agencies/nca".into(),
             ..referral::OrderTerms::default()
         }),
@@ -359,8 +362,10 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         "order.redress",
         "order.territorial_scope[0]",
         "order.feedback_to",
-        "order.emergency",
         "order.escalates",
+        "priority.harm",
+        "priority.confidence",
+        "priority.explanation",
     ];
     let at = |path: &str| wrong.iter().map(|field| format!("{path}.{field}")).collect::<Vec<_>>();
     let request = referral::CreateReferralRequest {

@@ -24,6 +24,7 @@ use crate::consultation::v1::consultation_service_client::ConsultationServiceCli
 use crate::decision::v1::challenge_service_client::ChallengeServiceClient;
 use crate::decision::v1::clock_service_client::ClockServiceClient;
 use crate::decision::v1::decision_service_client::DecisionServiceClient;
+use crate::decision::v1::inbox_service_client::InboxServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
 use crate::decision::v1::stay_service_client::StayServiceClient;
 use crate::referral::v1::agreement_service_client::AgreementServiceClient;
@@ -202,6 +203,8 @@ pub type DecisionClient = DecisionServiceClient<Transport>;
 pub type ChallengeClient = ChallengeServiceClient<Transport>;
 /// A client of the service of stays.
 pub type StayClient = StayServiceClient<Transport>;
+/// A client of the service of platforms' inboxes.
+pub type InboxClient = InboxServiceClient<Transport>;
 /// A client of the service of clocks.
 pub type ClockClient = ClockServiceClient<Transport>;
 /// A client of the policy service.
@@ -269,6 +272,8 @@ constructors! {
     challenge: ChallengeServiceClient as ChallengeClient;
     /// A client of the service of stays.
     stay: StayServiceClient as StayClient;
+    /// A client of the service of platforms' inboxes.
+    inbox: InboxServiceClient as InboxClient;
     /// A client of the service of clocks.
     clock: ClockServiceClient as ClockClient;
     /// A client of the policy service.

@@ -59,10 +59,11 @@ pub fn of_case(case: &Case) -> Vec<u8> {
         content_language: case.content_language.clone(),
         occurred_at: case.signature.as_ref().and_then(|signature| signature.occurred_at),
         signature: None,
-        // Not signed: grades never reach the platform that verifies, and the check is erased by itself.
+        // Not signed: grades never reach the platform that verifies, the check is erased by itself, and the priority binds nobody.
         handling: None,
         protected_context: None,
         order: case.order.clone(),
+        priority: None,
     };
     of_draft(&case.agency, &draft)
 }

@@ -193,6 +193,8 @@ reasons! {
     ChallengeNotFound = "CHALLENGE_NOT_FOUND" => NotFound,
     /// No such stay of a case.
     StayNotFound = "STAY_NOT_FOUND" => NotFound,
+    /// Another reviewer holds the case.
+    CaseLeased = "CASE_LEASED" => FailedPrecondition,
     /// A challenge of that version of the decision is open already.
     ChallengeOpen = "CHALLENGE_OPEN" => FailedPrecondition,
     /// The decision is too old to be challenged.

@@ -115,6 +115,12 @@ pub const RESPONSE_MICROS_MAX: i64 = 365 * 24 * 3_600 * 1_000_000;
 pub const TCO_ORDER_MICROS: i64 = 3_600 * 1_000_000;
 /// How long an order can keep a platform from telling whoever posted the content, in microseconds: six weeks (TCO art. 11(3)).
 pub const NON_DISCLOSURE_MICROS: i64 = 42 * 24 * 3_600 * 1_000_000;
+/// Characters of why a referral is urgent.
+pub const PRIORITY_CHARS_MAX: usize = 1_000;
+/// How long a reviewer can hold a case without asking again, and an inbox can wait before it sends a case again, in microseconds.
+pub const LEASE_MICROS_MAX: i64 = 24 * 3_600 * 1_000_000;
+/// Cases that an inbox has sent and the platform has not acknowledged, when the platform does not say how many.
+pub const INBOX_OUTSTANDING_DEFAULT: u32 = 100;
 /// Cases whose clocks are marked in one commit.
 pub const TICK_CASES_MAX: usize = 200;
 /// Flags for review that one agency has to answer.

@@ -36,6 +36,32 @@ coded! {
 }
 
 coded! {
+    /// How much of something there is.
+    PriorityLevel {
+        /// Little.
+        Low = 1,
+        /// Some.
+        Moderate = 2,
+        /// Much.
+        Substantial = 3,
+        /// As much as there can be.
+        Severe = 4,
+    }
+}
+
+impl PriorityLevel {
+    /// What it counts in a score: 1 to 4.
+    pub const fn weight(self) -> u32 {
+        match self {
+            Self::Low => 1,
+            Self::Moderate => 2,
+            Self::Substantial => 3,
+            Self::Severe => 4,
+        }
+    }
+}
+
+coded! {
     /// Under which law an order is issued.
     OrderRegime {
         /// A removal order (TCO art. 3).

@@ -14,6 +14,7 @@ use std::time::Duration;
 use portreeve_api::decision::v1::challenge_service_server::ChallengeServiceServer;
 use portreeve_api::decision::v1::clock_service_server::ClockServiceServer;
 use portreeve_api::decision::v1::decision_service_server::DecisionServiceServer;
+use portreeve_api::decision::v1::inbox_service_server::InboxServiceServer;
 use portreeve_api::decision::v1::policy_service_server::PolicyServiceServer;
 use portreeve_api::decision::v1::stay_service_server::StayServiceServer;
 use portreeve_consultation as consultation;
@@ -136,6 +137,13 @@ impl Service {
     /// The server of `ClockService`.
     pub fn clocks(&self) -> ClockServiceServer<Rpc> {
         ClockServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `InboxService`.
+    pub fn inbox(&self) -> InboxServiceServer<Rpc> {
+        InboxServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

@@ -95,7 +95,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
             .map_err(|error| SuiteError::Data("decision", error))?;
         let referral = to("referral_url", &config.referral_url, &server)?;
         server.add(service.decisions()).add(service.policies()).add(service.challenges());
-        server.add(service.stays()).add(service.clocks());
+        server.add(service.stays()).add(service.clocks()).add(service.inbox());
         keep(
             Subject::Dealings { graded: portreeve_decision::rpc::convert::is_graded, private: |_| false },
             service.log(),

@@ -162,6 +162,10 @@ const TABLE: &[(&str, &[Permitted])] = &[
         ],
     ),
     (
+        "portreeve.decision.v1.InboxService",
+        &[("WatchInbox", REVIEWER), ("LeaseCases", REVIEWER), ("ReleaseCases", REVIEWER)],
+    ),
+    (
         "portreeve.decision.v1.ClockService",
         &[
             ("ListClocks", EVERYBODY),
@@ -315,9 +319,11 @@ mod tests {
                 "EndImpediment",
                 "FileChallenge",
                 "ImplementChallenge",
+                "LeaseCases",
                 "RecordDecision",
                 "RecordExternalOutcome",
                 "ReferChallenge",
+                "ReleaseCases",
                 "ReportImpediment",
                 "RequestInformation",
             ],
@@ -343,7 +349,8 @@ mod tests {
     ];
 
     /// Reads that are not for everybody.
-    const AUDITED: [(&str, &[Role]); 1] = [("ListConsultations", &[Role::Auditor, Role::Analyst])];
+    const AUDITED: [(&str, &[Role]); 2] =
+        [("ListConsultations", &[Role::Auditor, Role::Analyst]), ("WatchInbox", &[Role::Reviewer])];
 
     fn methods() -> Methods {
         Methods::read(&[portreeve_api::FILE_DESCRIPTOR_SET]).unwrap()

@@ -403,7 +403,8 @@ impl<F: Feed> Watch<F> {
     }
 }
 
-fn draining() -> Error {
+/// How a stream ends when the server drains.
+pub fn draining() -> Error {
     Error::new(Reason::ServerDraining, "this server is shutting down; go on elsewhere with the last resume token")
         .retry_after(Duration::from_millis(500))
 }

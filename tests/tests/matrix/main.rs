@@ -178,12 +178,13 @@ async fn issue(client: &Client, grantee: &str) -> String {
 }
 
 /// Services of which tests of their own say who sees and who changes what: `measures.rs`, `review_flags.rs`, `erasure`,
-/// `challenges.rs`, `orders.rs` and `observations.rs`.
-const ELSEWHERE: [&str; 7] = [
+/// `challenges.rs`, `orders.rs`, `inbox.rs` and `observations.rs`.
+const ELSEWHERE: [&str; 8] = [
     "/portreeve.referral.v1.ObservationService/",
     "/portreeve.decision.v1.ChallengeService/",
     "/portreeve.decision.v1.StayService/",
     "/portreeve.decision.v1.ClockService/",
+    "/portreeve.decision.v1.InboxService/",
     "/portreeve.referral.v1.MeasureService/",
     "/portreeve.referral.v1.ReviewFlagService/",
     "/portreeve.referral.v1.RetentionService/",

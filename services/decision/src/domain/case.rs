@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use portreeve_core::access::Marks;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::name::{CaseName, ReferralName};
-use portreeve_core::vocabulary::{FieldGroup, Tlp};
+use portreeve_core::vocabulary::{FieldGroup, Nature, Tlp};
 use portreeve_core::{Timestamp, limits};
 
-use super::{Challenge, Decision, DecisionDraft, Mark, Observation, Replay, Stay};
+use super::{Challenge, Decision, DecisionDraft, Lease, Mark, Observation, Replay, Stay};
 
 coded! {
     /// Where a case stands.
@@ -113,6 +113,23 @@ impl Order {
     }
 }
 
+/// How urgent the agency holds a referral to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Priority {
+    /// The harm, by its number in the contract.
+    pub harm: i32,
+    /// How likely it is, likewise.
+    pub likelihood: i32,
+    /// How sure the agency is of both, likewise.
+    pub confidence: i32,
+    /// Why.
+    pub explanation: String,
+    /// Whether somebody's life is in imminent danger.
+    pub threat_to_life: bool,
+    /// The three in one number.
+    pub score: u32,
+}
+
 /// What the referral log said of a referral. Never changes.
 ///
 /// What this service does not reason about (nature, ground, kind of target) stays a number, so that a value that a newer
@@ -151,6 +168,8 @@ pub struct Referred {
     pub protected_context: Vec<ContextFound>,
     /// What it says as an order, if it is one that says more than a referral.
     pub order: Option<Order>,
+    /// How urgent the agency holds it to be.
+    pub priority: Option<Priority>,
 }
 
 /// The platform's confirmation that a case came in. The start of its clock; never changes.
@@ -218,6 +237,12 @@ pub struct Case {
     pub order_answered_at: Option<Timestamp>,
     /// What the time alone has brought to its clocks.
     pub marks: Vec<Mark>,
+    /// The order with which the agency escalated it.
+    pub escalated_to: Option<ReferralName>,
+    /// Who holds it, or held it last and has not given it back.
+    pub lease: Option<Lease>,
+    /// When a reviewer first took it.
+    pub review_began_at: Option<Timestamp>,
 }
 
 impl Case {
@@ -236,6 +261,20 @@ impl Case {
             response_time: None,
             order_answered_at: None,
             marks: Vec::new(),
+            escalated_to: None,
+            lease: None,
+            review_began_at: None,
+        }
+    }
+
+    /// How urgent it is among those that wait: 1,000 for a threat to life, 500 and more for an order, else its score.
+    pub fn urgency(&self) -> u32 {
+        let priority = self.referred.priority.as_ref();
+        let score = priority.map_or(0, |priority| priority.score);
+        match priority {
+            Some(priority) if priority.threat_to_life => 1_000,
+            _ if self.referred.nature == Nature::Order.code() => 500 + score,
+            _ => score,
         }
     }
 
@@ -254,6 +293,7 @@ impl Case {
     /// Whether something of it was recorded at or after a moment; a mark might have been.
     pub fn changed_since(&self, moment: Timestamp) -> bool {
         self.replay.is_some()
+            || self.escalated_to.is_some()
             || self.latest_record() >= moment
             || self.withdrawal.as_ref().is_some_and(|gone| gone.recorded_at >= moment)
             || self.observation.as_ref().is_some_and(|seen| seen.recorded_at >= moment)
@@ -287,6 +327,9 @@ impl Case {
             response_time: self.response_time,
             order_answered_at: self.order_answered_at.filter(|_| answered),
             marks: self.marks.iter().filter(|mark| mark.recorded_at < moment).copied().collect(),
+            escalated_to: None,
+            lease: None,
+            review_began_at: self.review_began_at.filter(|began| *began < moment),
         }
     }
 
@@ -315,6 +358,7 @@ impl Case {
                     }
                     left.challenges.iter_mut().for_each(Challenge::clear_words);
                     left.stays.iter_mut().for_each(Stay::clear_words);
+                    left.referred.priority.iter_mut().for_each(|priority| priority.explanation.clear());
                     left.referred.order.iter_mut().for_each(|order| order.emergency.clear());
                 }
                 // What a case knows of them is whether there are conditions, which still counts.
@@ -408,6 +452,7 @@ impl Case {
         };
         let challenged = self.challenges.iter().map(Challenge::latest_record).max();
         let stayed = self.stays.iter().map(Stay::latest_record).max();
-        own.max(self.referred.recorded_at).max(challenged.unwrap_or(own)).max(stayed.unwrap_or(own))
+        let latest = [Some(self.referred.recorded_at), challenged, stayed, self.review_began_at];
+        latest.into_iter().flatten().fold(own, Timestamp::max)
     }
 }

@@ -15,7 +15,7 @@ use super::policy::in_force;
 use super::{
     Case, ChallengeDraft, Citation, Clause, ClauseVersion, ClauseVersionDraft, Decision, DecisionDraft, Discrepancy,
     Kind, Later, Notification, Observation, Outcome, Progress, Pursuit, Receipt, Referred, ResponseTimes,
-    ResponseTimesRecord, Status, StayContent, StayEnd, Withdrawal,
+    ResponseTimesRecord, Status, StayContent, StayEnd, Wanted, Withdrawal,
 };
 
 /// What a step does to a case.
@@ -37,10 +37,12 @@ pub enum Step {
     Impede,
     /// It has ceased.
     Cease,
+    /// A reviewer takes the case.
+    Review,
 }
 
 /// The state machine of a case: (where it stands, what is done) -> where it stands then. What is not here cannot be done.
-pub const TRANSITIONS: [(Status, Step, Status); 16] = [
+pub const TRANSITIONS: [(Status, Step, Status); 18] = [
     (Status::Submitted, Step::Acknowledge, Status::Received),
     (Status::Received, Step::Decide, Status::Decided),
     (Status::Decided, Step::DecideAgain, Status::Decided),
@@ -53,6 +55,8 @@ pub const TRANSITIONS: [(Status, Step, Status); 16] = [
     (Status::Received, Step::Impede, Status::UnderReview),
     (Status::UnderReview, Step::Impede, Status::UnderReview),
     (Status::UnderReview, Step::Cease, Status::UnderReview),
+    (Status::Received, Step::Review, Status::UnderReview),
+    (Status::UnderReview, Step::Review, Status::UnderReview),
     (Status::UnderReview, Step::Decide, Status::Decided),
     // The platform need not wait for an answer; where nobody answers in time, it has said before what it decides then.
     (Status::InfoRequested, Step::Decide, Status::Decided),
@@ -111,6 +115,8 @@ pub enum Command {
         draft: Box<DecisionDraft>,
         /// The version that the caller believes to be the latest (0 for none), if it cares.
         expected_version: Option<u32>,
+        /// The member of the platform who decides; empty if not told.
+        by: String,
     },
     /// Add a clause to a platform's catalogue.
     CreateClause {
@@ -150,6 +156,24 @@ pub enum Command {
         content: StayContent,
         /// By when the agency must answer.
         answer_by: Option<Timestamp>,
+        /// The member of the platform who asks; empty if not told.
+        by: String,
+    },
+    /// Take cases.
+    Lease {
+        /// Which.
+        wanted: Wanted,
+        /// The member of the platform who takes them.
+        holder: String,
+        /// For how long, in microseconds.
+        time: i64,
+    },
+    /// Give cases back.
+    Release {
+        /// Which.
+        cases: Vec<CaseName>,
+        /// The member of the platform who holds them.
+        holder: String,
     },
     /// Answer what the platform asked.
     Answer {
@@ -203,6 +227,8 @@ pub struct CaseChanged {
     pub replay_before: bool,
     /// Where what was seen did not agree with the decision before.
     pub discrepancy_before: Option<Discrepancy>,
+    /// Where it stood before; `None` if it did not exist.
+    pub status_before: Option<Status>,
     /// What happened to its clocks.
     pub clock_steps: Vec<ClockStep>,
     /// The case as it is afterwards.
@@ -232,6 +258,10 @@ pub enum Event {
     StayChanged(CaseChanged, u32),
     /// Parts of the time of its clocks are over.
     ClockMarked(CaseChanged),
+    /// A reviewer took it, or gave it back.
+    ReviewChanged(CaseChanged),
+    /// The agency escalated it with an order.
+    CaseEscalated(CaseChanged),
     /// A platform said how long it takes.
     ResponseTimesSet(ResponseTimes),
     /// A platform added a clause.
@@ -255,6 +285,8 @@ impl Event {
             | Self::ChallengeChanged(changed, _)
             | Self::StayChanged(changed, _)
             | Self::ClockMarked(changed)
+            | Self::ReviewChanged(changed)
+            | Self::CaseEscalated(changed)
             | Self::CaseObserved(changed) => Some(changed),
             Self::ClauseCreated(_)
             | Self::ClauseVersionAdded(_)
@@ -349,11 +381,16 @@ impl portreeve_core::Ledger for Ledger {
                 Ok(state.follow(told, observed, now).into_iter().chain(learnt).collect())
             }
             Command::Acknowledge { case, occurred_at } => state.acknowledge(case, *occurred_at, now),
-            Command::Record { case, draft, expected_version } => state.record(case, draft, *expected_version, now),
+            Command::Record { case, draft, expected_version, by } => {
+                state.case(case)?.held_by(by, now)?;
+                state.record(case, draft, *expected_version, now)
+            }
+            Command::Lease { wanted, holder, time } => state.lease(wanted, holder, *time, now),
+            Command::Release { cases, holder } => state.release(cases, holder, now),
             Command::CreateClause { name, title } => state.create_clause(name, title, now),
             Command::AddClauseVersion { clause, draft } => state.add_clause_version(clause, draft, now),
             Command::Replay { clause, cases } => Ok(state.replay(clause, cases, now)),
-            Command::BeginStay { case, content, answer_by } => state.begin_stay(case, content, *answer_by, now),
+            Command::BeginStay { case, content, answer_by, by } => state.begin_stay(case, content, *answer_by, by, now),
             Command::Answer { stay, answer, by } => state.answer(stay, answer, by, now),
             Command::Cease { stay } => state.cease(stay, now),
             Command::SetResponseTimes { platform, times, expected_version } => {
@@ -415,6 +452,8 @@ impl portreeve_core::Ledger for Ledger {
             | Event::CaseObserved(_)
             | Event::StayChanged(..)
             | Event::ClockMarked(_)
+            | Event::ReviewChanged(_)
+            | Event::CaseEscalated(_)
             | Event::ReplayChanged(_) => {}
         }
     }
@@ -460,12 +499,14 @@ impl State {
                     clause_before: None,
                     replay_before: false,
                     discrepancy_before: None,
+                    status_before: None,
                     clock_steps,
                     case: Arc::clone(&case),
                 }));
                 fresh.insert(id, Arc::clone(&case));
                 case
             });
+            self.escalate(told, &mut fresh, &mut events, now);
             if let Some(withdrawal) = &told.withdrawal
                 && transition(case.status(), Step::Withdraw).is_some()
             {
@@ -496,6 +537,19 @@ impl State {
             events.push(Event::CaseObserved(changed));
         }
         events
+    }
+
+    /// Notes the order on the case of the referral that is escalated with it.
+    fn escalate(&self, told: &Told, fresh: &mut HashMap<Uuid, Arc<Case>>, events: &mut Vec<Event>, now: Timestamp) {
+        let Some(old) = told.referred.order.as_ref().and_then(|order| order.escalates.as_ref()) else { return };
+        let known = fresh.get(&old.id).or_else(|| self.cases.get(&old.id).map(|record| &record.case)).cloned();
+        let first = |case: &Arc<Case>| case.escalated_to.is_none() && case.referred.name == *old;
+        let Some(case) = known.filter(|case| first(case) && *old != told.referred.name) else { return };
+        let after = Case { escalated_to: Some(told.referred.name.clone()), ..(*case).clone() };
+        let changed =
+            changed(&case, after, told.referred.occurred_at.max(case.referred.occurred_at), told.position, now);
+        fresh.insert(old.id, Arc::clone(&changed.case));
+        events.push(Event::CaseEscalated(changed));
     }
 
     fn acknowledge(&self, name: &CaseName, occurred_at: Option<Timestamp>, now: Timestamp) -> Result<Vec<Event>> {
@@ -569,7 +623,7 @@ impl State {
             Progress::Submitted | Progress::Received(_) => decided_at,
         };
         let progress = Progress::Decided { receipt, first_decided_at, latest: Box::new(decision) };
-        let mut after = Case { progress, ..(**case).clone() };
+        let mut after = Case { progress, lease: None, ..(**case).clone() };
         after.end_stay(StayEnd::Decided, now.max(case.latest_record()));
         after.order_answered_at = case.order_answered_at.or_else(|| after.order_answer());
         after.replay = self.replay_of(&after, now);
@@ -674,6 +728,7 @@ pub(super) fn step(case: &Case, step: Step, to: &'static str) -> Result<()> {
         }
         (Status::InfoRequested, _) => "; a question waits for its answer",
         (Status::Received | Status::UnderReview, _) => "",
+        (Status::Decided, Step::Review) => "; there is nothing left to review",
         (Status::Decided, Step::Decide) => {
             "; a later decision is AMENDED, REVERSED, CORRECTED or REINSTATED, and names its cause"
         }
@@ -769,6 +824,7 @@ pub(super) fn changed(
         clause_before: before.decision().and_then(|latest| latest.content.clauses().next().cloned()),
         replay_before: before.replay.is_some(),
         discrepancy_before: before.discrepancy(),
+        status_before: Some(before.status()),
         case: Arc::new(after),
     }
 }

@@ -35,6 +35,7 @@ pub mod challenge;
 pub mod clock;
 pub mod decision;
 pub mod disposition;
+pub mod lease;
 pub mod ledger;
 pub mod observation;
 pub mod outcome;
@@ -45,11 +46,12 @@ pub mod stay;
 
 pub use affected::{Exemption, FlatNotification, Notification, Redress};
 pub use case::{
-    Case, ContextFound, LegalBasis, Order, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal,
+    Case, ContextFound, LegalBasis, Order, Priority, Progress, Receipt, Referred, Signature, Status, Target, Withdrawal,
 };
 pub use challenge::{Challenge, ChallengeDraft, ChallengeKind, ChallengeOutcome, Fact, Forum, Move, Pursuit, Stage};
 pub use clock::{Clock, ClockKey, ClockKind, ClockState, End, Mark, StepKind};
 pub use decision::{Cause, CauseKind, Content, Decision, DecisionDraft, Kind, Later, Source};
+pub use lease::{Lease, Wanted};
 pub use ledger::{CaseChanged, CaseRecord, ClauseRecord, Command, Event, Ledger, Seen, State, Told};
 pub use observation::{Discrepancy, Observation};
 pub use outcome::{

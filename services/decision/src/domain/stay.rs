@@ -155,6 +155,7 @@ impl State {
         name: &CaseName,
         content: &StayContent,
         answer_by: Option<Timestamp>,
+        by: &str,
         now: Timestamp,
     ) -> Result<Vec<Event>> {
         let case = self.case(name)?;
@@ -168,6 +169,7 @@ impl State {
         }
         let (to, taken) = if asks { ("INFO_REQUESTED", Step::Ask) } else { ("UNDER_REVIEW", Step::Impede) };
         step(case, taken, to)?;
+        case.held_by(by, now)?;
         if let Some(stay) = case.stay() {
             let lasts = StayName { case: name.clone(), number: stay.number };
             return Err(impossible(name, case.status().as_str(), to, &format!("; {lasts} lasts, and must end first")));
@@ -319,6 +321,7 @@ impl Case {
         match self.stays.last() {
             _ if self.waits_for_answer() => Status::InfoRequested,
             Some(_) => Status::UnderReview,
+            None if self.review_began_at.is_some() => Status::UnderReview,
             None => Status::Received,
         }
     }

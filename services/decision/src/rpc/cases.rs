@@ -47,9 +47,10 @@ impl Rpc {
         let reader = self.reader(&asker).await?;
         let found = self.parts.reads.cases(&reader, &selected.filter, stretch).await?;
         self.still(&asker, &reader).await?;
-        let rows = found
-            .iter()
-            .map(|shown| (position_key(shown.record.opened), show_case(shown, self.revision_at(shown.record.updated))));
+        let rows = found.iter().map(|shown| {
+            let revision = self.revision_at(shown.record.updated);
+            (position_key(shown.record.opened), show_case(shown, asker.principal(), revision))
+        });
         let (cases, next_page_token) = page(selected.hash, limit, rows);
         let shown = found.iter().take(cases.len()).map(|shown| &shown.record.case.referred.name);
         asking.rows(shown.map(|referral| (referral.agency.as_str(), referral.id))).await?;
@@ -66,7 +67,7 @@ impl Rpc {
         may_read(asker.principal(), Some(&name.platform))?;
         let revisions = self.caught_up(&message.at_least).await?;
         let shown = self.shown_case(&asker, &name).await?;
-        let case = show_case(&shown, self.revision_at(shown.record.updated));
+        let case = show_case(&shown, asker.principal(), self.revision_at(shown.record.updated));
         let owner = shown.record.case.referred.name.agency.as_str();
         asking.rows([(owner, name.id)]).await?;
         Ok(wire::GetCaseResponse { case: Some(case), revisions })

@@ -11,6 +11,7 @@ use portreeve_core::agreement::Agreement;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{CaseName, ClauseName, ObservationName, OrganisationKind, ReferralName, parse_owner};
+use portreeve_core::principal::Scope;
 use portreeve_core::token::Epoch;
 use portreeve_core::vocabulary::{Disposition, FieldGroup, ObservationFinding, ObservationMethod, Tlp};
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
@@ -24,7 +25,8 @@ use wire::case_change::Change;
 
 use super::challenges::convert::{put_words, read_challenge, take_words, write_challenge};
 use super::clocks::convert::{
-    read_course, read_order, read_step, read_times, write_clock, write_order, write_step, write_times,
+    read_course, read_order, read_priority, read_step, read_times, write_clock, write_lease, write_order,
+    write_priority, write_step, write_times,
 };
 use super::stays::convert::{put_words as put_stay_words, take_words as take_stay_words, write_stay};
 use crate::domain::{
@@ -266,6 +268,10 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         response_time: case.response_time.map(write_span),
         order_answered_at: case.order_answered_at.map(write_time),
         order: referred.order.as_ref().map(write_order),
+        priority: referred.priority.as_ref().map(write_priority),
+        escalated_to: case.escalated_to.as_ref().map(ToString::to_string).unwrap_or_default(),
+        lease: case.lease.as_ref().map(write_lease),
+        review_began_at: case.review_began_at.map(write_time),
         protected_context: write_check(&referred.protected_context),
         signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
             jws: signature.jws.clone(),
@@ -385,6 +391,7 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
         challenge_words: take_words(case),
         stay_words: take_stay_words(case),
         order: take_emergency(case),
+        priority: take_explanation(case),
         protected_context: case.protected_context.take(),
         ..wire::Case::default()
     };
@@ -398,6 +405,12 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
 fn take_emergency(case: &mut wire::Case) -> Option<referral::OrderTerms> {
     let emergency = std::mem::take(&mut case.order.as_mut()?.emergency);
     (!emergency.is_empty()).then(|| referral::OrderTerms { emergency, ..referral::OrderTerms::default() })
+}
+
+/// Takes out of a case why it is urgent. `None` if there is nothing.
+fn take_explanation(case: &mut wire::Case) -> Option<referral::Priority> {
+    let explanation = std::mem::take(&mut case.priority.as_mut()?.explanation);
+    (!explanation.is_empty()).then(|| referral::Priority { explanation, ..referral::Priority::default() })
 }
 
 /// What can be erased of a change of a case, taken out of it.
@@ -414,6 +427,8 @@ fn seal(message: &mut wire::CaseChange, changed: &CaseChanged, begins: bool) -> 
         Change::Observed(_) => Change::Observed,
         Change::StayChanged(_) => Change::StayChanged,
         Change::ClockMarked(_) => Change::ClockMarked,
+        Change::ReviewChanged(_) => Change::ReviewChanged,
+        Change::Escalated(_) => Change::Escalated,
         _ => return None,
     };
     let half = |part| wire::CaseChange { change: Some(again(part)), ..wire::CaseChange::default() };
@@ -439,6 +454,7 @@ pub fn conceal(case: &mut wire::Case, view: View) {
         take_words(case);
         take_stay_words(case);
         take_emergency(case);
+        take_explanation(case);
         case.protected_context = None;
     }
     if !view.groups.has(FieldGroup::LegalBasis) {
@@ -451,10 +467,18 @@ pub fn conceal(case: &mut wire::Case, view: View) {
     }
 }
 
+/// Who reviews is the platform's own business.
+pub fn hide_lease(case: &mut wire::Case, reader: &Principal) {
+    if matches!(reader.scope(), Scope::Agency(_)) {
+        case.lease = None;
+    }
+}
+
 /// A case as its reader sees it. `revision` is that of its last change.
-pub fn show_case(shown: &Shown, revision: String) -> wire::Case {
+pub fn show_case(shown: &Shown, reader: &Principal, revision: String) -> wire::Case {
     let mut case = write_case(&shown.record.case, revision);
     conceal(&mut case, shown.view);
+    hide_lease(&mut case, reader);
     case
 }
 
@@ -507,6 +531,7 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             conditional,
             protected_context: read_check(message.protected_context.as_ref()),
             order: None,
+            priority: None,
         },
         progress,
         withdrawal,
@@ -522,6 +547,9 @@ fn read_case(message: &wire::Case) -> Option<Case> {
         response_time: None,
         order_answered_at: None,
         marks: Vec::new(),
+        escalated_to: None,
+        lease: None,
+        review_began_at: None,
     };
     read_course(message, &mut case)?;
     Some(case)
@@ -619,6 +647,7 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
                 conditional,
                 protected_context: read_check(message.protected_context.as_ref()),
                 order: message.order.as_ref().map(read_order),
+                priority: message.priority.as_ref().map(read_priority),
             },
             withdrawal,
             erasures: read_erasures(&message.erasures)?,
@@ -780,6 +809,8 @@ impl Codec<Event> for Log {
             | Event::ChallengeChanged(changed, _)
             | Event::StayChanged(changed, _)
             | Event::ClockMarked(changed)
+            | Event::ReviewChanged(changed)
+            | Event::CaseEscalated(changed)
             | Event::CaseObserved(changed) => {
                 (changed.case.referred.name.agency.clone(), changed.case.referred.platform.clone())
             }
@@ -821,6 +852,7 @@ fn write_event(event: &Event) -> wire::CaseChange {
         clause_before: changed.clause_before.as_ref().map(write_cited).unwrap_or_default(),
         replay_candidate_before: changed.replay_before,
         discrepancy_before: changed.discrepancy_before.map(Discrepancy::code).unwrap_or_default(),
+        status_before: changed.status_before.map(Status::code).unwrap_or_default(),
         clock_steps: changed.clock_steps.iter().map(|step| write_step(&changed.case.name(), step)).collect(),
         change: Some(change(write_case(&changed.case, String::new()))),
         ..wire::CaseChange::default()
@@ -843,6 +875,8 @@ fn write_event(event: &Event) -> wire::CaseChange {
         }
         Event::StayChanged(changed, number) => wire::CaseChange { stay: *number, ..case(changed, Change::StayChanged) },
         Event::ClockMarked(changed) => case(changed, Change::ClockMarked),
+        Event::ReviewChanged(changed) => case(changed, Change::ReviewChanged),
+        Event::CaseEscalated(changed) => case(changed, Change::Escalated),
         Event::ResponseTimesSet(times) => catalogue(times.recorded_at, Change::ResponseTimesSet(write_times(times))),
         Event::ClauseCreated(clause) => catalogue(clause.created_at, Change::ClauseCreated(write_clause(clause))),
         Event::ClauseVersionAdded(version) => {
@@ -889,6 +923,7 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
             },
             replay_before: message.replay_candidate_before,
             discrepancy_before: Discrepancy::from_code(message.discrepancy_before),
+            status_before: Status::from_code(message.status_before),
             clock_steps: message.clock_steps.iter().map(read_step).collect::<Option<_>>()?,
             case: Arc::new(read_case(case)?),
         })
@@ -904,6 +939,8 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
         Change::ChallengeChanged(it) => case(it).map(|changed| Event::ChallengeChanged(changed, message.challenge)),
         Change::StayChanged(it) => case(it).map(|changed| Event::StayChanged(changed, message.stay)),
         Change::ClockMarked(message) => case(message).map(Event::ClockMarked),
+        Change::ReviewChanged(message) => case(message).map(Event::ReviewChanged),
+        Change::Escalated(message) => case(message).map(Event::CaseEscalated),
         Change::ResponseTimesSet(message) => read_times(message).map(Event::ResponseTimesSet),
         Change::ClauseCreated(message) => read_clause(message).map(Event::ClauseCreated),
         Change::ClauseVersionAdded(message) => read_clause_version(message).map(Event::ClauseVersionAdded),
@@ -929,6 +966,8 @@ pub fn case_of(change: &Change) -> Option<&wire::Case> {
         | Change::Observed(case)
         | Change::StayChanged(case)
         | Change::ClockMarked(case)
+        | Change::ReviewChanged(case)
+        | Change::Escalated(case)
         | Change::Snapshot(case) => Some(case),
         Change::ClauseCreated(_)
         | Change::ClauseVersionAdded(_)
@@ -950,6 +989,8 @@ pub fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
         | Change::Observed(case)
         | Change::StayChanged(case)
         | Change::ClockMarked(case)
+        | Change::ReviewChanged(case)
+        | Change::Escalated(case)
         | Change::Snapshot(case) => Some(case),
         Change::ClauseCreated(_)
         | Change::ClauseVersionAdded(_)
@@ -965,9 +1006,13 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
     let (actor, member) = stored.actor.split_once(':').unwrap_or((&stored.actor, ""));
     // What the referral log told is the agency's doing, not that of the service which read it.
     message.actor = match &message.change {
-        Some(Change::Opened(case) | Change::Withdrawn(case) | Change::Erased(case) | Change::Observed(case)) => {
-            case.agency.clone()
-        }
+        Some(
+            Change::Opened(case)
+            | Change::Withdrawn(case)
+            | Change::Erased(case)
+            | Change::Escalated(case)
+            | Change::Observed(case),
+        ) => case.agency.clone(),
         _ => actor.to_owned(),
     };
     // Who in an organisation did it is that organisation's own business.
@@ -1006,7 +1051,7 @@ pub fn decision_change(change: wire::CaseChange) -> Option<wire::DecisionChange>
 }
 
 /// A case of a snapshot that was taken at a position.
-pub fn case_snapshot(shown: &Shown, at: i64, epoch: Epoch) -> wire::CaseChange {
+pub fn case_snapshot(shown: &Shown, reader: &Principal, at: i64, epoch: Epoch) -> wire::CaseChange {
     let CaseRecord { case, updated, .. } = &shown.record;
     let revision = |position| portreeve_storage::event::revision(SERVICE, epoch, position).encode();
     wire::CaseChange {
@@ -1015,7 +1060,7 @@ pub fn case_snapshot(shown: &Shown, at: i64, epoch: Epoch) -> wire::CaseChange {
         occurred_at: Some(write_time(case.latest_occurrence())),
         recorded_at: Some(write_time(case.latest_record())),
         after: case.disposition().code(),
-        change: Some(Change::Snapshot(show_case(shown, revision(*updated)))),
+        change: Some(Change::Snapshot(show_case(shown, reader, revision(*updated)))),
         ..wire::CaseChange::default()
     }
 }
@@ -1108,7 +1153,7 @@ mod tests {
 
     /// An order with a question and an impediment, whose time is over, and what a platform says of how long it takes.
     fn stay(book: &mut Book) {
-        use crate::domain::{Order, QuestionCode, StayContent, StayGround};
+        use crate::domain::{Order, Priority, QuestionCode, StayContent, StayGround, Wanted};
         use portreeve_core::name::StayName;
         let number = u128::try_from(OutcomeKind::ALL.len()).unwrap() + 2;
         let case = || crate::domain::tests::case_name(number);
@@ -1123,10 +1168,18 @@ mod tests {
             feedback_to: "Wiesbaden".into(),
             emergency: "A boat leaves.".into(),
             non_disclosure_until: Some(at(1_000)),
-            escalates: Some(ordered.referred.name.clone()),
+            escalates: Some(told(number - 1, 1, 6, 7).referred.name),
+        });
+        ordered.referred.priority = Some(Priority {
+            harm: 4,
+            likelihood: 3,
+            confidence: 2,
+            explanation: "It leaves tonight.".into(),
+            threat_to_life: true,
+            score: 24,
         });
         let content = |ground, questions| StayContent { ground, questions, explanation: "Which?".into() };
-        let begin = |content| Command::BeginStay { case: case(), content, answer_by: None };
+        let begin = |content| Command::BeginStay { case: case(), content, answer_by: None, by: String::new() };
         let name = |number| StayName { case: case(), number };
         let commands = [
             Command::SetResponseTimes {
@@ -1140,10 +1193,14 @@ mod tests {
             Command::Answer { stay: name(1), answer: "This.".into(), by: "agencies/nca".parse().unwrap() },
             begin(content(StayGround::DeFactoImpossibility, vec![])),
             Command::Cease { stay: name(2) },
+            Command::Lease { wanted: Wanted::These(vec![case()]), holder: "r.one".into(), time: 60_000_000 },
+            Command::Release { cases: vec![case()], holder: "r.one".into() },
             Command::Tick { cases: vec![Uuid::from_u128(number)] },
         ];
-        for (now, command) in [60, 61, 62, 63, 64, 65, 66, 5_000].into_iter().zip(commands) {
-            assert_eq!(book.tell(&command, now).unwrap().len(), 1, "{command:?}");
+        for (now, command) in [60, 61, 62, 63, 64, 65, 66, 67, 68, 5_000].into_iter().zip(commands) {
+            // The order escalates another case.
+            let events = 1 + usize::from(now == 61);
+            assert_eq!(book.tell(&command, now).unwrap().len(), events, "{command:?}");
         }
     }
 
@@ -1190,7 +1247,7 @@ mod tests {
     #[test]
     fn what_is_written_into_the_log_is_read_back_as_it_was() {
         let events = events();
-        assert_eq!(events.len(), 2 + 5 * OutcomeKind::ALL.len() + 18 + 8);
+        assert_eq!(events.len(), 2 + 5 * OutcomeKind::ALL.len() + 18 + 11);
         for recorded in events {
             let encoded = Log::encode(&recorded.event);
             assert_eq!(encoded.platform, "hb");

@@ -122,6 +122,7 @@ impl Rpc {
             case: name.clone(),
             draft: Box::new(draft.clone()),
             expected_version: message.expected_version,
+            by: caller.member().to_owned(),
         };
         let outcome = self.submit(&caller, guard, command).await?;
         let decision = self.recorded(&caller, &name, &draft, &outcome).await?;
@@ -232,6 +233,7 @@ impl Rpc {
             case: name.clone(),
             draft: Box::new(draft.clone()),
             expected_version: item.expected_version,
+            by: caller.member().to_owned(),
         };
         Ok((name, draft, envelope(caller, guard, command)?))
     }

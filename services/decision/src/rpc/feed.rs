@@ -15,7 +15,8 @@ use portreeve_storage::{LogState, StoredEvent};
 
 use super::clocks::convert::{read_step, write_clock};
 use super::convert::{
-    case_in, case_of, case_snapshot, changed_case, conceal, decision_change, decision_snapshot, write_change,
+    case_in, case_of, case_snapshot, changed_case, conceal, decision_change, decision_snapshot, hide_lease,
+    write_change,
 };
 use crate::domain::Case;
 use crate::store::{CaseFilter, ClockFilter, DecisionFilter, Reads, SERVICE, Stretch};
@@ -103,8 +104,17 @@ impl Feed for CaseFeed {
         {
             return Ok(None);
         }
+        // Who reviews is the platform's own business; that somebody does is the agency's too.
+        let agency = matches!(reader.scope(), Scope::Agency(_));
+        if agency
+            && matches!(message.change, Some(wire::case_change::Change::ReviewChanged(_)))
+            && message.status_before() == wire::CaseStatus::UnderReview
+        {
+            return Ok(None);
+        }
         if let Some(case) = message.change.as_mut().and_then(case_in) {
             conceal(case, view);
+            hide_lease(case, reader.principal());
         }
         Ok(Some(message))
     }
@@ -122,7 +132,8 @@ impl Feed for CaseFeed {
     ) -> Result<Vec<(Vec<u8>, wire::CaseChange)>> {
         let stretch = Stretch { after: place(after)?, limit, unchanged_since: Some(at) };
         let found = self.reads.cases(reader, &self.filter, stretch).await?;
-        let rows = found.iter().map(|shown| (position_key(shown.record.opened), case_snapshot(shown, at, self.epoch)));
+        let snapshot = |shown| case_snapshot(shown, self.asker.principal(), at, self.epoch);
+        let rows = found.iter().map(|shown| (position_key(shown.record.opened), snapshot(shown)));
         Ok(fitting(rows))
     }
 }

@@ -7,6 +7,7 @@ pub mod convert;
 mod decisions;
 mod feed;
 pub mod follow;
+mod inbox;
 mod policies;
 pub mod stays;
 
@@ -30,7 +31,7 @@ use crate::store::{FOLLOWS, Reads, SERVICE};
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The servers of `DecisionService`, `PolicyService`, `ChallengeService`, `StayService` and `ClockService`.
+/// The servers of `DecisionService`, `PolicyService`, `ChallengeService`, `StayService`, `ClockService` and `InboxService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
     pub(crate) access: Arc<Access>,

@@ -286,6 +286,12 @@ pub trait Reads: Send + Sync + 'static {
     /// The cases to which the time alone brings something next, with when, in the order in which it does.
     async fn next_marks(&self, limit: usize) -> Result<Vec<(Uuid, Timestamp)>>;
 
+    /// What a platform has received and not decided and nobody holds at an instant, the most urgent first.
+    async fn queue(&self, platform: &str, now: Timestamp, limit: usize) -> Result<Vec<CaseName>>;
+
+    /// What a platform has not acknowledged, as the reader sees it, the most urgent first.
+    async fn unacknowledged(&self, reader: &Reader, platform: &str, limit: usize) -> Result<Vec<Shown>>;
+
     /// What a platform says of how long it takes, if it says something.
     async fn response_times(&self, platform: &str) -> Result<Option<ResponseTimes>>;
 

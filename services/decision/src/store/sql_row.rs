@@ -211,6 +211,7 @@ impl CaseRow {
                 conditional: self.conditional != 0,
                 protected_context: decode_check(&self.context_check)?,
                 order: None,
+                priority: None,
             },
             progress,
             withdrawal,
@@ -223,6 +224,9 @@ impl CaseRow {
             response_time: None,
             order_answered_at: None,
             marks: Vec::new(),
+            escalated_to: None,
+            lease: None,
+            review_began_at: None,
         };
         decode_course(&self.course, &mut case)?;
         Some(case)

@@ -69,6 +69,8 @@ fn kind(change: &wire::CaseChange) -> &'static str {
         Change::Observed(_) => "observed",
         Change::StayChanged(_) => "stay",
         Change::ClockMarked(_) => "clock",
+        Change::ReviewChanged(_) => "review",
+        Change::Escalated(_) => "escalated",
         Change::ResponseTimesSet(_) => "catalogue",
         Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => "catalogue",
     }

@@ -173,6 +173,7 @@ pub(crate) fn referred(number: u128, position: i64) -> Told {
             conditional: false,
             protected_context: Vec::new(),
             order: None,
+            priority: None,
         },
         withdrawal: None,
         erasures: Vec::new(),

@@ -366,6 +366,8 @@ impl Session {
         challenges: challenge(decision) -> ChallengeClient,
         /// What keeps platforms from going on.
         stays: stay(decision) -> StayClient,
+        /// The inboxes of platforms.
+        inboxes: inbox(decision) -> InboxClient,
         /// The clocks of cases.
         clocks: clock(decision) -> ClockClient,
         /// The platforms' catalogues.

@@ -5,7 +5,8 @@ use portreeve_api::common::v1::{
     Classification, Ground, HandlingCode, InformationAssessment, ReferralNature, SourceGrade, TargetKind, Tlp,
 };
 use portreeve_api::referral::v1::{
-    Defence, DefenceFinding, Handling, LegalBasis, ProtectedContextAnswer, ProtectedContextCheck, ReferralDraft, Target,
+    Defence, DefenceFinding, Handling, LegalBasis, Priority, PriorityLevel, ProtectedContextAnswer,
+    ProtectedContextCheck, ReferralDraft, Target,
 };
 use portreeve_core::name::OrganisationName;
 
@@ -59,6 +60,8 @@ pub(crate) struct What {
     #[arg(long = "context", value_name = "CONTEXT=FINDING", value_parser = finding)]
     contexts: Vec<Found>,
     #[command(flatten)]
+    priority: Urgency,
+    #[command(flatten)]
     order: Order,
     #[command(flatten)]
     marks: Marks,
@@ -102,6 +105,39 @@ impl Marks {
 pub(crate) fn handling(said: Handling) -> Option<Handling> {
     let code = if said.conditions.is_empty() { HandlingCode::Unspecified } else { HandlingCode::SharingWithConditions };
     Some(Handling { code: code.into(), ..said }).filter(|said| *said != Handling::default())
+}
+
+/// How urgent a referral is: options.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Urgency")]
+struct Urgency {
+    /// How much harm, how likely, how sure: three of low, moderate, substantial and severe
+    #[arg(long, value_name = "HARM,LIKELIHOOD,CONFIDENCE", value_parser = words_of::<PriorityLevel>(), ignore_case = true,
+        value_delimiter = ',', requires = "because")]
+    urgency: Vec<PriorityLevel>,
+    /// Why it is so urgent
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, requires = "urgency")]
+    because: String,
+    /// Somebody's life is in imminent danger: it goes before every other
+    #[arg(long, requires = "urgency")]
+    life_at_risk: bool,
+}
+
+impl Urgency {
+    fn priority(self) -> Result<Option<Priority>> {
+        match self.urgency[..] {
+            [] => Ok(None),
+            [harm, likelihood, confidence] => Ok(Some(Priority {
+                harm: harm.into(),
+                likelihood: likelihood.into(),
+                confidence: confidence.into(),
+                explanation: self.because,
+                imminent_threat_to_life: self.life_at_risk,
+                score: 0,
+            })),
+            _ => Err(Failure::Usage("--urgency takes three levels: HARM,LIKELIHOOD,CONFIDENCE".to_owned())),
+        }
+    }
 }
 
 /// One answer of a check, or what stands for all that are not given.
@@ -168,6 +204,7 @@ impl What {
             protected_context: check(&self.contexts).map_err(|error| Failure::Usage(format!("--context: {error}")))?,
             handling: self.marks.handling(),
             order: self.order.terms(),
+            priority: self.priority.priority()?,
             occurred_at: None,
             signature: None,
         })

@@ -202,6 +202,7 @@ fn advice(reason: &str, code: Code) -> &'static str {
             "read why with `portreeve measure list`; appeal with `portreeve measure appeal`, or refer again once it has ended"
         }
         R::MeasureNotFound => "check the name with `portreeve measure list`",
+        R::CaseLeased => "wait until the lease is over, or have its holder give the case back",
         R::StayNotFound => "check the name with `portreeve inbox`",
         R::ChallengeNotFound => "check the name with `portreeve challenge list`",
         R::ChallengeOpen => "wait for its outcome, or have whoever filed it close it: `portreeve challenge close`",

@@ -151,6 +151,8 @@ impl Inbox {
                     }
                     Some(case_change::Change::StayChanged(case)) => ("goes on", case),
                     Some(case_change::Change::ClockMarked(case)) => ("clock", case),
+                    Some(case_change::Change::ReviewChanged(case)) => ("review", case),
+                    Some(case_change::Change::Escalated(case)) => ("escalated", case),
                     _ => continue,
                 };
                 if !self.status.is_empty() && !self.status.contains(&case.status()) {

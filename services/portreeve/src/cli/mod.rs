@@ -30,6 +30,7 @@ mod health;
 pub(crate) mod import;
 mod inbox;
 mod json;
+mod lease;
 mod measure;
 mod observe;
 mod order;
@@ -84,6 +85,7 @@ enum Command {
     Observations(observe::Observations),
     Organisation(organisation::Organisation),
     Challenge(Box<challenge::Challenge>),
+    Lease(lease::Lease),
     Stay(Box<stay::Stay>),
     Clock(clock::Clock),
     Clause(clause::Clause),
@@ -139,6 +141,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Observe(command) => command.run().await?,
         Command::Observations(command) => command.run().await?,
         Command::Organisation(command) => command.run().await?,
+        Command::Lease(command) => command.run().await?,
         Command::Stay(command) => command.run().await?,
         Command::Clock(command) => command.run().await?,
         Command::Clause(command) => command.run().await?,

@@ -13,7 +13,7 @@ use portreeve_api::decision::v1::{
 use portreeve_api::referral::v1::{
     AfterEnd, AgreementState, Defence, DefenceFinding, DraftState, FieldGroup, MeasureAppealOutcome, MeasureKind,
     MeasureState, MisuseGravity, MisuseIntent, ObservationFinding, ObservationMethod, OrderRegime, OrganisationKind,
-    Purpose, ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
+    PriorityLevel, Purpose, ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
 };
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
 use portreeve_core::time::{Date, Timestamp};
@@ -92,6 +92,7 @@ words! {
     ClockState = "CLOCK_STATE_",
     ConsultationKind = "CONSULTATION_KIND_",
     OrderRegime = "ORDER_REGIME_",
+    PriorityLevel = "PRIORITY_LEVEL_",
     QuestionCode = "QUESTION_CODE_",
     StayEnd = "STAY_END_",
     StayGround = "STAY_GROUND_",

@@ -12,7 +12,7 @@ use portreeve_core::{Timestamp, limits};
 
 use super::protected_context::Check;
 use super::signing::{Signature, Signed};
-use super::{Handling, Order};
+use super::{Handling, Order, Priority};
 
 /// What is referred.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Said {
     pub protected_context: Option<Check>,
     /// What it says as an order.
     pub order: Option<Order>,
+    /// How urgent the agency holds it to be.
+    pub priority: Option<Priority>,
 }
 
 /// A referral that is to be made.

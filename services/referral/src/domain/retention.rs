@@ -69,6 +69,7 @@ impl Referral {
                 FieldGroup::Reasons => {
                     said.statement.clear();
                     said.protected_context = None;
+                    said.priority.iter_mut().for_each(|priority| priority.explanation.clear());
                     said.order.iter_mut().for_each(|order| order.emergency.clear());
                     if let Standing::Withdrawn { reason, .. } = &mut left.standing {
                         reason.clear();

@@ -30,6 +30,7 @@ use super::measures::convert::{read_measure, write_measure};
 use super::observations;
 use super::observations::convert::read_observation;
 use super::order::{self, take_emergency, write_order};
+use super::priority::{self, take_explanation, write_priority};
 use super::protected_context::{read_check, read_recorded, write_check};
 use super::review_flags::convert::{read_flag, write_flag};
 use crate::domain::{
@@ -100,6 +101,8 @@ pub fn read_draft(
     let handling = read_handling(violations, &format!("{path}.handling"), draft.handling.unwrap_or_default());
     let check = draft.protected_context.as_ref();
     let protected_context = check.map(|check| read_check(check, &format!("{path}.protected_context"), violations));
+    let urgency = draft.priority.as_ref();
+    let priority = urgency.map(|said| priority::read_priority(said, &format!("{path}.priority"), violations));
     let terms = draft.order.as_ref();
     let order = terms.map(|terms| order::read_order(terms, &format!("{path}.order"), violations));
     if let (Some(Some(order)), Some(nature)) = (&order, Nature::from_code(draft.nature)) {
@@ -126,6 +129,10 @@ pub fn read_draft(
             Some(read) => Some(read?),
         },
         order: match order {
+            None => None,
+            Some(read) => Some(read?),
+        },
+        priority: match priority {
             None => None,
             Some(read) => Some(read?),
         },
@@ -208,6 +215,7 @@ pub fn conceal(referral: &mut wire::Referral, view: View) {
         referral.withdrawal_reason.clear();
         referral.protected_context = None;
         take_emergency(referral.order.as_mut());
+        take_explanation(referral.priority.as_mut());
     }
     if !view.groups.has(FieldGroup::LegalBasis) {
         referral.legal_basis = None;
@@ -240,6 +248,7 @@ fn take_personal(referral: &mut wire::Referral) -> Vec<(FieldGroup, wire::Referr
         withdrawal_reason: std::mem::take(&mut referral.withdrawal_reason),
         protected_context: referral.protected_context.take(),
         order: take_emergency(referral.order.as_mut()),
+        priority: take_explanation(referral.priority.as_mut()),
         ..empty()
     };
     vec![
@@ -403,6 +412,7 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
         erasures: write_erasures(&referral.erasures),
         protected_context: referral.protected_context.as_ref().map(write_check),
         order: referral.order.as_ref().map(write_order),
+        priority: referral.priority.as_ref().map(write_priority),
         ..wire::Referral::default()
     };
     if let Standing::Withdrawn { at, recorded_at, reason } = &referral.standing {
@@ -458,6 +468,10 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
         },
         order: match &message.order {
             Some(order) => Some(order::read_recorded(order)?),
+            None => None,
+        },
+        priority: match &message.priority {
+            Some(priority) => Some(priority::read_recorded(priority)?),
             None => None,
         },
     };

@@ -11,6 +11,7 @@ pub mod measures;
 pub mod observations;
 pub mod order;
 mod organisations;
+pub mod priority;
 pub mod protected_context;
 mod referrals;
 mod retention;

@@ -10,7 +10,7 @@ use portreeve_core::vocabulary::{Assessment, Classification, Ground, Nature, Sou
 
 use crate::domain::{Handling, LegalBasis, Referral, Said, Signature, Standing, Target};
 use crate::rpc::convert::decode_erasures;
-use crate::rpc::{order, protected_context};
+use crate::rpc::{order, priority, protected_context};
 
 /// The select of whole referrals, up to its condition.
 macro_rules! referral_columns {
@@ -21,7 +21,7 @@ macro_rules! referral_columns {
              r.content_language, r.occurred_us, r.recorded_us, r.withdrawn_us, r.withdrawal_recorded_us, \
              r.withdrawal_reason, r.signature, r.signed_occurred_us, r.tlp, r.classification, \
              r.source_grade, r.assessment, r.conditions, r.erasures, \
-             r.protected_context, r.order_terms FROM referral r WHERE ",
+             r.protected_context, r.order_terms, r.priority FROM referral r WHERE ",
             $condition
         )
     };
@@ -62,6 +62,7 @@ pub(crate) struct ReferralRow {
     erasures: Vec<u8>,
     protected_context: Vec<u8>,
     order_terms: Vec<u8>,
+    priority: Vec<u8>,
 }
 
 impl ReferralRow {
@@ -113,6 +114,10 @@ impl ReferralRow {
             order: match self.order_terms.as_slice() {
                 [] => None,
                 bytes => Some(order::decode(bytes)?),
+            },
+            priority: match self.priority.as_slice() {
+                [] => None,
+                bytes => Some(priority::decode(bytes)?),
             },
         };
         Some(Referral {

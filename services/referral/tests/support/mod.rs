@@ -87,6 +87,7 @@ impl Store {
             signature: None,
             protected_context: None,
             order: None,
+            priority: None,
         };
         NewReferral { said: Arc::new(said), occurred_at: Some("2026-01-01".parse().unwrap()), signed: None }
     }

@@ -129,6 +129,8 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
                 | Change::Observed(_)
                 | Change::StayChanged(_)
                 | Change::ClockMarked(_)
+                | Change::ReviewChanged(_)
+                | Change::Escalated(_)
                 | Change::ResponseTimesSet(_)
                 | Change::ClauseCreated(_)
                 | Change::ClauseVersionAdded(_)

@@ -47,13 +47,13 @@ fn ask(answer_by: Option<i64>) -> Command {
         questions: vec![QuestionCode::Location],
         explanation: "Which of the posts?".into(),
     };
-    Command::BeginStay { case: case_name(1), content, answer_by: answer_by.map(at) }
+    Command::BeginStay { case: case_name(1), content, answer_by: answer_by.map(at), by: String::new() }
 }
 
 fn impede() -> Command {
     let explanation = "The data centre is down.".into();
     let content = StayContent { ground: StayGround::ForceMajeure, questions: vec![], explanation };
-    Command::BeginStay { case: case_name(1), content, answer_by: None }
+    Command::BeginStay { case: case_name(1), content, answer_by: None, by: String::new() }
 }
 
 fn answer(number: u32) -> Command {

@@ -45,6 +45,7 @@ fn what_the_table_does_not_hold_cannot_be_done() {
         Step::Answer,
         Step::Impede,
         Step::Cease,
+        Step::Review,
     ];
     let possible = Status::ALL.iter().flat_map(|from| steps.map(|step| (*from, step)));
     assert_eq!(possible.filter(|(from, step)| transition(*from, *step).is_some()).count(), TRANSITIONS.len());
@@ -212,6 +213,7 @@ fn a_stale_version_is_refused() {
     let decide = |expected_version, kind| Command::Record {
         case: case_name(1),
         draft: Box::new(draft(kind, illegal(), None)),
+        by: String::new(),
         expected_version,
     };
     let error = book.tell(&decide(Some(1), Kind::Initial), 30).unwrap_err();

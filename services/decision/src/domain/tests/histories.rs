@@ -172,6 +172,7 @@ fn command(number: u128, play: &Move, position: i64, referred: i64, now: i64) ->
             case: case_name(number),
             draft: Box::new(draft(kinds()[*kind].clone(), menu()[*outcome].0.clone(), *decided)),
             expected_version: *expected,
+            by: String::new(),
         },
     }
 }

@@ -4,6 +4,7 @@ mod challenges;
 mod clocks;
 mod guards;
 mod histories;
+mod leases;
 mod observations;
 mod replay;
 
@@ -49,6 +50,7 @@ pub(crate) fn told(number: u128, position: i64, occurred: i64, recorded: i64) ->
             conditional: false,
             protected_context: Vec::new(),
             order: None,
+            priority: None,
         },
         withdrawal: None,
         erasures: Vec::new(),
@@ -96,7 +98,7 @@ pub(crate) fn later(later: Later) -> Kind {
 }
 
 pub(crate) fn record(number: u128, draft: DecisionDraft) -> Command {
-    Command::Record { case: case_name(number), draft: Box::new(draft), expected_version: None }
+    Command::Record { case: case_name(number), draft: Box::new(draft), expected_version: None, by: String::new() }
 }
 
 pub(crate) fn acknowledge(number: u128, occurred: Option<i64>) -> Command {

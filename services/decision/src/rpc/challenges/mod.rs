@@ -282,7 +282,7 @@ impl Rpc {
         } else {
             let shown = self.shown_case(&asker, &name.case).await?;
             let agency = shown.record.case.referred.name.agency.clone();
-            let case = super::convert::show_case(&shown, String::new());
+            let case = super::convert::show_case(&shown, caller, String::new());
             let found = case.challenges.into_iter().find(|challenge| challenge.number == name.number);
             (found.ok_or_else(|| no_challenge(&name))?, agency)
         };

@@ -11,7 +11,7 @@ use prost::Message as _;
 use prost_types::Timestamp as WireTime;
 
 use crate::domain::clock::Step;
-use crate::domain::{Case, Clock, ClockKey, Mark, Order, ResponseTimes, StepKind};
+use crate::domain::{Case, Clock, ClockKey, Lease, Mark, Order, Priority, ResponseTimes, StepKind};
 use crate::rpc::stays::convert::{read_stay, write_stay};
 
 fn time(time: Option<&WireTime>) -> Option<Timestamp> {
@@ -102,6 +102,41 @@ pub fn read_order(order: &referral::OrderTerms) -> Order {
     }
 }
 
+/// How urgent a referral is, for the wire.
+pub fn write_priority(priority: &Priority) -> referral::Priority {
+    referral::Priority {
+        harm: priority.harm,
+        likelihood: priority.likelihood,
+        confidence: priority.confidence,
+        explanation: priority.explanation.clone(),
+        imminent_threat_to_life: priority.threat_to_life,
+        score: priority.score,
+    }
+}
+
+/// How urgent a referral is.
+pub fn read_priority(priority: &referral::Priority) -> Priority {
+    Priority {
+        harm: priority.harm,
+        likelihood: priority.likelihood,
+        confidence: priority.confidence,
+        explanation: priority.explanation.clone(),
+        threat_to_life: priority.imminent_threat_to_life,
+        score: priority.score,
+    }
+}
+
+/// Who holds a case, for the wire.
+pub fn write_lease(lease: &Lease) -> wire::CaseLease {
+    let (since, until) = (write_time(lease.since), write_time(lease.until));
+    wire::CaseLease { holder: lease.holder.clone(), since: Some(since), until: Some(until) }
+}
+
+fn read_lease(lease: &wire::CaseLease) -> Option<Lease> {
+    let (since, until) = (time(lease.since.as_ref())?, time(lease.until.as_ref())?);
+    Some(Lease { holder: lease.holder.clone(), since, until })
+}
+
 /// What a platform says of how long it takes, for the wire.
 pub fn write_times(times: &ResponseTimes) -> wire::ResponseTimes {
     let said = times.times.iter();
@@ -148,6 +183,10 @@ pub fn encode_course(case: &Case) -> Vec<u8> {
         response_time: case.response_time.map(write_span),
         order_answered_at: case.order_answered_at.map(write_time),
         order: case.referred.order.as_ref().map(write_order),
+        priority: case.referred.priority.as_ref().map(write_priority),
+        escalated_to: case.escalated_to.as_ref().map(ToString::to_string).unwrap_or_default(),
+        lease: case.lease.as_ref().map(write_lease),
+        review_began_at: case.review_began_at.map(write_time),
         ..wire::Case::default()
     };
     course.encode_to_vec()
@@ -165,5 +204,15 @@ pub fn read_course(message: &wire::Case, case: &mut Case) -> Option<()> {
     case.response_time = message.response_time.as_ref().map(read_span);
     case.order_answered_at = time(message.order_answered_at.as_ref());
     case.referred.order = message.order.as_ref().map(read_order);
+    case.referred.priority = message.priority.as_ref().map(read_priority);
+    case.escalated_to = match message.escalated_to.as_str() {
+        "" => None,
+        name => Some(name.parse().ok()?),
+    };
+    case.lease = match &message.lease {
+        None => None,
+        Some(lease) => Some(read_lease(lease)?),
+    };
+    case.review_began_at = time(message.review_began_at.as_ref());
     Some(())
 }

@@ -75,7 +75,13 @@ impl Rpc {
         caller.require_as(Role::Reviewer, OrganisationKind::Platform, &case.platform)?;
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("RequestInformation", &request_id, &message);
-        self.begin(&caller, guard, Command::BeginStay { case: case.clone(), content, answer_by }, &case).await
+        self.begin(
+            &caller,
+            guard,
+            Command::BeginStay { case: case.clone(), content, answer_by, by: caller.member().to_owned() },
+            &case,
+        )
+        .await
     }
 
     async fn impede(&self, request: Request<wire::ReportImpedimentRequest>) -> Result<Said> {
@@ -89,7 +95,13 @@ impl Rpc {
         caller.require_as(Role::Reviewer, OrganisationKind::Platform, &case.platform)?;
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("ReportImpediment", &request_id, &message);
-        self.begin(&caller, guard, Command::BeginStay { case: case.clone(), content, answer_by: None }, &case).await
+        self.begin(
+            &caller,
+            guard,
+            Command::BeginStay { case: case.clone(), content, answer_by: None, by: caller.member().to_owned() },
+            &case,
+        )
+        .await
     }
 
     async fn begin(&self, caller: &Principal, guard: Option<Guard>, command: Command, case: &CaseName) -> Result<Said> {

@@ -94,6 +94,10 @@ const TO_REPLAY: &str = "SELECT c.case_id FROM citation x JOIN decision d ON d.s
        AND c.replay_version <> $5 ORDER BY c.seq LIMIT $6";
 const NEXT_MARKS: &str = "SELECT c.case_id, c.next_mark_us FROM cases c WHERE c.next_mark_us IS NOT NULL \
      ORDER BY c.next_mark_us LIMIT $1";
+// The statuses are written out so that the engines see which index is whole.
+const QUEUE: &str = "SELECT c.case_id FROM cases c WHERE c.platform = $1 AND (c.status = 2 OR c.status = 5) \
+     AND c.leased_until_us <= $2 ORDER BY c.urgency DESC, c.seq LIMIT $3";
+const UNACKNOWLEDGED: &str = CASE_COLUMNS!("c.platform = $1 AND c.status = 1 ORDER BY c.urgency DESC, c.seq LIMIT $2");
 const RESPONSE_TIMES: &str = "SELECT t.updated_seq, t.body FROM response_times t WHERE t.platform = $1";
 const CLAUSE_VERSIONS: &str = CLAUSE_VERSION_COLUMNS!("v.clause = $1 AND v.version > $2 ORDER BY v.version LIMIT $3");
 
@@ -118,6 +122,8 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("clause_versions", CLAUSE_VERSIONS),
     ("next_marks", NEXT_MARKS),
     ("response_times", RESPONSE_TIMES),
+    ("queue", QUEUE),
+    ("unacknowledged", UNACKNOWLEDGED),
 ];
 
 /// The reads on this engine.
@@ -723,6 +729,35 @@ impl crate::store::Reads for Reads {
             .await
             .map_err(|e| unavailable(&e))?;
         found.into_iter().map(|(id, at)| Ok((case_id(&id)?, Timestamp::from_micros(at)))).collect()
+    }
+
+    async fn queue(&self, platform: &str, now: Timestamp, limit: usize) -> Result<Vec<CaseName>> {
+        let found = sqlx::query_scalar::<Db, Vec<u8>>(QUEUE)
+            .bind(platform.to_owned())
+            .bind(now.micros())
+            .bind(rows(limit))
+            .fetch_all(self.0.readers())
+            .await
+            .map_err(|e| unavailable(&e))?;
+        found.iter().map(|id| Ok(CaseName { platform: platform.to_owned(), id: case_id(id)? })).collect()
+    }
+
+    async fn unacknowledged(&self, reader: &Reader, platform: &str, limit: usize) -> Result<Vec<Shown>> {
+        let read = async {
+            let mut conn = self.0.readers().acquire().await?;
+            let found: Vec<CaseRow> = sqlx::query_as(UNACKNOWLEDGED)
+                .bind(platform.to_owned())
+                .bind(rows(limit))
+                .fetch_all(&mut *conn)
+                .await?;
+            case_records(&mut conn, found).await
+        };
+        let found = read.await.map_err(|e: sqlx::Error| unavailable(&e))?;
+        let shown = found.into_iter().filter_map(|record| {
+            let view = reader.view(&record.case.marks())?;
+            Some(Shown { record, view })
+        });
+        Ok(shown.collect())
     }
 
     async fn response_times(&self, platform: &str) -> Result<Option<ResponseTimes>> {

@@ -82,6 +82,8 @@ static UPSERT_CASE: Insert = Insert::new(
         "next_mark_us BIGINT",
         "clocks_open BIGINT",
         "clocks_due_us BIGINT",
+        "urgency BIGINT",
+        "leased_until_us BIGINT",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
@@ -94,7 +96,8 @@ static UPSERT_CASE: Insert = Insert::new(
      replay_since_us = excluded.replay_since_us, challenges = excluded.challenges, \
      observation = excluded.observation, sighting = excluded.sighting, discrepancy = excluded.discrepancy, \
      context_check = excluded.context_check, course = excluded.course, next_mark_us = excluded.next_mark_us, \
-     clocks_open = excluded.clocks_open, clocks_due_us = excluded.clocks_due_us",
+     clocks_open = excluded.clocks_open, clocks_due_us = excluded.clocks_due_us, urgency = excluded.urgency, \
+     leased_until_us = excluded.leased_until_us",
 );
 static UPSERT_CHALLENGE: Insert = Insert::new(
     "challenge",
@@ -240,6 +243,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Command::FollowReferrals { told, agreements, observed } => {
                 keys.cases.extend(observed.iter().map(|seen| seen.referral));
                 keys.cases.extend(told.iter().map(|told| told.referred.name.id));
+                let orders = told.iter().filter_map(|told| told.referred.order.as_ref());
+                keys.cases.extend(orders.filter_map(|order| order.escalates.as_ref()).map(|name| name.id));
                 keys.agreements.extend(agreements.iter().map(|agreement| agreement.name));
             }
             Command::Acknowledge { case, .. } => {
@@ -256,6 +261,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.platforms.insert(platform.clone());
             }
             Command::Tick { cases } => keys.cases.extend(cases),
+            Command::Lease { wanted, .. } => keys.cases.extend(wanted.cases().iter().map(|case| case.id)),
+            Command::Release { cases, .. } => keys.cases.extend(cases.iter().map(|case| case.id)),
             Command::Record { case, draft, .. } => {
                 keys.cases.insert(case.id);
                 keys.clauses.extend(draft.content.clauses().map(|citation| citation.clause.clone()));
@@ -286,6 +293,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             | Event::ChallengeChanged(changed, _)
             | Event::StayChanged(changed, _)
             | Event::ClockMarked(changed)
+            | Event::ReviewChanged(changed)
+            | Event::CaseEscalated(changed)
             | Event::CaseObserved(changed) => {
                 keys.cases.insert(changed.case.referred.name.id);
             }
@@ -505,7 +514,9 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(encode_course(&record.case))
         .add(micros(record.case.next_mark()))
         .add(i64::try_from(record.case.clocks_open()).unwrap_or(i64::MAX))
-        .add(micros(record.case.clocks_due()));
+        .add(micros(record.case.clocks_due()))
+        .add(i64::from(record.case.urgency()))
+        .add(record.case.lease.as_ref().map_or(0, |lease| lease.until.micros()));
 }
 
 fn bind_challenge((seq, case, challenge): &(i64, &Arc<Case>, &Challenge), binds: &mut Binds) {

@@ -87,6 +87,7 @@ fn content(name: &DraftName, statement: &str, checked: Option<Finding>) -> Arc<S
         signature: None,
         protected_context: checked.map(check),
         order: None,
+        priority: None,
     })
 }
 

@@ -15,6 +15,7 @@ use wire::referral_change::Change;
 
 use super::super::convert::{read_handling, take_grade, write_handling, write_legal_basis, write_target};
 use super::super::order::{self, take_emergency, write_order};
+use super::super::priority::{self, take_explanation, write_priority};
 use super::super::protected_context::{read_recorded, write_check};
 use crate::domain::{Draft, DraftStanding, Handling, LegalBasis, Said, Target};
 
@@ -43,6 +44,7 @@ pub(super) fn write_content(said: &Said) -> wire::ReferralDraft {
         signature: None,
         protected_context: said.protected_context.as_ref().map(write_check),
         order: said.order.as_ref().map(write_order),
+        priority: said.priority.as_ref().map(write_priority),
     }
 }
 
@@ -79,6 +81,10 @@ fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said>
         },
         order: match &message.order {
             Some(order) => Some(order::read_recorded(order)?),
+            None => None,
+        },
+        priority: match &message.priority {
+            Some(priority) => Some(priority::read_recorded(priority)?),
             None => None,
         },
     })
@@ -174,6 +180,7 @@ fn take_personal(draft: &mut wire::ReferralDraft) -> Vec<(FieldGroup, wire::Refe
         statement_of_reasons: std::mem::take(&mut draft.statement_of_reasons),
         protected_context: draft.protected_context.take(),
         order: take_emergency(draft.order.as_mut()),
+        priority: take_explanation(draft.priority.as_mut()),
         ..empty()
     };
     vec![

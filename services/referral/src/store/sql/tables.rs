@@ -18,7 +18,7 @@ use super::{Binds, Conn, Insert, Lookup, Reads, Script, retention, seal};
 use super::{authorisation, drafts};
 use crate::domain::{Command, Event, Ledger, Organisation, Referral, Said, Standing, State};
 use crate::rpc::convert::{Log, encode_erasures, state_code};
-use crate::rpc::{order, protected_context};
+use crate::rpc::{order, priority, protected_context};
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 
 static ORGANISATIONS: Lookup = Lookup::new(
@@ -62,6 +62,7 @@ static INSERT_REFERRAL: Insert = Insert::new(
         "erasures BYTEA",
         "protected_context BYTEA",
         "order_terms BYTEA",
+        "priority BYTEA",
     ],
     "",
 );
@@ -82,7 +83,7 @@ static INSERT_HOST: Insert = Insert::new("platform_host", &["host TEXT", "platfo
 const UPDATE_REFERRAL: &str = "UPDATE referral SET updated_seq = $1, state = $2, withdrawn_us = $3, \
      withdrawal_recorded_us = $4, withdrawal_reason = $5, url = $6, native_id = $7, statement = $8, signature = $9, \
      signed_occurred_us = $10, source_grade = $11, assessment = $12, conditions = $13, erasures = $14, \
-     protected_context = $15, order_terms = $16 WHERE seq = $17";
+     protected_context = $15, order_terms = $16, priority = $17 WHERE seq = $18";
 const FORGET_HOSTS: &str = "DELETE FROM platform_host WHERE platform = $1";
 
 pub(super) fn statements() -> Vec<(&'static str, String)> {
@@ -520,7 +521,8 @@ fn bind_referral(referral: &Referral, binds: &mut Binds) {
         .add(referral.handling.conditions.clone())
         .add(encode_erasures(&referral.erasures))
         .add(protected_context::encode(referral.protected_context.as_ref()))
-        .add(order::encode(referral.order.as_ref()));
+        .add(order::encode(referral.order.as_ref()))
+        .add(priority::encode(referral.priority.as_ref()));
 }
 
 /// What of a referral changes: where it stands, and what is left of it.
@@ -543,6 +545,7 @@ fn bind_changes(referral: &Referral, binds: &mut Binds) {
         .add(encode_erasures(&referral.erasures))
         .add(protected_context::encode(referral.protected_context.as_ref()))
         .add(order::encode(referral.order.as_ref()))
+        .add(priority::encode(referral.priority.as_ref()))
         .add(referral.created);
 }
 
