@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use portreeve_api::clients::{
     self, Acting, AgreementClient, AuditClient, AuthorisationClient, ChallengeClient, ConsultationClient,
-    DecisionClient, DraftClient, GrantClient, LegalBasisClient, MeasureClient, ObservationClient, OrganisationClient,
-    PolicyClient, ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient, SigningClient,
+    DecisionClient, DraftClient, EvidenceClient, GrantClient, LegalBasisClient, MeasureClient, ObservationClient,
+    OrganisationClient, PolicyClient, ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient,
+    SigningClient,
 };
 use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::referral::v1::{ReferralChange, ReferralFilter, WatchReferralsRequest};
@@ -74,6 +75,11 @@ impl Client {
     /// `ReferralService`.
     pub fn referrals(&self) -> ReferralClient {
         clients::referral(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `EvidenceService`.
+    pub fn evidence(&self) -> EvidenceClient {
+        clients::evidence(self.channel.clone(), self.acting.clone())
     }
 
     /// `ObservationService`.

@@ -111,6 +111,9 @@ fn referral_item(change: referral::ReferralChange) -> Item {
         Change::ReviewFlagChanged(it) => ("flag changed", false, it.name.clone(), format!("{it:?}")),
         Change::DraftChanged(it) => ("draft changed", false, it.name.clone(), format!("{it:?}")),
         Change::DraftSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
+        Change::EvidenceUploaded(it) => ("evidence uploaded", false, it.name.clone(), format!("{it:?}")),
+        Change::EvidenceErased(it) => ("evidence erased", false, it.name.clone(), format!("{it:?}")),
+        Change::EvidenceSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::AuthorisationPolicyChanged(it) => ("authorisation changed", false, it.name.clone(), format!("{it:?}")),
         Change::ReviewFlagSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
     };

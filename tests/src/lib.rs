@@ -20,7 +20,7 @@ pub use portreeve_core::Timestamp;
 pub use portreeve_core::time::ManualClock;
 pub use portreeve_storage::Database;
 pub use portreeve_storage::conformance::Fixture;
-pub use server::{Options, Part, Server};
+pub use server::{Options, Part, Server, evidence_of};
 
 /// Runs each case on both engines: `mod sqlite` and `mod postgres`. A case takes the database.
 #[macro_export]

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use portreeve_runtime::audit::{Audit, Subject};
 use portreeve_runtime::lifecycle::{Ended, Lifecycle};
 use portreeve_runtime::server::Builder;
 use portreeve_runtime::{channel, watch};
-use portreeve_storage::{Database, EventLog, LogState};
+use portreeve_storage::{Database, EventLog, LogState, Place};
 use tokio::runtime::Runtime;
 
 use crate::Client;
@@ -56,6 +57,8 @@ pub struct Options {
     pub audit_seed: Option<[u8; 32]>,
     /// Whether callers must say why they read.
     pub justification: Policy,
+    /// Whether there is a store for the bytes of evidence.
+    pub evidence: bool,
 }
 
 impl Default for Options {
@@ -69,6 +72,7 @@ impl Default for Options {
             backdating_days_max: 30,
             audit_seed: Some([7; 32]),
             justification: Policy::Optional,
+            evidence: true,
         }
     }
 }
@@ -123,6 +127,15 @@ macro_rules! upkeep {
 }
 
 upkeep!(OfReferral of portreeve_referral, OfDecision of portreeve_decision, OfReporting of portreeve_reporting);
+
+/// The folder with the bytes of evidence: beside SQLite's files, as the binary has it; of Postgres one that goes with the
+/// fixture.
+pub fn evidence_of(database: &Database) -> PathBuf {
+    match database {
+        Database::Sqlite { folder } => folder.join("evidence"),
+        Database::Postgres { url } => std::env::temp_dir().join(url.rsplit('/').next().unwrap()).join("evidence"),
+    }
+}
 
 /// A server that is up.
 pub struct Server {
@@ -259,8 +272,10 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     let mut audit = Audit::new(options.audit_seed.map(SigningKey::from_seed));
     if offers(Part::Referral) {
         let sweep_every = Some(Duration::from_millis(100));
+        let evidence = options.evidence.then(|| Place::Folder(evidence_of(database)));
+        let watch = watch.clone();
         let settings =
-            portreeve_referral::Settings { backdating_days_max, watch: watch.clone(), justification, sweep_every };
+            portreeve_referral::Settings { backdating_days_max, watch, justification, sweep_every, evidence };
         let service =
             portreeve_referral::Service::open(database, settings, Arc::clone(clock), Arc::clone(&ids)).await.unwrap();
         service.routes(&mut server);

@@ -335,6 +335,7 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
             escalates: "agencies/nca".into(),
             ..referral::OrderTerms::default()
         }),
+        evidence: vec!["chat.png".into()],
     };
     let wrong = [
         "platform",
@@ -366,6 +367,7 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         "priority.harm",
         "priority.confidence",
         "priority.explanation",
+        "evidence[0]",
     ];
     let at = |path: &str| wrong.iter().map(|field| format!("{path}.{field}")).collect::<Vec<_>>();
     let request = referral::CreateReferralRequest {

@@ -30,6 +30,7 @@ use crate::decision::v1::stay_service_client::StayServiceClient;
 use crate::referral::v1::agreement_service_client::AgreementServiceClient;
 use crate::referral::v1::authorisation_service_client::AuthorisationServiceClient;
 use crate::referral::v1::draft_service_client::DraftServiceClient;
+use crate::referral::v1::evidence_service_client::EvidenceServiceClient;
 use crate::referral::v1::legal_basis_service_client::LegalBasisServiceClient;
 use crate::referral::v1::measure_service_client::MeasureServiceClient;
 use crate::referral::v1::observation_service_client::ObservationServiceClient;
@@ -187,6 +188,8 @@ pub type OrganisationClient = OrganisationServiceClient<Transport>;
 pub type ReferralClient = ReferralServiceClient<Transport>;
 /// A client of the service of drafts.
 pub type DraftClient = DraftServiceClient<Transport>;
+/// A client of the service of evidence.
+pub type EvidenceClient = EvidenceServiceClient<Transport>;
 /// A client of the service of what agencies demand before they refer.
 pub type AuthorisationClient = AuthorisationServiceClient<Transport>;
 /// A client of the service of provisions.
@@ -256,6 +259,8 @@ constructors! {
     referral: ReferralServiceClient as ReferralClient;
     /// A client of the service of drafts.
     draft: DraftServiceClient as DraftClient;
+    /// A client of the service of evidence.
+    evidence: EvidenceServiceClient as EvidenceClient;
     /// A client of the service of what agencies demand before they refer.
     authorisation: AuthorisationServiceClient as AuthorisationClient;
     /// A client of the service of provisions.

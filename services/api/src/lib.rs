@@ -69,6 +69,7 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
     clippy::collapsible_if,
     clippy::expect_used,
     clippy::len_zero,
+    clippy::unreadable_literal,
     clippy::used_underscore_binding,
     reason = "generated code"
 )]

@@ -8,8 +8,14 @@ use crate::common::v1::{Ground, ReferralNature, TargetKind};
 use crate::decision::v1::Case;
 use crate::referral::v1::{OrderRegime, ReferralDraft};
 
-/// The bytes that an agency (`agencies/{agency}`) signs when it sends a draft.
+/// The bytes that an agency (`agencies/{agency}`) signs when it sends a draft without evidence that the platform is served.
 pub fn of_draft(agency: &str, draft: &ReferralDraft) -> Vec<u8> {
+    with_evidence(agency, draft, [])
+}
+
+/// The same with the digests of the evidence that the platform is served, in the draft's order.
+pub fn with_evidence<'a>(agency: &str, draft: &ReferralDraft, digests: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+    let evidence = digests.into_iter().collect::<Vec<_>>().join(",");
     let (target, basis) = (draft.target.clone().unwrap_or_default(), draft.legal_basis.clone().unwrap_or_default());
     let order = draft.order.clone().unwrap_or_default();
     let regime = word(OrderRegime::try_from(order.regime).map(|regime| regime.as_str_name()), order.regime);
@@ -42,6 +48,7 @@ pub fn of_draft(agency: &str, draft: &ReferralDraft) -> Vec<u8> {
         content_language: &draft.content_language,
         occurred_at: time(draft.occurred_at.as_ref()),
         order: draft.order.as_ref().map(|_| terms),
+        evidence: &evidence,
     }
     .canonical()
 }
@@ -64,8 +71,10 @@ pub fn of_case(case: &Case) -> Vec<u8> {
         protected_context: None,
         order: case.order.clone(),
         priority: None,
+        // Signed by the digests, which the case has.
+        evidence: Vec::new(),
     };
-    of_draft(&case.agency, &draft)
+    with_evidence(&case.agency, &draft, case.evidence.iter().map(|evidence| evidence.sha256.as_str()))
 }
 
 fn micros(span: &prost_types::Duration) -> i64 {
@@ -80,7 +89,7 @@ fn word<E>(name: Result<&'static str, E>, number: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::referral::v1::{LegalBasis, ReferralSignature, Target};
+    use crate::referral::v1::{Evidence, LegalBasis, ReferralSignature, Target};
 
     #[test]
     fn a_case_gives_the_bytes_of_its_draft() {
@@ -102,7 +111,8 @@ mod tests {
             signature: None,
             ..ReferralDraft::default()
         };
-        let bytes = of_draft("agencies/nca", &draft);
+        assert_eq!(of_draft("agencies/nca", &draft), with_evidence("agencies/nca", &draft, []));
+        let bytes = with_evidence("agencies/nca", &draft, ["ab", "cd"]);
         let text = String::from_utf8(bytes.clone()).unwrap();
         assert!(text.contains(r#""ground":"99""#) && text.contains("1970-01-01T00:00:01.000002Z"), "{text}");
         let case = Case {
@@ -120,6 +130,7 @@ mod tests {
             content_language: draft.content_language.clone(),
             submitted_at: Some(prost_types::Timestamp::default()),
             signature: Some(ReferralSignature { occurred_at: draft.occurred_at, ..ReferralSignature::default() }),
+            evidence: ["ab", "cd"].map(|sha256| Evidence { sha256: sha256.into(), ..Evidence::default() }).to_vec(),
             ..Case::default()
         };
         assert_eq!(of_case(&case), bytes);

@@ -95,6 +95,10 @@ const PATTERNS: &[(&str, &str)] = &[
         "a draft's name: agencies/{agency}/drafts/{uuid}",
     ),
     (
+        "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/evidence/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        "evidence's name: agencies/{agency}/evidence/{uuid}",
+    ),
+    (
         "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/signingKeys/[a-z][a-z0-9-]{0,30}[a-z0-9]$",
         "a signing key's name: agencies/{agency}/signingKeys/{kid}",
     ),
@@ -213,7 +217,7 @@ mod tests {
         let request = CreateReferralRequest {
             parent: "agencies/NCA".to_owned(),
             referral: Some(ReferralDraft {
-                target: Some(Target { kind: 99, ..Target::default() }),
+                target: Some(Target { kind: 99, url: "x".repeat(2_049), ..Target::default() }),
                 nature: 0,
                 legal_basis: None,
                 statement_of_reasons: "x".repeat(5_001),
@@ -227,7 +231,7 @@ mod tests {
             &[
                 "parent must be an agency's name: agencies/{agency}",
                 "referral.target.kind must be a value that",
-                "referral.target.url must not be empty",
+                "referral.target.url must be at most 2048 characters",
                 "referral.nature must be set",
                 "referral.legal_basis is required",
                 "referral.statement_of_reasons must be at most 5000 characters",

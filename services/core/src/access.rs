@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::agreement::{Agreement, AgreementName, State};
 use crate::principal::Scope;
-use crate::vocabulary::{AfterEnd, FieldGroup, Ground, Purpose, Tlp};
+use crate::vocabulary::{AfterEnd, EvidenceGrade, FieldGroup, Ground, Purpose, Tlp};
 use crate::{Date, Error, Principal, Reason, Result, Timestamp};
 
 /// A set of field groups.
@@ -77,6 +77,8 @@ pub struct View {
     pub groups: Groups,
     /// The row is shown as it stood before this moment; nothing recorded then or later shows.
     pub before: Option<Timestamp>,
+    /// Evidence of this grade and of higher ones is shown, or none.
+    pub evidence: Option<EvidenceGrade>,
 }
 
 /// What one agency shares with the reader under one agreement.
@@ -109,7 +111,8 @@ impl Share {
             && (self.grounds.is_empty() || self.grounds.iter().any(|ground| ground.code() == marks.ground))
             && self.since.is_none_or(|since| marks.recorded_at >= since)
             && self.before.is_none_or(|before| marks.recorded_at < before);
-        covered.then_some(View { groups: self.groups, before: self.before })
+        // No agreement shares evidence: it was captured under an authority that is not the partner's.
+        covered.then_some(View { groups: self.groups, before: self.before, evidence: None })
     }
 
     /// What is left of it under the stricter of its terms and another's.
@@ -317,21 +320,23 @@ impl Reader {
     /// What the reader sees of a row; `None` if nothing.
     pub fn view(&self, marks: &Marks<'_>) -> Option<View> {
         if self.scope.allows(marks.agency, marks.platform) {
-            let groups = match self.scope {
+            let (groups, evidence) = match self.scope {
                 // Intelligence grades never leave the agencies' side.
-                Scope::Platform(_) => Groups::ALL.without(FieldGroup::Grade),
-                _ => Groups::ALL,
+                Scope::Platform(_) => (Groups::ALL.without(FieldGroup::Grade), EvidenceGrade::Platform),
+                Scope::Agency(_) => (Groups::ALL, EvidenceGrade::AgencyOnly),
+                // What the suite's own services do not have, they cannot show.
+                Scope::All | Scope::Nothing => (Groups::ALL, EvidenceGrade::Platform),
             };
-            return Some(View { groups, before: None });
+            return Some(View { groups, before: None, evidence: Some(evidence) });
         }
         // What is shared now goes before what was kept from then; several shares of one row add up.
         self.shares.iter().filter_map(|share| share.view(marks)).reduce(|one, other| {
             let groups = one.groups.or(other.groups);
             match (one.before, other.before) {
-                (None, None) => View { groups, before: None },
+                (None, None) => View { groups, before: None, evidence: None },
                 (None, Some(_)) => one,
                 (Some(_), None) => other,
-                (Some(a), Some(b)) if a == b => View { groups, before: Some(a) },
+                (Some(a), Some(b)) if a == b => View { groups, before: Some(a), evidence: None },
                 (Some(a), Some(b)) => {
                     if a > b {
                         one

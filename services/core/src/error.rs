@@ -56,6 +56,8 @@ pub enum Class {
     Unavailable,
     /// The caller's deadline passed.
     DeadlineExceeded,
+    /// What was kept is lost or damaged.
+    DataLoss,
     /// A fault of ours.
     Internal,
 }
@@ -199,6 +201,18 @@ reasons! {
     ChallengeOpen = "CHALLENGE_OPEN" => FailedPrecondition,
     /// The decision is too old to be challenged.
     ChallengeWindowClosed = "CHALLENGE_WINDOW_CLOSED" => FailedPrecondition,
+    /// No such evidence, or it was erased.
+    EvidenceNotFound = "EVIDENCE_NOT_FOUND" => NotFound,
+    /// The server has no store for the bytes of evidence.
+    EvidenceStoreMissing = "EVIDENCE_STORE_MISSING" => FailedPrecondition,
+    /// The first bytes are not of the media type that was said.
+    EvidenceTypeMismatch = "EVIDENCE_TYPE_MISMATCH" => InvalidArgument,
+    /// The bytes do not have the digest that was said.
+    EvidenceDigestMismatch = "EVIDENCE_DIGEST_MISMATCH" => InvalidArgument,
+    /// A referral carries the evidence.
+    EvidenceAttached = "EVIDENCE_ATTACHED" => FailedPrecondition,
+    /// The bytes of the evidence are not those that were uploaded.
+    EvidenceDamaged = "EVIDENCE_DAMAGED" => DataLoss,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }

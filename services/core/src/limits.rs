@@ -131,6 +131,22 @@ pub const PROTECTED_CONTEXT_REASONS_CHARS_MAX: usize = 2_000;
 pub const AGENCY_OPEN_DRAFTS_MAX: usize = 1_000;
 /// Members who have written one draft.
 pub const DRAFT_AUTHORS_MAX: usize = 32;
+/// Bytes of one piece of evidence.
+pub const EVIDENCE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes that one message of an upload or a download carries.
+pub const EVIDENCE_CHUNK_BYTES_MAX: usize = 1024 * 1024;
+/// Pieces of evidence that one referral carries.
+pub const REFERRAL_EVIDENCE_MAX: usize = 50;
+/// Uploads of evidence under way at once.
+pub const UPLOADS_MAX: usize = 32;
+/// Uploads of evidence that one organisation has under way at once.
+pub const ORGANISATION_UPLOADS_MAX: usize = 8;
+/// How long an upload of evidence may take, in seconds.
+pub const UPLOAD_SECONDS_MAX: u64 = 600;
+/// How long an object that nobody keeps is left, in microseconds: it may be of an upload under way.
+pub const OBJECT_GRACE_MICROS: i64 = 24 * 3_600 * 1_000_000;
+/// Objects that are looked up at a time for whether anybody keeps them.
+pub const SWEEP_OBJECTS_MAX: usize = 100;
 /// Dimensions of one report.
 pub const REPORT_DIMENSIONS_MAX: usize = 4;
 /// Rows of one report.

@@ -58,13 +58,23 @@ impl Location {
         Ok(Self { raw: raw.to_owned(), canonical: url.into(), host })
     }
 
+    /// Where there is no address, as in a closed space.
+    pub const fn none() -> Self {
+        Self::erased()
+    }
+
+    /// Whether there is no address, or none any more.
+    pub const fn is_none(&self) -> bool {
+        self.raw.is_empty()
+    }
+
     /// What is left of an address that was erased.
     pub const fn erased() -> Self {
         Self { raw: String::new(), canonical: String::new(), host: String::new() }
     }
 
     /// Reads an address that was taken before, when its canonical form might be longer than it may be now. An empty one was
-    /// erased since.
+    /// erased since, or never there.
     pub fn recorded(raw: &str) -> Result<Self, &'static str> {
         if raw.is_empty() { Ok(Self::erased()) } else { Self::read(raw) }
     }

@@ -215,6 +215,31 @@ impl FromStr for DraftName {
     }
 }
 
+/// `agencies/{agency}/evidence/{uuid}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EvidenceName {
+    /// The agency whose it is.
+    pub agency: String,
+    /// The evidence's identifier.
+    pub id: Uuid,
+}
+
+impl fmt::Display for EvidenceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "agencies/{}/evidence/{}", self.agency, self.id)
+    }
+}
+
+impl FromStr for EvidenceName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        parse_child(text, OrganisationKind::Agency, "evidence")
+            .map(|(agency, id)| Self { agency, id })
+            .ok_or(NameError("agencies/{agency}/evidence/{uuid}"))
+    }
+}
+
 /// `agencies/{agency}/referrals/{uuid}/reviewFlags/{uuid}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReviewFlagName {

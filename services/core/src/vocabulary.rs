@@ -460,6 +460,71 @@ coded! {
     }
 }
 
+impl TargetKind {
+    /// Whether it may be where nobody has an address for it: in closed spaces and messengers.
+    pub const fn may_have_no_address(self) -> bool {
+        matches!(self, Self::Group | Self::Channel | Self::PhoneNumber)
+    }
+}
+
+coded! {
+    /// How evidence was come by.
+    CaptureMethod {
+        /// From what everybody can see.
+        OpenSource = 1,
+        /// By an officer under another identity.
+        Undercover = 2,
+        /// By somebody who takes part and came forward.
+        MemberReport = 3,
+        /// From a seized device.
+        SeizedDevice = 4,
+        /// By a platform that disclosed it.
+        PlatformDisclosure = 5,
+        /// From another authority.
+        PartnerAuthority = 6,
+        /// By intercepting it.
+        Interception = 7,
+        /// Otherwise.
+        Other = 8,
+    }
+}
+
+coded! {
+    /// What was taken out of evidence.
+    RedactionLevel {
+        /// Nothing.
+        None = 1,
+        /// What names people.
+        PersonalData = 2,
+        /// Whatever could identify a person.
+        Identity = 3,
+        /// All but what shows the breach.
+        Extract = 4,
+    }
+}
+
+coded! {
+    /// To whom evidence is served: each to more than the one before.
+    EvidenceGrade {
+        /// To its agency only.
+        AgencyOnly = 1,
+        /// To the platforms of the referrals that carry it, too.
+        Platform = 2,
+    }
+}
+
+coded! {
+    /// How hard it is to look at evidence.
+    GraphicSeverity {
+        /// Nothing that distresses.
+        None = 1,
+        /// Injuries, distress or threats.
+        Moderate = 2,
+        /// Death, torture or sexual violence.
+        Severe = 3,
+    }
+}
+
 coded! {
     /// Where a referral stands, as reports count it. Every referral is in exactly one at any moment.
     Disposition {

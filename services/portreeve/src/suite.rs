@@ -30,6 +30,9 @@ pub enum SuiteError {
     /// There is no key to sign checkpoints with where there should be one.
     #[error("audit_key: {0}")]
     AuditKey(#[source] portreeve_core::Error),
+    /// The configuration names no store that there could be.
+    #[error("evidence: {0}")]
+    Evidence(#[source] portreeve_core::Error),
     /// A service's data cannot be opened.
     #[error("the data of the {0} service cannot be opened: {1}")]
     Data(&'static str, #[source] portreeve_core::Error),
@@ -70,7 +73,14 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
     };
     if matches!(part, Part::Suite | Part::Referral) {
         let (backdating_days_max, watch) = (config.max_backdating_days, streams.clone());
-        let settings = portreeve_referral::Settings { backdating_days_max, watch, justification, ..Default::default() };
+        let evidence = config.evidence().map_err(SuiteError::Evidence)?;
+        let settings = portreeve_referral::Settings {
+            backdating_days_max,
+            watch,
+            justification,
+            evidence,
+            ..portreeve_referral::Settings::default()
+        };
         let service = portreeve_referral::Service::open(&database, settings, Arc::clone(&clock), Arc::clone(&ids))
             .await
             .map_err(|error| SuiteError::Data("referral", error))?;

@@ -1,6 +1,7 @@
 //! The referral service: organisations, and what agencies refer to platforms.
 
 pub mod domain;
+mod evidence;
 mod retention;
 pub mod rpc;
 pub mod store;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use portreeve_api::referral::v1::agreement_service_server::AgreementServiceServer;
 use portreeve_api::referral::v1::authorisation_service_server::AuthorisationServiceServer;
 use portreeve_api::referral::v1::draft_service_server::DraftServiceServer;
+use portreeve_api::referral::v1::evidence_service_server::EvidenceServiceServer;
 use portreeve_api::referral::v1::legal_basis_service_server::LegalBasisServiceServer;
 use portreeve_api::referral::v1::measure_service_server::MeasureServiceServer;
 use portreeve_api::referral::v1::observation_service_server::ObservationServiceServer;
@@ -23,7 +25,7 @@ use portreeve_consultation as consultation;
 use portreeve_core::consultation::Policy;
 use portreeve_core::{Clock, IdSource, Result, limits};
 use portreeve_runtime::watch;
-use portreeve_storage::{Database, EventLog, Parts, Writer};
+use portreeve_storage::{Database, EventLog, Objects, Parts, Place, Writer};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +44,8 @@ pub struct Settings {
     pub justification: Policy,
     /// How often what is past its time is erased; `None` for never, as where the data is opened without serving it.
     pub sweep_every: Option<Duration>,
+    /// Where the bytes of evidence are kept; `None` to take none.
+    pub evidence: Option<Place>,
 }
 
 impl Default for Settings {
@@ -51,6 +55,7 @@ impl Default for Settings {
             watch: watch::Settings::default(),
             justification: Policy::default(),
             sweep_every: Some(Duration::from_mins(1)),
+            evidence: None,
         }
     }
 }
@@ -73,14 +78,25 @@ impl Service {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Result<Self> {
+        let objects = settings.evidence.as_ref().map(Objects::open).transpose()?;
         let (parts, writer_task) = store::open(database, Arc::clone(&clock), Arc::clone(&ids)).await?;
         let policy = settings.justification;
         let access =
             consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), Arc::clone(&ids)).await?;
         let sweeping = CancellationToken::new();
-        let sweep = |every| tokio::spawn(retention::run(parts.clone(), Arc::clone(&clock), every, sweeping.clone()));
+        let sweep = |every| {
+            tokio::spawn(retention::run(parts.clone(), objects.clone(), Arc::clone(&clock), every, sweeping.clone()))
+        };
         let sweeper = settings.sweep_every.map(sweep);
-        let rpc = Arc::new(Rpc { parts: parts.clone(), access: Arc::clone(access.access()), settings, clock, ids });
+        let rpc = Arc::new(Rpc {
+            parts: parts.clone(),
+            access: Arc::clone(access.access()),
+            settings,
+            clock,
+            ids,
+            objects,
+            uploads: rpc::evidence::Uploads::default(),
+        });
         Ok(Self { parts, rpc, access, writer_task, sweeping, sweeper })
     }
 
@@ -97,6 +113,7 @@ impl Service {
         server.add(self.authorisation());
         server.add(self.drafts());
         server.add(self.legal_bases());
+        server.add(self.evidence());
     }
 
     /// The server of `ReferralService`.
@@ -165,6 +182,13 @@ impl Service {
     /// The server of `DraftService`.
     pub fn drafts(&self) -> DraftServiceServer<Rpc> {
         DraftServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `EvidenceService`.
+    pub fn evidence(&self) -> EvidenceServiceServer<Rpc> {
+        EvidenceServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

@@ -14,7 +14,7 @@ use figment::providers::{Format as _, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use portreeve_core::consultation::Policy;
-use portreeve_storage::Database;
+use portreeve_storage::{Database, Place};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,11 @@ pub struct Config {
     /// The file with the Ed25519 key that checkpoints of the logs are signed with (PKCS#8 in PEM); made if it does not
     /// exist. If unset: `audit.key` in the data folder; on Postgres none, and no checkpoints. Replicas need the same one.
     pub audit_key: Option<String>,
+    /// Where the bytes of evidence are kept, apart from the data: `file:FOLDER` (made if it does not exist) or
+    /// `s3://BUCKET/PREFIX` (whatever speaks S3; where it is, and with which keys, is said by the AWS variables of the
+    /// environment: `AWS_ENDPOINT`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`). If unset: the folder `evidence` in
+    /// the data folder; on Postgres none, and no evidence is taken. Replicas need the same one. For the referral service.
+    pub evidence: Option<String>,
     /// The address and port of the Prometheus metrics (`/metrics`). Not served if unset.
     pub metrics_listen: Option<SocketAddr>,
     /// How log lines are written: `text` or `json`.
@@ -96,6 +101,7 @@ impl Default for Config {
             referral_url: None,
             decision_url: None,
             audit_key: None,
+            evidence: None,
             metrics_listen: None,
             log_format: LogFormat::Text,
             log: "info".into(),
@@ -175,6 +181,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_key: Option<String>,
+    /// Where the bytes of evidence are kept: file:FOLDER or s3://BUCKET/PREFIX [default: evidence in the data folder]
+    #[arg(long, value_name = "PLACE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
     /// The address and port of the Prometheus metrics
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -381,6 +391,9 @@ impl Settings {
         if let Err(error) = config.database.parse::<Database>() {
             wrong.push(format!("{}: {}", self.name("database"), error.message()));
         }
+        if let Some(Err(error)) = config.evidence.as_deref().map(str::parse::<Place>) {
+            wrong.push(format!("{}: {}", self.name("evidence"), error.message()));
+        }
         let urls = [
             ("referral_url", &config.referral_url),
             ("decision_url", &config.decision_url),
@@ -423,6 +436,11 @@ impl Config {
     /// Where the data is.
     pub fn database(&self) -> portreeve_core::Result<Database> {
         self.database.parse()
+    }
+
+    /// Where the bytes of evidence are kept, if they are.
+    pub fn evidence(&self) -> portreeve_core::Result<Option<Place>> {
+        Place::of(self.evidence.as_deref(), &self.database()?)
     }
 
     /// How long calls under way may take once the server has been told to stop.
@@ -577,6 +595,7 @@ mod tests {
             ("referral_url", "http://127.0.0.1:8"),
             ("decision_url", "http://127.0.0.1:9"),
             ("audit_key", "elsewhere.pem"),
+            ("evidence", "s3://evidence/here"),
             ("metrics_listen", "127.0.0.1:10"),
             ("log_format", "json"),
             ("log", "info,portreeve_storage=debug"),
@@ -645,6 +664,7 @@ mod tests {
         let variables = [
             ("PORTREEVE_DATABASE", "mysql://user:hunter2@db.example/x"),
             ("PORTREEVE_REFERRAL_URL", "https://user:hunter2@referral.example"),
+            ("PORTREEVE_EVIDENCE", "s3://user:hunter2@evidence"),
             ("PORTREEVE_OTLP_ENDPOINT", "localhost"),
             ("PORTREEVE_DRAIN_SECONDS", "0"),
             ("PORTREEVE_LOG", "a=b=c"),

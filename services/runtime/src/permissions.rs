@@ -117,6 +117,16 @@ const TABLE: &[(&str, &[Permitted])] = &[
         "portreeve.referral.v1.AuthorisationService",
         &[("GetAuthorisationPolicy", EVERYBODY), ("SetAuthorisationPolicy", APPROVER)],
     ),
+    (
+        "portreeve.referral.v1.EvidenceService",
+        &[
+            ("UploadEvidence", OFFICER),
+            ("DeleteEvidence", OFFICER),
+            ("GetEvidence", EVERYBODY),
+            ("ListEvidence", EVERYBODY),
+            ("DownloadEvidence", EVERYBODY),
+        ],
+    ),
     ("portreeve.referral.v1.LegalBasisService", &[("ListLegalBases", EVERYBODY)]),
     (
         "portreeve.referral.v1.RetentionService",
@@ -296,6 +306,7 @@ mod tests {
                 "CloseChallenge",
                 "CreateDraft",
                 "CreateReferral",
+                "DeleteEvidence",
                 "DiscardDraft",
                 "FileChallenge",
                 "ImportReferrals",
@@ -303,6 +314,7 @@ mod tests {
                 "RecordObservation",
                 "ReferChallenge",
                 "UpdateDraft",
+                "UploadEvidence",
                 "WithdrawReferral",
             ],
         ),
@@ -385,7 +397,7 @@ mod tests {
             written.extend(names);
         }
         let reads = TABLE.iter().flat_map(|(_, methods)| *methods).filter(|(name, _)| !written.contains(name));
-        let verbs = ["Get", "List", "Watch", "Query", "Export"];
+        let verbs = ["Get", "List", "Watch", "Query", "Export", "Download"];
         for (name, roles) in reads {
             assert!(verbs.iter().any(|verb| name.starts_with(verb)), "{name}");
             let of = AUDITED.iter().find(|(audited, _)| audited == name).map_or(EVERYBODY, |(_, roles)| roles);

@@ -65,6 +65,7 @@ fn code(class: Class) -> Code {
         Class::ResourceExhausted => Code::ResourceExhausted,
         Class::Unavailable => Code::Unavailable,
         Class::DeadlineExceeded => Code::DeadlineExceeded,
+        Class::DataLoss => Code::DataLoss,
         Class::Internal => Code::Internal,
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod database;
 pub mod event;
+pub mod objects;
 pub mod seal;
 pub mod writer;
 
@@ -21,6 +22,7 @@ pub mod conformance;
 
 pub use database::{Database, Parts};
 pub use event::{Codec, Encoded, EventLog, LogPage, LogState, LoggedEvent, StoredEvent};
+pub use objects::{Objects, Place, Staged, Upload};
 pub use seal::Personal;
 pub use writer::{Envelope, Guard, Outcome, Writer};
 

@@ -141,6 +141,24 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
                 }
             }
         }
+        "GetEvidence" | "ListEvidence" | "DownloadEvidence" => {
+            // So that there is something to find; the same each time.
+            let name = sample::upload(client, "read").await.name;
+            let at_least = Vec::new();
+            match method.rsplit('/').next().unwrap() {
+                "GetEvidence" => {
+                    client.evidence().get_evidence(referral::GetEvidenceRequest { name, at_least }).await.map(drop)
+                }
+                "ListEvidence" => {
+                    let request = referral::ListEvidenceRequest { parent, ..Default::default() };
+                    client.evidence().list_evidence(request).await.map(drop)
+                }
+                _ => {
+                    let request = referral::DownloadEvidenceRequest { name, at_least };
+                    first(client.evidence().download_evidence(request).await).await
+                }
+            }
+        }
         "GetDraft" | "ListDrafts" => {
             // So that there is something to find; the same each time.
             let written = client.drafts().create_draft(sample::write("nca", "chirrup", "read")).await.unwrap();

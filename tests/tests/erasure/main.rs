@@ -163,8 +163,10 @@ async fn stored(database: &Database) -> Vec<u8> {
     let mut bytes = Vec::new();
     match database {
         Database::Sqlite { folder } => {
-            for file in std::fs::read_dir(folder).unwrap() {
-                match std::fs::read(file.unwrap().path()) {
+            for file in
+                std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).filter(|path| !path.is_dir())
+            {
+                match std::fs::read(file) {
                     // SQLite takes its helping files away when the last connection closes: nothing is kept in one that is gone.
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                     read => bytes.extend(read.unwrap()),

@@ -41,6 +41,9 @@ pub struct Content<'a> {
     pub occurred_at: Option<Timestamp>,
     /// What it says as an order, if it is one that says more than a referral.
     pub order: Option<OrderContent<'a>>,
+    /// The digests of the evidence that the platform is served, in the order of the referral, with a comma between them. Empty
+    /// for none: then there is no such member, as there was none before there was evidence.
+    pub evidence: &'a str,
 }
 
 /// What of an order is signed, each part as text.
@@ -104,6 +107,7 @@ impl Content<'_> {
             ("order_emergency", order.emergency),
             ("order_non_disclosure_until", non_disclosure_until.as_str()),
             ("order_escalates", order.escalates),
+            ("evidence", self.evidence),
         ];
         members.extend(later.into_iter().filter(|(_, text)| !text.is_empty()));
         // A map of text cannot fail to be written.
@@ -143,5 +147,8 @@ mod tests {
             r#"cher"}"#
         );
         assert_eq!(String::from_utf8(content.canonical()).unwrap(), expected);
+        let with = Content { evidence: "ab,cd", ..content };
+        let expected = expected.replace(r#","ground""#, r#","evidence":"ab,cd","ground""#);
+        assert_eq!(String::from_utf8(with.canonical()).unwrap(), expected);
     }
 }

@@ -16,8 +16,8 @@ use portreeve_core::agreement::AgreementName;
 use portreeve_core::audit::{Checkpoint, SigningKey, checkpoint};
 use portreeve_core::location::{Location, parse_host};
 use portreeve_core::name::{
-    CaseName, ChallengeName, ClauseName, DecisionName, DraftName, MeasureName, ObservationName, OrganisationKind,
-    OrganisationName, ReferralName, ReviewFlagName, StayName, parse_parent, parse_version,
+    CaseName, ChallengeName, ClauseName, DecisionName, DraftName, EvidenceName, MeasureName, ObservationName,
+    OrganisationKind, OrganisationName, ReferralName, ReviewFlagName, StayName, parse_parent, parse_version,
 };
 use portreeve_core::signature::{Content, Jwk, Jws, PrivateKey, PublicKey, verify};
 use portreeve_core::token::{Page, Resume, Revision};
@@ -181,6 +181,7 @@ fn names() {
         one_spelling::<ReferralName>(text);
         one_spelling::<MeasureName>(text);
         one_spelling::<DraftName>(text);
+        one_spelling::<EvidenceName>(text);
         one_spelling::<ReviewFlagName>(text);
         one_spelling::<ObservationName>(text);
         one_spelling::<ChallengeName>(text);

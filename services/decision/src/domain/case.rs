@@ -61,6 +61,31 @@ pub struct Signature {
     pub occurred_at: Option<Timestamp>,
 }
 
+/// What is known of a piece of evidence that the agency serves to the platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exhibit {
+    /// Its name.
+    pub name: String,
+    /// The SHA-256 of its bytes, in hexadecimal digits.
+    pub digest: String,
+    /// How many bytes there are.
+    pub bytes: i64,
+    /// What kind of file it is.
+    pub media_type: String,
+    /// When it was captured, by the agency's account.
+    pub captured_at: Option<Timestamp>,
+    /// How it was come by, by its number in the contract.
+    pub method: i32,
+    /// What was taken out of it, by its number in the contract.
+    pub redaction: i32,
+    /// To whom it is served, by its number in the contract.
+    pub grade: i32,
+    /// How hard it is to look at, by its number in the contract.
+    pub severity: i32,
+    /// What it shows.
+    pub description: String,
+}
+
 /// What the agency found of one context in which the law would protect the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContextFound {
@@ -170,6 +195,8 @@ pub struct Referred {
     pub order: Option<Order>,
     /// How urgent the agency holds it to be.
     pub priority: Option<Priority>,
+    /// The evidence that the agency serves to the platform.
+    pub evidence: Vec<Exhibit>,
 }
 
 /// The platform's confirmation that a case came in. The start of its clock; never changes.
@@ -348,6 +375,7 @@ impl Case {
                     let kind = left.referred.target.kind;
                     left.referred.target = Target { kind, ..Target::default() };
                     left.referred.signature = None;
+                    left.referred.evidence.clear();
                 }
                 FieldGroup::Reasons => {
                     left.referred.statement_of_reasons.clear();

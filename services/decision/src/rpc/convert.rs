@@ -31,9 +31,9 @@ use super::clocks::convert::{
 use super::stays::convert::{put_words as put_stay_words, take_words as take_stay_words, write_stay};
 use crate::domain::{
     Case, CaseChanged, CaseRecord, Cause, CauseKind, Citation, Clause, ClauseVersion, ClauseVersionDraft, Content,
-    ContextFound, Decision, DecisionDraft, Discrepancy, Event, Flat, FlatNotification, Kind, Later, LegalBasis,
-    Notification, Observation, OutcomeKind, Progress, Receipt, Redress, Referred, Replay, Seen, Signature, Source,
-    Status, Target, Told, Withdrawal,
+    ContextFound, Decision, DecisionDraft, Discrepancy, Event, Exhibit, Flat, FlatNotification, Kind, Later,
+    LegalBasis, Notification, Observation, OutcomeKind, Progress, Receipt, Redress, Referred, Replay, Seen, Signature,
+    Source, Status, Target, Told, Withdrawal,
 };
 use crate::store::{CaseFilter, DecisionFilter, DecisionRecord, SERVICE, Shown};
 
@@ -273,6 +273,7 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         lease: case.lease.as_ref().map(write_lease),
         review_began_at: case.review_began_at.map(write_time),
         protected_context: write_check(&referred.protected_context),
+        evidence: write_exhibits(&referred.evidence),
         signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
             jws: signature.jws.clone(),
             occurred_at: signature.occurred_at.map(write_time),
@@ -367,6 +368,51 @@ pub fn decode_check(bytes: &[u8]) -> Option<Vec<ContextFound>> {
     Some(read_check(Some(&referral::ProtectedContextCheck::decode(bytes).ok()?)))
 }
 
+fn write_exhibits(exhibits: &[Exhibit]) -> Vec<referral::Evidence> {
+    let exhibit = |exhibit: &Exhibit| referral::Evidence {
+        name: exhibit.name.clone(),
+        sha256: exhibit.digest.clone(),
+        size_bytes: exhibit.bytes,
+        media_type: exhibit.media_type.clone(),
+        captured_at: exhibit.captured_at.map(write_time),
+        capture_method: exhibit.method,
+        redaction_level: exhibit.redaction,
+        grade: exhibit.grade,
+        graphic_severity: exhibit.severity,
+        description: exhibit.description.clone(),
+        ..referral::Evidence::default()
+    };
+    exhibits.iter().map(exhibit).collect()
+}
+
+/// What of a referral's evidence the platform is served.
+fn read_exhibits(evidence: &[referral::Evidence]) -> Vec<Exhibit> {
+    let served = evidence.iter().filter(|of| of.grade == referral::EvidenceGrade::Platform as i32);
+    let exhibit = |of: &referral::Evidence| Exhibit {
+        name: of.name.clone(),
+        digest: of.sha256.clone(),
+        bytes: of.size_bytes,
+        media_type: of.media_type.clone(),
+        captured_at: time(of.captured_at.as_ref()),
+        method: of.capture_method,
+        redaction: of.redaction_level,
+        grade: of.grade,
+        severity: of.graphic_severity,
+        description: of.description.clone(),
+    };
+    served.map(exhibit).collect()
+}
+
+/// What is known of a case's evidence, as the database keeps it: as the contract writes it; nothing for none.
+pub fn encode_exhibits(exhibits: &[Exhibit]) -> Vec<u8> {
+    wire::Case { evidence: write_exhibits(exhibits), ..wire::Case::default() }.encode_to_vec()
+}
+
+/// The same behind what a database keeps; `None` for what this release did not write.
+pub fn decode_exhibits(bytes: &[u8]) -> Option<Vec<Exhibit>> {
+    Some(read_exhibits(&wire::Case::decode(bytes).ok()?.evidence))
+}
+
 /// Erasures as the database keeps them: as the contract writes them.
 pub fn encode_erasures(erasures: &[Erasure]) -> Vec<u8> {
     wire::Case { erasures: write_erasures(erasures), ..wire::Case::default() }.encode_to_vec()
@@ -396,7 +442,15 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
         ..wire::Case::default()
     };
     vec![
-        (FieldGroup::Target, wire::Case { target, signature: case.signature.take(), ..wire::Case::default() }),
+        (
+            FieldGroup::Target,
+            wire::Case {
+                target,
+                signature: case.signature.take(),
+                evidence: std::mem::take(&mut case.evidence),
+                ..wire::Case::default()
+            },
+        ),
         (FieldGroup::Reasons, reasons),
     ]
 }
@@ -443,6 +497,9 @@ fn seal(message: &mut wire::CaseChange, changed: &CaseChanged, begins: bool) -> 
 
 /// Takes out of a case what its reader does not see.
 pub fn conceal(case: &mut wire::Case, view: View) {
+    if view.evidence.is_none() || !view.groups.has(FieldGroup::Target) {
+        case.evidence.clear();
+    }
     if !view.groups.has(FieldGroup::Target)
         && let Some(target) = &mut case.target
     {
@@ -532,6 +589,7 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             protected_context: read_check(message.protected_context.as_ref()),
             order: None,
             priority: None,
+            evidence: read_exhibits(&message.evidence),
         },
         progress,
         withdrawal,
@@ -612,6 +670,9 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
             | Change::ObservationSnapshot(_)
             | Change::DraftChanged(_)
             | Change::DraftSnapshot(_)
+            | Change::EvidenceUploaded(_)
+            | Change::EvidenceErased(_)
+            | Change::EvidenceSnapshot(_)
             | Change::AuthorisationPolicyChanged(_),
         )
         | None => {
@@ -648,6 +709,7 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
                 protected_context: read_check(message.protected_context.as_ref()),
                 order: message.order.as_ref().map(read_order),
                 priority: message.priority.as_ref().map(read_priority),
+                evidence: read_exhibits(&message.evidence),
             },
             withdrawal,
             erasures: read_erasures(&message.erasures)?,

@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::rpc::challenges::convert::decode as decode_challenge;
 use crate::rpc::clocks::convert::{decode_course, decode_times};
-use crate::rpc::convert::{decode_check, decode_erasures, decode_observation};
+use crate::rpc::convert::{decode_check, decode_erasures, decode_exhibits, decode_observation};
 
 /// The select of whole cases, up to its condition.
 macro_rules! case_columns {
@@ -25,7 +25,7 @@ macro_rules! case_columns {
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
              c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional, c.erasures, c.replay_clause, \
              c.replay_version, c.replay_since_us, c.challenges, c.observation, c.sighting, \
-             c.context_check, c.course \
+             c.context_check, c.course, c.exhibits \
              FROM cases c WHERE ",
             $condition
         )
@@ -136,6 +136,7 @@ pub(crate) struct CaseRow {
     sighting: Vec<u8>,
     context_check: Vec<u8>,
     course: Vec<u8>,
+    exhibits: Vec<u8>,
 }
 
 impl CaseRow {
@@ -212,6 +213,7 @@ impl CaseRow {
                 protected_context: decode_check(&self.context_check)?,
                 order: None,
                 priority: None,
+                evidence: decode_exhibits(&self.exhibits)?,
             },
             progress,
             withdrawal,

@@ -174,6 +174,7 @@ pub(crate) fn referred(number: u128, position: i64) -> Told {
             protected_context: Vec::new(),
             order: None,
             priority: None,
+            evidence: Vec::new(),
         },
         withdrawal: None,
         erasures: Vec::new(),

@@ -342,6 +342,8 @@ impl Session {
         referrals: referral(referral) -> ReferralClient,
         /// The measures against misuse.
         measures: measure(referral) -> MeasureClient,
+        /// The evidence.
+        evidence: evidence(referral) -> EvidenceClient,
         /// The observations.
         observations: observation(referral) -> ObservationClient,
         /// The flags for review.

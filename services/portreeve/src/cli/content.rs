@@ -8,7 +8,7 @@ use portreeve_api::referral::v1::{
     Defence, DefenceFinding, Handling, LegalBasis, Priority, PriorityLevel, ProtectedContextAnswer,
     ProtectedContextCheck, ReferralDraft, Target,
 };
-use portreeve_core::name::OrganisationName;
+use portreeve_core::name::{EvidenceName, OrganisationName};
 
 use super::failure::{Failure, Result};
 use super::order::Order;
@@ -17,7 +17,8 @@ use super::words::{Word as _, typed, words_of};
 /// What is referred: options.
 #[derive(Args, Debug)]
 pub(crate) struct What {
-    /// The exact address of the target
+    /// The exact address of the target; none for a group, a channel or a phone-number that has none, with --evidence
+    #[arg(default_value = "", hide_default_value = true)]
     url: String,
     /// The platform that it is addressed to
     #[arg(long, value_name = "PLATFORM")]
@@ -59,6 +60,9 @@ pub(crate) struct What {
     /// information on asylum). Findings: does-not-apply, uncertain, applies; what applies is not referred.
     #[arg(long = "context", value_name = "CONTEXT=FINDING", value_parser = finding)]
     contexts: Vec<Found>,
+    /// Evidence that it carries, as `portreeve evidence upload` named it
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    evidence: Vec<EvidenceName>,
     #[command(flatten)]
     priority: Urgency,
     #[command(flatten)]
@@ -207,6 +211,7 @@ impl What {
             priority: self.priority.priority()?,
             occurred_at: None,
             signature: None,
+            evidence: self.evidence.iter().map(ToString::to_string).collect(),
         })
     }
 }

@@ -13,6 +13,7 @@ use portreeve_core::name::{DraftName, OrganisationName};
 
 use super::connection::{Connection, Session, call, request_id};
 use super::content::What;
+use super::evidence;
 use super::failure::{Failure, Result};
 use super::json;
 use super::organisation::of_agency;
@@ -289,7 +290,8 @@ async fn authorise(name: &DraftName, etag: String, sign_key: Option<PathBuf>, wr
                 return Err(Failure::Usage(format!("{name} has the etag {} now; read it again", read.etag)));
             }
             let mut content = read.referral.unwrap_or_default();
-            sign::sign(key, session.organisation(), &mut content);
+            let digests = evidence::digests(&session, &content).await?;
+            sign::sign(key, session.organisation(), &mut content, &digests);
             content.signature
         }
     };

@@ -225,6 +225,12 @@ fn advice(reason: &str, code: Code) -> &'static str {
             "ask for what the agreement that it names shares; `portreeve agreement show` says what that is"
         }
         R::QueryBudgetSpent => "ask the oversight body for a new grant",
+        R::EvidenceNotFound => "check the name with `portreeve evidence list`, or upload it anew",
+        R::EvidenceStoreMissing => "name a store for the server with evidence, where its database is not a folder",
+        R::EvidenceTypeMismatch => "say what the file is with --media-type, or convert it",
+        R::EvidenceDigestMismatch => "upload it again; if it has changed since, capture it again",
+        R::EvidenceAttached => "erase the target of the referrals that carry it: `portreeve retention erase`",
+        R::EvidenceDamaged => "have the server's operator restore the store of evidence",
         R::NotSealed => "ask the server's operator: it was recorded before what can be erased was encrypted",
         R::Internal => "report it with the time of the call",
         R::Unspecified => match code {

@@ -20,6 +20,7 @@ mod consultations;
 mod content;
 mod decide;
 mod draft;
+mod evidence;
 pub(crate) mod failure;
 mod flag;
 #[cfg(test)]
@@ -83,6 +84,7 @@ enum Command {
     Watch(watch::Watch),
     Observe(Box<observe::Observe>),
     Observations(observe::Observations),
+    Evidence(Box<evidence::Evidence>),
     Organisation(organisation::Organisation),
     Challenge(Box<challenge::Challenge>),
     Lease(lease::Lease),
@@ -140,6 +142,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Watch(command) => command.run().await?,
         Command::Observe(command) => command.run().await?,
         Command::Observations(command) => command.run().await?,
+        Command::Evidence(command) => command.run().await?,
         Command::Organisation(command) => command.run().await?,
         Command::Lease(command) => command.run().await?,
         Command::Stay(command) => command.run().await?,

@@ -9,6 +9,7 @@ use portreeve_core::name::ReferralName;
 
 use super::connection::{Connection, call, request_id};
 use super::content::What;
+use super::evidence;
 use super::failure::Result;
 use super::json;
 use super::sign;
@@ -82,7 +83,8 @@ impl Refer {
         let session = self.write.connection.open(None).await?;
         let mut draft = ReferralDraft { occurred_at: self.occurred_at, ..self.content.draft()? };
         if let Some(key) = &key {
-            sign::sign(key, session.organisation(), &mut draft);
+            let digests = evidence::digests(&session, &draft).await?;
+            sign::sign(key, session.organisation(), &mut draft, &digests);
         }
         let request = CreateReferralRequest {
             parent: session.organisation().to_string(),

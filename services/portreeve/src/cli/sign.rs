@@ -130,9 +130,10 @@ pub(crate) fn read_key(path: &Path) -> Result<PrivateKey> {
     })
 }
 
-/// Signs what an agency is about to send.
-pub(crate) fn sign(key: &PrivateKey, agency: &OrganisationName, draft: &mut ReferralDraft) {
-    let jws = key.sign(&signing::of_draft(&agency.to_string(), draft), now());
+/// Signs what an agency is about to send, with the digests of the evidence that the platform is served.
+pub(crate) fn sign(key: &PrivateKey, agency: &OrganisationName, draft: &mut ReferralDraft, digests: &[String]) {
+    let digests = digests.iter().map(String::as_str);
+    let jws = key.sign(&signing::with_evidence(&agency.to_string(), draft, digests), now());
     draft.signature = Some(ReferralSignature { jws, occurred_at: None });
 }
 

@@ -11,9 +11,10 @@ use portreeve_api::decision::v1::{
     Outcome, ProtectedContext, QuestionCode, Redress, Restriction, StayEnd, StayGround,
 };
 use portreeve_api::referral::v1::{
-    AfterEnd, AgreementState, Defence, DefenceFinding, DraftState, FieldGroup, MeasureAppealOutcome, MeasureKind,
-    MeasureState, MisuseGravity, MisuseIntent, ObservationFinding, ObservationMethod, OrderRegime, OrganisationKind,
-    PriorityLevel, Purpose, ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
+    AfterEnd, AgreementState, CaptureMethod, Defence, DefenceFinding, DraftState, EvidenceGrade, FieldGroup,
+    GraphicSeverity, MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent, ObservationFinding,
+    ObservationMethod, OrderRegime, OrganisationKind, PriorityLevel, Purpose, RedactionLevel, ReferralState,
+    RetentionClass, ReviewFlagState, ReviewOutcome,
 };
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
 use portreeve_core::time::{Date, Timestamp};
@@ -82,6 +83,7 @@ words! {
     Redress = "REDRESS_",
     AfterEnd = "AFTER_END_",
     AgreementState = "AGREEMENT_STATE_",
+    CaptureMethod = "CAPTURE_METHOD_",
     CaseStatus = "CASE_STATUS_",
     CauseKind = "CAUSE_KIND_",
     Classification = "CLASSIFICATION_",
@@ -104,7 +106,9 @@ words! {
     Disposition = "DISPOSITION_",
     ExternalForum = "EXTERNAL_FORUM_",
     DraftState = "DRAFT_STATE_",
+    EvidenceGrade = "EVIDENCE_GRADE_",
     FieldGroup = "FIELD_GROUP_",
+    GraphicSeverity = "GRAPHIC_SEVERITY_",
     Figure = "FIGURE_",
     GoneBy = "GONE_BY_",
     GrantState = "GRANT_STATE_",
@@ -122,6 +126,7 @@ words! {
     Outcome = "OUTCOME_",
     ProtectedContext = "PROTECTED_CONTEXT_",
     Purpose = "PURPOSE_",
+    RedactionLevel = "REDACTION_LEVEL_",
     ReferralNature = "REFERRAL_NATURE_",
     ReferralState = "REFERRAL_STATE_",
     Restriction = "RESTRICTION_",

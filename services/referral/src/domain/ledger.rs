@@ -7,7 +7,8 @@ use portreeve_core::agreement::{Agreement, AgreementName, Terms};
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{
-    DraftName, MeasureName, ObservationName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName,
+    DraftName, EvidenceName, MeasureName, ObservationName, OrganisationKind, OrganisationName, ReferralName,
+    ReviewFlagName,
 };
 use portreeve_core::signature::{PublicKey, Revocation};
 use portreeve_core::vocabulary::{EraseCause, FieldGroup, RetentionClass};
@@ -16,6 +17,7 @@ use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, limits};
 use super::agreement::{self, Act};
 use super::authorisation::{AuthorisationPolicy, Demands, Sender};
 use super::draft::{Authorise, Draft};
+use super::evidence::Evidence;
 use super::measure::{self, Measure, NewMeasure, Reach, no_measure};
 use super::observation::{Observation, Observed};
 use super::organisation::Organisation;
@@ -232,6 +234,13 @@ pub enum Command {
         /// When it was looked at; the moment of recording if not told.
         observed_at: Option<Timestamp>,
     },
+    /// Record evidence whose bytes are in the store.
+    RecordEvidence(Box<Evidence>),
+    /// Delete evidence that no referral carries.
+    DeleteEvidence {
+        /// Which.
+        name: EvidenceName,
+    },
     /// Answer a flag.
     AnswerFlag {
         /// Which.
@@ -270,6 +279,10 @@ pub enum Event {
     DraftChanged(Box<Draft>),
     /// An agency set what it demands before a referral is sent.
     AuthorisationChanged(Box<AuthorisationPolicy>),
+    /// Evidence was uploaded.
+    EvidenceUploaded(Box<Evidence>),
+    /// Evidence was erased: deleted, or with the target of the last referral that carried it.
+    EvidenceErased(Box<Evidence>),
 }
 
 /// The part of the state that a batch touches, and what has changed in it.
@@ -307,6 +320,10 @@ pub struct State {
     pub open_drafts: HashMap<String, usize>,
     /// What agencies demand before a referral is sent, by agency.
     pub authorisation: HashMap<String, AuthorisationPolicy>,
+    /// Evidence by identifier.
+    pub evidence: HashMap<Uuid, Evidence>,
+    /// The referrals that carry evidence.
+    pub carriers: HashMap<Uuid, HashSet<Uuid>>,
     /// What is to be persisted.
     pub changes: Changes,
 }
@@ -336,6 +353,8 @@ pub struct Changes {
     pub drafts: HashSet<Uuid>,
     /// Agencies whose demands have changed.
     pub authorisation: HashSet<String>,
+    /// Evidence that is new or was erased.
+    pub evidence: HashSet<Uuid>,
 }
 
 /// The ledger of referrals and organisations.
@@ -384,6 +403,8 @@ impl portreeve_core::Ledger for Ledger {
                 Ok(changed.map(|changed| Event::MeasureChanged(Box::new(changed))).into_iter().collect())
             }
             Command::Observe { name, observed, observed_at } => state.observe(name, observed, *observed_at, now),
+            Command::RecordEvidence(new) => state.record_evidence(new, now),
+            Command::DeleteEvidence { name } => state.delete_evidence(name, now),
             Command::Flag { name, reasons, by } => state.flag(name, reasons, by, now),
             Command::AnswerFlag { name, answer } => state.answer_flag(name, answer, now),
             Command::CreateDraft { name, content, author } => state.create_draft(name, content, author, now),
@@ -401,6 +422,9 @@ impl portreeve_core::Ledger for Ledger {
         match &recorded.event {
             Event::Created(referral) => {
                 let referral = Referral { recorded_at, created: position, updated: position, ..(**referral).clone() };
+                for exhibit in &referral.exhibits {
+                    state.carriers.entry(exhibit.name.id).or_default().insert(referral.name.id);
+                }
                 state.changes.created.push(referral);
             }
             Event::Withdrawn(referral) => {
@@ -425,6 +449,9 @@ impl portreeve_core::Ledger for Ledger {
                 // What a batch records and erases is erased.
                 for new in state.changes.observed.iter_mut().filter(|new| new.name.referral == referral.name) {
                     *new = new.without(&referral.erasures);
+                }
+                if referral.is_erased(FieldGroup::Target) {
+                    state.carriers.values_mut().for_each(|carriers| _ = carriers.remove(&referral.name.id));
                 }
                 state.change(referral);
             }
@@ -506,6 +533,16 @@ impl portreeve_core::Ledger for Ledger {
                 state.changes.drafts.insert(id);
                 state.drafts.insert(id, Draft { created, updated: position, ..(**changed).clone() });
             }
+            Event::EvidenceUploaded(evidence) | Event::EvidenceErased(evidence) => {
+                let id = evidence.name().id;
+                let (created, created_at) = match state.evidence.get(&id) {
+                    Some(known) => (known.created, known.created_at),
+                    None => (position, recorded_at),
+                };
+                state.changes.evidence.insert(id);
+                let evidence = Evidence { created, created_at, updated: position, ..(**evidence).clone() };
+                state.evidence.insert(id, evidence);
+            }
             Event::AuthorisationChanged(policy) => {
                 let agency = policy.agency.clone();
                 let policy = AuthorisationPolicy { updated_at: recorded_at, updated: position, ..(**policy).clone() };
@@ -529,7 +566,10 @@ impl State {
         self.check_may_refer(&said.name.agency, sender.member, now)?;
         self.organisation(OrganisationKind::Platform, &said.platform)?;
         let host = said.target.location.host();
-        if said.target.location.domains().find_map(|domain| self.hosts.get(domain)) != Some(&said.platform) {
+        if said.target.location.is_none() {
+            // What has no address routes to nobody: it goes to the platform that the agency names.
+            self.organisation(OrganisationKind::Platform, &said.platform)?;
+        } else if said.target.location.domains().find_map(|domain| self.hosts.get(domain)) != Some(&said.platform) {
             let message =
                 format!("the host {host} does not route to platforms/{}; name the platform whose it is", said.platform);
             return Err(Error::new(Reason::UrlOfAnotherPlatform, message)
@@ -538,9 +578,11 @@ impl State {
                 .at(format!("{}.target.url", field()), "must have a host that routes to the platform"));
         }
         self.check_before_sent(draft, sender, &field)?;
+        let exhibits = self.exhibits(&said.name.agency, &said.evidence, &field)?;
         self.check_signature(draft, &field, now)?;
         Ok(Event::Created(Box::new(Referral {
             said: Arc::clone(said),
+            exhibits,
             occurred_at: draft.occurred_at.unwrap_or(now).min(now),
             recorded_at: now,
             standing: Standing::Submitted,

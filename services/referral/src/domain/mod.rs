@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod authorisation;
 pub mod draft;
+pub mod evidence;
 pub mod handling;
 pub mod ledger;
 pub mod legal_basis;
@@ -19,6 +20,7 @@ pub mod signing;
 
 pub use authorisation::{AuthorisationPolicy, Demands};
 pub use draft::{Authorise, Draft, DraftStanding};
+pub use evidence::{Evidence, Exhibit};
 pub use handling::Handling;
 pub use ledger::{Command, Event, Ledger, State};
 pub use measure::Measure;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use portreeve_core::access::Marks;
 use portreeve_core::erasure::Erasure;
+use portreeve_core::id::Uuid;
 use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
 use portreeve_core::{Timestamp, limits};
 
+use super::evidence::Exhibit;
 use super::protected_context::Check;
 use super::signing::{Signature, Signed};
 use super::{Handling, Order, Priority};
@@ -67,6 +69,8 @@ pub struct Said {
     pub order: Option<Order>,
     /// How urgent the agency holds it to be.
     pub priority: Option<Priority>,
+    /// The evidence that it carries.
+    pub evidence: Vec<Uuid>,
 }
 
 /// A referral that is to be made.
@@ -111,6 +115,8 @@ impl Standing {
 pub struct Referral {
     /// What the agency said.
     pub said: Arc<Said>,
+    /// What is known of the evidence that it carries, in the order in which the agency named it.
+    pub exhibits: Vec<Arc<Exhibit>>,
     /// When it was referred, by the agency's account.
     pub occurred_at: Timestamp,
     /// When the server learnt it.

@@ -65,6 +65,8 @@ impl Referral {
                     said.target.location = Location::erased();
                     said.target.native_id.clear();
                     said.signature = None;
+                    said.evidence.clear();
+                    left.exhibits.clear();
                 }
                 FieldGroup::Reasons => {
                     said.statement.clear();
@@ -138,7 +140,7 @@ impl State {
             );
             return Err(Error::new(Reason::NotSealed, message).with("name", name));
         }
-        Ok(vec![Event::Erased(Box::new(referral.without(erasures)))])
+        Ok(self.with_evidence(vec![referral.without(erasures)], now))
     }
 
     /// Erases what is past its time, by the agency's policy as it is now.
@@ -146,16 +148,16 @@ impl State {
         let Some(policy) = self.retention.get(agency) else { return Vec::new() };
         let known = ids.iter().filter_map(|id| self.referrals.get(id));
         let own = known.filter(|referral| referral.name.agency == agency && self.is_sealed(referral.name.id));
-        own.filter_map(|referral| {
+        let erased = own.filter_map(|referral| {
             let over = policy.classes().filter(|(group, class)| {
                 !referral.is_erased(*group) && referral.recorded_at <= RetentionPolicy::over_until(*class, now)
             });
             let erasure =
                 |(group, _)| Erasure { group, at: now, cause: EraseCause::Retention.code(), reason: String::new() };
             let erasures = over.map(erasure).collect::<Vec<_>>();
-            (!erasures.is_empty()).then(|| Event::Erased(Box::new(referral.without(erasures))))
-        })
-        .collect()
+            (!erasures.is_empty()).then(|| referral.without(erasures))
+        });
+        self.with_evidence(erased.collect(), now)
     }
 
     /// Whether what can be erased of a referral lies encrypted in the log.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use portreeve_api::common::v1::HandlingCode;
 use portreeve_api::referral::v1 as wire;
-use portreeve_api::signing;
 use portreeve_core::access::View;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
@@ -26,6 +25,8 @@ use wire::referral_change::Change;
 
 use super::authorisation::{read_policy, write_policy};
 use super::drafts::convert::{read_draft as read_recorded_draft, seal as seal_draft};
+use super::evidence;
+use super::evidence::convert::{Digests, canonical, read_evidence, read_exhibits, read_names, write_exhibit};
 use super::measures::convert::{read_measure, write_measure};
 use super::observations;
 use super::observations::convert::read_observation;
@@ -65,6 +66,7 @@ pub(super) fn read_signature(
     field: &str,
     agency: &str,
     draft: &wire::ReferralDraft,
+    digests: &Digests,
     now: Timestamp,
 ) -> Option<Signed> {
     let jws = draft.signature.as_ref().map(|signature| signature.jws.as_str()).filter(|jws| jws.contains(".."))?;
@@ -72,28 +74,36 @@ pub(super) fn read_signature(
     if jws.signed_at() > now.plus_micros(limits::CLOCK_SKEW_MICROS) {
         violations.add(field, "must not be signed in the future of the server's clock");
     }
-    Some(Signed { jws, canonical: signing::of_draft(&format!("agencies/{agency}"), draft) })
+    Some(Signed { jws, canonical: canonical(agency, draft, digests) })
 }
 
 /// Reads a draft. Wrong fields are noted under `path`; the contract's own rules have been checked already.
-pub fn read_draft(
+pub(super) fn read_draft(
     violations: &mut Violations,
     path: &str,
     agency: &str,
     id: Uuid,
     draft: wire::ReferralDraft,
+    digests: &Digests,
     now: Timestamp,
 ) -> Option<NewReferral> {
     // What the contract's rules refuse gives None here and needs no second word.
     let platform = parse_owner(&draft.platform, OrganisationKind::Platform).ok().map(str::to_owned);
-    let signed = read_signature(violations, &format!("{path}.signature.jws"), agency, &draft, now);
+    let signed = read_signature(violations, &format!("{path}.signature.jws"), agency, &draft, digests, now);
     let signature = signed.as_ref().map(|signed| Signature {
         jws: signed.jws.as_str().to_owned(),
         // As it was signed: what clocks disagree about is taken from the referral's own.
         occurred_at: draft.occurred_at.as_ref().and_then(|at| read_time(at).ok()),
     });
+    let evidence = read_names(violations, path, agency, &draft.evidence);
     let target = draft.target.and_then(|target| {
-        let location = Location::parse(&target.url).map_err(|e| violations.add(format!("{path}.target.url"), e)).ok();
+        let closed = TargetKind::from_code(target.kind).is_some_and(TargetKind::may_have_no_address);
+        let location = match target.url.as_str() {
+            "" if closed && !evidence.is_empty() => Ok(Location::none()),
+            "" => Err("must not be empty, but for a GROUP, a CHANNEL or a PHONE_NUMBER with evidence"),
+            url => Location::parse(url),
+        };
+        let location = location.map_err(|e| violations.add(format!("{path}.target.url"), e)).ok();
         Some(Target { kind: TargetKind::from_code(target.kind)?, location: location?, native_id: target.native_id })
     });
     let told = draft.occurred_at.as_ref();
@@ -136,6 +146,7 @@ pub fn read_draft(
             None => None,
             Some(read) => Some(read?),
         },
+        evidence,
     };
     Some(NewReferral { said: Arc::new(said), occurred_at, signed: signed.map(Box::new) })
 }
@@ -205,6 +216,7 @@ pub(super) fn write_handling(handling: &Handling) -> wire::Handling {
 
 /// Takes out of a referral what its reader does not see.
 pub fn conceal(referral: &mut wire::Referral, view: View) {
+    evidence::convert::conceal(&mut referral.evidence, view);
     if !view.groups.has(FieldGroup::Target)
         && let Some(target) = &mut referral.target
     {
@@ -252,7 +264,15 @@ fn take_personal(referral: &mut wire::Referral) -> Vec<(FieldGroup, wire::Referr
         ..empty()
     };
     vec![
-        (FieldGroup::Target, wire::Referral { target, signature: referral.signature.take(), ..empty() }),
+        (
+            FieldGroup::Target,
+            wire::Referral {
+                target,
+                signature: referral.signature.take(),
+                evidence: std::mem::take(&mut referral.evidence),
+                ..empty()
+            },
+        ),
         (FieldGroup::Reasons, reasons),
         (FieldGroup::Grade, wire::Referral { handling, ..empty() }),
     ]
@@ -413,6 +433,7 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
         protected_context: referral.protected_context.as_ref().map(write_check),
         order: referral.order.as_ref().map(write_order),
         priority: referral.priority.as_ref().map(write_priority),
+        evidence: referral.exhibits.iter().map(|exhibit| write_exhibit(exhibit)).collect(),
         ..wire::Referral::default()
     };
     if let Standing::Withdrawn { at, recorded_at, reason } = &referral.standing {
@@ -427,6 +448,7 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
     let time = |time: &Option<prost_types::Timestamp>| time.as_ref().and_then(|time| read_time(time).ok());
     let target = message.target.as_ref()?;
     let legal_basis = message.legal_basis.as_ref()?;
+    let exhibits = read_exhibits(&message.evidence)?;
     let standing = match time(&message.withdrawn_at) {
         None => Standing::Submitted,
         Some(at) => Standing::Withdrawn {
@@ -474,9 +496,11 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
             Some(priority) => Some(priority::read_recorded(priority)?),
             None => None,
         },
+        evidence: exhibits.iter().map(|exhibit| exhibit.name.id).collect(),
     };
     Some(Referral {
         said: Arc::new(said),
+        exhibits,
         occurred_at: time(&message.occurred_at)?,
         recorded_at: time(&message.recorded_at)?,
         standing,
@@ -628,6 +652,16 @@ impl Codec<Event> for Log {
                 personal = Some(of);
                 (draft.name.agency.as_str(), "", draft.updated_at, change)
             }
+            Event::EvidenceUploaded(evidence) => {
+                let (change, of) = evidence::convert::seal(evidence, Change::EvidenceUploaded);
+                personal = Some(of);
+                (evidence.name().agency.as_str(), "", evidence.created_at, change)
+            }
+            Event::EvidenceErased(evidence) => {
+                let (change, of) = evidence::convert::seal(evidence, Change::EvidenceErased);
+                personal = Some(of);
+                (evidence.name().agency.as_str(), "", evidence.erased_at.unwrap_or(evidence.created_at), change)
+            }
             Event::AuthorisationChanged(policy) => (
                 policy.agency.as_str(),
                 "",
@@ -674,6 +708,12 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
         }
         Change::ReviewFlagChanged(flag) => read_flag(flag).map(|flag| Event::FlagChanged(Box::new(flag))),
         Change::DraftChanged(draft) => read_recorded_draft(draft).map(|draft| Event::DraftChanged(Box::new(draft))),
+        Change::EvidenceUploaded(evidence) => {
+            read_evidence(evidence).map(|evidence| Event::EvidenceUploaded(Box::new(evidence)))
+        }
+        Change::EvidenceErased(evidence) => {
+            read_evidence(evidence).map(|evidence| Event::EvidenceErased(Box::new(evidence)))
+        }
         Change::AuthorisationPolicyChanged(policy) => {
             let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
             read_policy(policy, at).map(|policy| Event::AuthorisationChanged(Box::new(policy)))
@@ -685,32 +725,40 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
         | Change::MeasureSnapshot(_)
         | Change::ReviewFlagSnapshot(_)
         | Change::ObservationSnapshot(_)
-        | Change::DraftSnapshot(_) => None,
+        | Change::DraftSnapshot(_)
+        | Change::EvidenceSnapshot(_) => None,
     };
     event.ok_or_else(unreadable)
 }
 
-/// Whether an event says what never reaches a platform: a grade, or conditions of sharing.
+/// Whether an event says what never reaches a platform: a grade, conditions of sharing, or evidence that it is not served.
 pub fn is_graded(body: &[u8]) -> bool {
     match wire::ReferralChange::decode(body).ok().and_then(|message| message.change) {
         Some(Change::Created(referral) | Change::Withdrawn(referral) | Change::Erased(referral)) => {
-            referral.handling.is_some_and(|handling| {
-                let shown =
-                    wire::Handling { tlp: handling.tlp, classification: handling.classification, ..Default::default() };
-                let code = HandlingCode::SharingPermitted as i32;
-                handling != wire::Handling { code, ..shown.clone() } && handling != shown
-            })
+            let kept = |of: &wire::Evidence| of.grade != wire::EvidenceGrade::Platform as i32;
+            referral.evidence.iter().any(kept)
+                || referral.handling.is_some_and(|handling| {
+                    let shown = wire::Handling {
+                        tlp: handling.tlp,
+                        classification: handling.classification,
+                        ..Default::default()
+                    };
+                    let code = HandlingCode::SharingPermitted as i32;
+                    handling != wire::Handling { code, ..shown.clone() } && handling != shown
+                })
         }
         Some(_) => false,
         None => true,
     }
 }
 
-/// Whether an event is its agency's alone, and not even the suite's own services': what has not been sent is nobody else's.
+/// Whether an event is its agency's alone, and not even the suite's own services': what has not been sent is nobody else's, and
+/// neither is how evidence was come by.
 pub fn is_private(body: &[u8]) -> bool {
     // What cannot be read is no draft that was written here: whoever verifies the log must find it.
     let message = wire::ReferralChange::decode(body).ok();
-    matches!(message.and_then(|message| message.change), Some(Change::DraftChanged(_)))
+    let change = message.and_then(|message| message.change);
+    matches!(change, Some(Change::DraftChanged(_) | Change::EvidenceUploaded(_) | Change::EvidenceErased(_)))
 }
 
 fn unreadable() -> Error {

@@ -17,6 +17,7 @@ use wire::referral_change::Change;
 use super::convert::{conceal, show_referral, write_change, write_organisation, write_signing_profile};
 use super::drafts::add_authorisations;
 use super::drafts::convert::write_draft;
+use super::evidence::convert::write_evidence;
 use super::measures::convert::write_measure;
 use super::observations::convert::write_observation;
 use super::review_flags::convert::write_flag;
@@ -30,7 +31,7 @@ pub(super) struct ReferralFeed {
     filter: Filter,
     /// Whether changes of organisations and of the reader's agreements are shown: to who asks for everything there is.
     others: bool,
-    /// Whether measures against the reader's agency, flags of its referrals, and its drafts, are shown: to who asks for all of an agency, or for everything.
+    /// Whether measures against the reader's agency, flags of its referrals, its drafts and its evidence, are shown: to who asks for all of an agency, or for everything.
     measures: bool,
 }
 
@@ -53,7 +54,8 @@ impl ReferralFeed {
     }
 }
 
-/// Whether what has not been sent is the reader's to know: its agency's own, and not even the suite's.
+/// Whether what has not been sent, or how evidence was come by, is the reader's to know: its agency's own, and not even the
+/// suite's.
 fn may_see_drafts(scope: &Scope, agency: &str) -> bool {
     matches!(scope, Scope::Agency(own) if own == agency)
 }
@@ -69,6 +71,9 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         Change::ReviewFlagChanged(flag) | Change::ReviewFlagSnapshot(flag) => Some(flag.name.as_str()),
         Change::Observed(of) | Change::ObservationSnapshot(of) => Some(of.name.as_str()),
         Change::DraftChanged(draft) | Change::DraftSnapshot(draft) => Some(draft.name.as_str()),
+        Change::EvidenceUploaded(of) | Change::EvidenceErased(of) | Change::EvidenceSnapshot(of) => {
+            Some(of.name.as_str())
+        }
         Change::RetentionPolicyChanged(_)
         | Change::AuthorisationPolicyChanged(_)
         | Change::OrganisationCreated(_)
@@ -82,7 +87,7 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
 }
 
 /// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency, then agreements,
-/// measures, flags, drafts and observations by position. The first byte tells which.
+/// measures, flags, drafts, observations and evidence by position. The first byte tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;
 const SIGNING: u8 = 3;
@@ -91,6 +96,7 @@ const MEASURE: u8 = 5;
 const FLAG: u8 = 6;
 const DRAFT: u8 = 7;
 const OBSERVATION: u8 = 8;
+const EVIDENCE: u8 = 9;
 
 #[async_trait]
 impl Feed for ReferralFeed {
@@ -128,6 +134,10 @@ impl Feed for ReferralFeed {
             Event::Observed(observation) => self.concerns(reader.scope(), &observation.name.referral.agency),
             Event::DraftChanged(draft) => {
                 let agency = &draft.name.agency;
+                self.concerns(reader.scope(), agency) && may_see_drafts(reader.scope(), agency)
+            }
+            Event::EvidenceUploaded(evidence) | Event::EvidenceErased(evidence) => {
+                let agency = &evidence.name().agency;
                 self.concerns(reader.scope(), agency) && may_see_drafts(reader.scope(), agency)
             }
             Event::AuthorisationChanged(policy) => self.others && reader.scope().allows(&policy.agency, ""),
@@ -235,12 +245,20 @@ impl Feed for ReferralFeed {
                 rows.push(row(key, draft.updated, Change::DraftSnapshot(write_draft(&draft))));
             }
         }
-        if let Some(agency) = agency.filter(|_| rows.len() < limit) {
+        let observations = after.first().is_none_or(|kind| *kind <= OBSERVATION);
+        if let Some(agency) = agency.filter(|_| observations && rows.len() < limit) {
             let (from, left) = (place(OBSERVATION)?, limit - rows.len());
             for observation in self.reads.observations(principal, agency, None, from, Some(at), left).await? {
                 let key = [&[OBSERVATION], observation.created.to_be_bytes().as_slice()].concat();
                 let shown = Change::ObservationSnapshot(write_observation(&observation));
                 rows.push(row(key, observation.created, shown));
+            }
+        }
+        if let Some(own) = own.filter(|_| rows.len() < limit) {
+            let (from, left) = (place(EVIDENCE)?, limit - rows.len());
+            for evidence in self.reads.evidence(principal, own, from, Some(at), left).await? {
+                let key = [&[EVIDENCE], evidence.created.to_be_bytes().as_slice()].concat();
+                rows.push(row(key, evidence.updated, Change::EvidenceSnapshot(write_evidence(&evidence))));
             }
         }
         Ok(fitting(rows.into_iter()))

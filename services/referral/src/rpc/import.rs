@@ -17,8 +17,11 @@ use wire::import_result;
 
 use super::Rpc;
 use super::convert::{read_draft, refuse_classified, take_jws, with_jws};
+use super::evidence::convert::Digests;
+use super::evidence::digests;
 use crate::domain::ledger::DraftField;
 use crate::domain::{Command, Event, Ledger};
+use crate::store::Reads;
 
 /// Messages of one stream that are under way at once: while one is committed the next is read and checked.
 const MESSAGES_UNDER_WAY: usize = 16;
@@ -29,6 +32,7 @@ type Replies = Pin<Box<dyn Stream<Item = Result<wire::ImportReferralsResponse, S
 #[derive(Clone)]
 struct Import {
     writer: Writer<Ledger>,
+    reads: Arc<dyn Reads>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     caller: Principal,
@@ -46,6 +50,7 @@ impl Rpc {
     pub(super) fn import(&self, request: Request<Streaming<wire::ImportReferralsRequest>>) -> Result<Replies> {
         let import = Import {
             writer: self.parts.writer.clone(),
+            reads: Arc::clone(&self.parts.reads),
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),
             caller: principal(&request)?,
@@ -126,8 +131,10 @@ impl Import {
         let Numbered { mut message, agency, first } = numbered;
         let mut envelopes = Vec::with_capacity(message.items.len());
         let mut refused = Vec::with_capacity(message.items.len());
+        let drafts = message.items.iter().filter_map(|item| item.draft.as_ref());
+        let digests = digests(self.reads.as_ref(), &self.caller, &agency, drafts).await?;
         for item in &mut message.items {
-            match self.read(&agency, item) {
+            match self.read(&agency, item, &digests) {
                 Ok(envelope) => {
                     envelopes.push(envelope);
                     refused.push(None);
@@ -169,7 +176,7 @@ impl Import {
         Ok(wire::ImportReferralsResponse { results, revision })
     }
 
-    fn read(&self, agency: &str, item: &mut wire::ImportItem) -> Result<Envelope<Command>> {
+    fn read(&self, agency: &str, item: &mut wire::ImportItem, digests: &Digests) -> Result<Envelope<Command>> {
         refuse_classified(&item.draft)?;
         let now = self.clock.now();
         let mut violations = violations(&*item);
@@ -178,7 +185,8 @@ impl Import {
         // The agency need not be hashed: a request id belongs to the organisation that sent it.
         let guard = draft.as_ref().and_then(|draft| guard("ImportReferrals", &item.request_id, draft));
         let draft = draft.map(|draft| with_jws(draft, jws));
-        let read = draft.and_then(|draft| read_draft(&mut violations, "draft", agency, self.ids.uuid(now), draft, now));
+        let read = draft
+            .and_then(|draft| read_draft(&mut violations, "draft", agency, self.ids.uuid(now), draft, digests, now));
         let read = violations.finish(read)?;
         let in_time = check_backdating(&self.caller, read.occurred_at, now, self.backdating_days_max);
         let guard = guard.ok_or_else(|| Error::internal("a request id passed its check but cannot be read"))?;

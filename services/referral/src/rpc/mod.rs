@@ -4,6 +4,7 @@ mod agreements;
 pub mod authorisation;
 pub mod convert;
 pub mod drafts;
+pub mod evidence;
 mod feed;
 mod import;
 mod legal_bases;
@@ -27,7 +28,7 @@ use portreeve_core::{Clock, IdSource, Principal, Result};
 use portreeve_core::{Error, limits, token};
 use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::barrier;
-use portreeve_storage::{Envelope, Guard, Outcome, Parts};
+use portreeve_storage::{Envelope, Guard, Objects, Outcome, Parts};
 use prost::Message;
 
 use crate::Settings;
@@ -41,6 +42,8 @@ pub struct Rpc {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) objects: Option<Objects>,
+    pub(crate) uploads: evidence::Uploads,
 }
 
 impl Rpc {

@@ -22,6 +22,7 @@ use wire::referral_service_server::ReferralService;
 
 use super::convert::{read_draft, read_filter, refuse_classified, show_referral, take_jws, with_jws, write_referral};
 use super::drafts::add_authorisations;
+use super::evidence::digests;
 use super::feed::{ReferralFeed, agency};
 use super::{Rpc, fit};
 use crate::domain::ledger::{DraftField, no_referral};
@@ -106,7 +107,8 @@ impl Rpc {
         let jws = message.referral.as_mut().and_then(take_jws);
         let guard = guard("CreateReferral", &request_id, &message);
         let draft = message.referral.take().map(|draft| with_jws(draft, jws));
-        let draft = draft.and_then(|draft| read_draft(&mut violations, "referral", &agency, id, draft, now));
+        let digests = digests(self.parts.reads.as_ref(), &caller, &agency, draft.as_ref()).await?;
+        let draft = draft.and_then(|draft| read_draft(&mut violations, "referral", &agency, id, draft, &digests, now));
         violations.into_result()?;
         caller.require_as(Role::Officer, OrganisationKind::Agency, &agency)?;
         let told = draft.as_ref().and_then(|draft| draft.occurred_at);
@@ -137,10 +139,11 @@ impl Rpc {
         let signatures = message.drafts.iter_mut().map(take_jws).collect::<Vec<_>>();
         let guard = guard("BatchCreateReferrals", &request_id, &message);
         let mut drafts = Vec::with_capacity(message.drafts.len());
+        let digests = digests(self.parts.reads.as_ref(), &caller, &agency, &message.drafts).await?;
         let signed = message.drafts.into_iter().zip(signatures).map(|(draft, jws)| with_jws(draft, jws));
         for (index, draft) in signed.enumerate() {
             let path = format!("drafts[{index}]");
-            drafts.extend(read_draft(&mut violations, &path, &agency, self.ids.uuid(now), draft, now));
+            drafts.extend(read_draft(&mut violations, &path, &agency, self.ids.uuid(now), draft, &digests, now));
         }
         violations.into_result()?;
         caller.require_as(Role::Officer, OrganisationKind::Agency, &agency)?;
@@ -345,6 +348,8 @@ pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Re
         | Event::AgreementChanged(_)
         | Event::MeasureChanged(_)
         | Event::FlagChanged(_)
+        | Event::EvidenceUploaded(_)
+        | Event::EvidenceErased(_)
         | Event::Observed(_)
         | Event::DraftChanged(_)
         | Event::AuthorisationChanged(_) => None,

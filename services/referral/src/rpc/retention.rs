@@ -16,6 +16,7 @@ use wire::retention_service_server::RetentionService;
 use super::convert::write_retention_policy;
 use super::{Rpc, agency_of, may_read_policy};
 use crate::domain::{Command, Event, RetentionPolicy};
+use crate::evidence::purge;
 
 #[tonic::async_trait]
 impl RetentionService for Rpc {
@@ -92,7 +93,12 @@ impl Rpc {
         let guard = guard("EraseReferral", &request_id, &message);
         let groups = message.field_groups.iter().filter_map(|code| FieldGroup::from_code(*code)).collect();
         let command = Command::Erase { name: name.clone(), groups, reason: message.reason };
+        let keys = self.parts.reads.objects_of(&[name.id]).await?;
         let outcome = self.submit(&caller, guard, Some(command)).await?;
+        // Not before it is erased in the log: what a crash leaves of the bytes, the sweep finds.
+        if outcome.events.iter().any(|recorded| matches!(recorded.event, Event::EvidenceErased(_))) {
+            purge(self.objects.as_ref(), &self.parts.reads, keys).await;
+        }
         let referral = self.left_of(&caller, &name, &outcome).await?;
         Ok(wire::EraseReferralResponse {
             referral: Some(referral),

@@ -1,5 +1,6 @@
 //! What the referral service keeps, on either engine.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,7 +15,8 @@ use tokio::task::JoinHandle;
 
 use crate::domain::observation::Observation;
 use crate::domain::{
-    AuthorisationPolicy, Draft, Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag, SigningProfile,
+    AuthorisationPolicy, Draft, Evidence, Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag,
+    SigningProfile,
 };
 
 pub mod postgres;
@@ -192,6 +194,29 @@ pub trait Reads: Send + Sync + 'static {
 
     /// The drafts with these identifiers that there are, in no order.
     async fn drafts_of(&self, principal: &Principal, ids: &[Uuid]) -> Result<Vec<Draft>>;
+
+    /// Evidence of an agency after a position, in the order in which it was uploaded. Whether the principal may see it is the
+    /// caller's to ask.
+    async fn evidence(
+        &self,
+        principal: &Principal,
+        agency: &str,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Evidence>>;
+
+    /// The evidence with these identifiers that there is, in no order. Whether the principal may see it is the caller's to ask.
+    async fn evidence_by_id(&self, principal: &Principal, ids: &[Uuid]) -> Result<Vec<Evidence>>;
+
+    /// Referrals to a platform that carry evidence, the first ones.
+    async fn carried_to(&self, principal: &Principal, evidence: Uuid, platform: &str) -> Result<Vec<Uuid>>;
+
+    /// The keys under which the bytes lie of what referrals carry.
+    async fn objects_of(&self, referrals: &[Uuid]) -> Result<Vec<String>>;
+
+    /// The keys among these under which bytes are kept.
+    async fn kept_objects(&self, keys: &[String]) -> Result<HashSet<String>>;
 
     /// What an agency demands before a referral is sent; `None` while it never said.
     async fn authorisation_policy(&self, principal: &Principal, agency: &str) -> Result<Option<AuthorisationPolicy>>;

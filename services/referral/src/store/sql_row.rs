@@ -11,6 +11,7 @@ use portreeve_core::vocabulary::{Assessment, Classification, Ground, Nature, Sou
 use crate::domain::{Handling, LegalBasis, Referral, Said, Signature, Standing, Target};
 use crate::rpc::convert::decode_erasures;
 use crate::rpc::{order, priority, protected_context};
+use crate::rpc::evidence::convert::decode_exhibits;
 
 /// The select of whole referrals, up to its condition.
 macro_rules! referral_columns {
@@ -21,7 +22,7 @@ macro_rules! referral_columns {
              r.content_language, r.occurred_us, r.recorded_us, r.withdrawn_us, r.withdrawal_recorded_us, \
              r.withdrawal_reason, r.signature, r.signed_occurred_us, r.tlp, r.classification, \
              r.source_grade, r.assessment, r.conditions, r.erasures, \
-             r.protected_context, r.order_terms, r.priority FROM referral r WHERE ",
+             r.protected_context, r.order_terms, r.priority, r.exhibits FROM referral r WHERE ",
             $condition
         )
     };
@@ -63,6 +64,7 @@ pub(crate) struct ReferralRow {
     protected_context: Vec<u8>,
     order_terms: Vec<u8>,
     priority: Vec<u8>,
+    exhibits: Vec<u8>,
 }
 
 impl ReferralRow {
@@ -82,6 +84,7 @@ impl ReferralRow {
             },
             _ => Standing::Submitted,
         };
+        let exhibits = decode_exhibits(&self.exhibits)?;
         let said = Said {
             name: ReferralName { agency: self.agency, id: Uuid::from_slice(&self.referral_id).ok()? },
             platform: self.platform,
@@ -119,9 +122,11 @@ impl ReferralRow {
                 [] => None,
                 bytes => Some(priority::decode(bytes)?),
             },
+            evidence: exhibits.iter().map(|exhibit| exhibit.name.id).collect(),
         };
         Some(Referral {
             said: Arc::new(said),
+            exhibits,
             occurred_at: Timestamp::from_micros(self.occurred_us),
             recorded_at: Timestamp::from_micros(self.recorded_us),
             standing,

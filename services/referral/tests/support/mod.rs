@@ -88,6 +88,7 @@ impl Store {
             protected_context: None,
             order: None,
             priority: None,
+            evidence: Vec::new(),
         };
         NewReferral { said: Arc::new(said), occurred_at: Some("2026-01-01".parse().unwrap()), signed: None }
     }

@@ -82,6 +82,8 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::ReviewFlagChanged(_)
                 | Change::Observed(_)
                 | Change::DraftChanged(_)
+                | Change::EvidenceUploaded(_)
+                | Change::EvidenceErased(_)
                 | Change::AuthorisationPolicyChanged(_),
             ) => {}
             Some(
@@ -92,7 +94,8 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::MeasureSnapshot(_)
                 | Change::ReviewFlagSnapshot(_)
                 | Change::ObservationSnapshot(_)
-                | Change::DraftSnapshot(_),
+                | Change::DraftSnapshot(_)
+                | Change::EvidenceSnapshot(_),
             )
             | None => return Err(unreadable()),
         }

@@ -16,6 +16,8 @@ use crate::status::status;
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// How long a call may take until the answer begins.
 const LONGEST: Duration = Duration::from_secs(limits::CALL_SECONDS_MAX);
+/// The same for an upload, whose answer begins when all of it has come in.
+const LONGEST_UPLOAD: Duration = Duration::from_secs(limits::UPLOAD_SECONDS_MAX);
 
 /// The layer.
 #[derive(Clone, Debug)]
@@ -32,9 +34,10 @@ impl Deadline {
 
 impl Around for Deadline {
     async fn around<S: Inner>(&self, request: Request<Body>, next: Next<'_, S>) -> Response<Body> {
-        let streaming = self.methods.at(request.uri().path()).streaming;
-        let asked = patience(request.headers()).filter(|_| !streaming);
-        let patience = asked.unwrap_or(LONGEST).min(LONGEST);
+        let method = self.methods.at(request.uri().path());
+        let asked = patience(request.headers()).filter(|_| !method.streaming);
+        let longest = if method.upload { LONGEST_UPLOAD } else { LONGEST };
+        let patience = asked.unwrap_or(longest).min(longest);
         tokio::time::timeout(patience, next.run(request)).await.unwrap_or_else(|_| {
             let error = Error::new(
                 Reason::DeadlineExceeded,
@@ -85,6 +88,8 @@ mod tests {
             ("ReferralService/GetReferral", Some("9H"), LONGEST.as_secs()),
             ("ReferralService/WatchReferrals", None, LONGEST.as_secs()),
             ("ReferralService/WatchReferrals", Some("5S"), LONGEST.as_secs()),
+            ("EvidenceService/UploadEvidence", None, LONGEST_UPLOAD.as_secs()),
+            ("EvidenceService/DownloadEvidence", None, LONGEST.as_secs()),
         ] {
             let mut request = Request::builder().uri(format!("/portreeve.referral.v1.{method}"));
             if let Some(timeout) = timeout {

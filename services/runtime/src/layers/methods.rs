@@ -18,6 +18,8 @@ pub struct Method {
     pub name: Arc<str>,
     /// Whether either side sends more than one message.
     pub streaming: bool,
+    /// Whether the caller sends many messages and gets one, which comes when all have come in.
+    pub upload: bool,
     /// Health and reflection: open to everybody, and there until the end.
     pub infrastructure: bool,
     /// The roles that may call it: none if nobody said so. Not asked of infrastructure, nor of what there is not.
@@ -49,6 +51,7 @@ impl Methods {
                             service: Arc::clone(&service_name),
                             name: method.name().into(),
                             streaming: method.client_streaming() || method.server_streaming(),
+                            upload: method.client_streaming() && !method.server_streaming(),
                             infrastructure,
                             permitted: (!infrastructure).then_some(roles.unwrap_or_default()),
                         };
@@ -62,6 +65,7 @@ impl Methods {
             service: "unknown".into(),
             name: "unknown".into(),
             streaming: false,
+            upload: false,
             infrastructure: false,
             permitted: None,
         };

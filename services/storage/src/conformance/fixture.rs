@@ -43,7 +43,9 @@ impl Fixture {
         let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
         sqlx::query(create).execute(&mut admin).await.expect("a database for a test");
         let (base, _) = server.rsplit_once('/').expect("a URL with a database");
-        Self { database: Database::Postgres { url: format!("{base}/{name}") }, folder: None }
+        // What a test keeps outside the database.
+        let folder = Some(std::env::temp_dir().join(&name));
+        Self { database: Database::Postgres { url: format!("{base}/{name}") }, folder }
     }
 }
 

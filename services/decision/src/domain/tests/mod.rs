@@ -51,6 +51,7 @@ pub(crate) fn told(number: u128, position: i64, occurred: i64, recorded: i64) ->
             protected_context: Vec::new(),
             order: None,
             priority: None,
+            evidence: Vec::new(),
         },
         withdrawal: None,
         erasures: Vec::new(),

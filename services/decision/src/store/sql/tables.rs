@@ -18,7 +18,7 @@ use crate::domain::{
 };
 use crate::rpc::challenges::convert::encode as encode_challenge;
 use crate::rpc::clocks::convert::{encode_course, encode_times};
-use crate::rpc::convert::{Log, encode_check, encode_erasures, encode_observation};
+use crate::rpc::convert::{Log, encode_check, encode_erasures, encode_exhibits, encode_observation};
 use crate::store::sql_row::{
     CASE_COLUMNS, CLAUSE_COLUMNS, CLAUSE_VERSION_COLUMNS, CaseRow, ChallengeRow, CitationRow, ClauseRow,
     ClauseVersionRow, DECISION_COLUMNS, DecisionRow, ResponseTimesRow, join, join_numbers,
@@ -84,6 +84,7 @@ static UPSERT_CASE: Insert = Insert::new(
         "clocks_due_us BIGINT",
         "urgency BIGINT",
         "leased_until_us BIGINT",
+        "exhibits BYTEA",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
@@ -97,7 +98,7 @@ static UPSERT_CASE: Insert = Insert::new(
      observation = excluded.observation, sighting = excluded.sighting, discrepancy = excluded.discrepancy, \
      context_check = excluded.context_check, course = excluded.course, next_mark_us = excluded.next_mark_us, \
      clocks_open = excluded.clocks_open, clocks_due_us = excluded.clocks_due_us, urgency = excluded.urgency, \
-     leased_until_us = excluded.leased_until_us",
+     leased_until_us = excluded.leased_until_us, exhibits = excluded.exhibits",
 );
 static UPSERT_CHALLENGE: Insert = Insert::new(
     "challenge",
@@ -516,7 +517,8 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(i64::try_from(record.case.clocks_open()).unwrap_or(i64::MAX))
         .add(micros(record.case.clocks_due()))
         .add(i64::from(record.case.urgency()))
-        .add(record.case.lease.as_ref().map_or(0, |lease| lease.until.micros()));
+        .add(record.case.lease.as_ref().map_or(0, |lease| lease.until.micros()))
+        .add(encode_exhibits(&referred.evidence));
 }
 
 fn bind_challenge((seq, case, challenge): &(i64, &Arc<Case>, &Challenge), binds: &mut Binds) {

@@ -131,7 +131,7 @@ impl Import {
                 match refusal.map_or_else(|| row::item(&agency, &header, &row), Err) {
                     Ok(mut item) => {
                         if let (Some(key), Some(draft)) = (&key, &mut item.draft) {
-                            sign::sign(key, &agency, draft);
+                            sign::sign(key, &agency, draft, &[]);
                         }
                         return Ok(Some(((row, rows.bytes_read(whole)), item)));
                     }

@@ -88,6 +88,7 @@ fn content(name: &DraftName, statement: &str, checked: Option<Finding>) -> Arc<S
         protected_context: checked.map(check),
         order: None,
         priority: None,
+        evidence: Vec::new(),
     })
 }
 

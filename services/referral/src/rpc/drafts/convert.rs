@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use portreeve_api::referral::v1 as wire;
+use portreeve_core::id::Uuid;
 use portreeve_core::location::Location;
-use portreeve_core::name::{DraftName, OrganisationKind, parse_owner};
+use portreeve_core::name::{DraftName, EvidenceName, OrganisationKind, parse_owner};
 use portreeve_core::vocabulary::{FieldGroup, Ground, Nature, TargetKind};
 use portreeve_core::{Timestamp, Violations};
 use portreeve_runtime::erasures::take_place;
@@ -45,7 +46,12 @@ pub(super) fn write_content(said: &Said) -> wire::ReferralDraft {
         protected_context: said.protected_context.as_ref().map(write_check),
         order: said.order.as_ref().map(write_order),
         priority: said.priority.as_ref().map(write_priority),
+        evidence: said.evidence.iter().map(|id| evidence_name(said, *id)).collect(),
     }
+}
+
+fn evidence_name(said: &Said, id: Uuid) -> String {
+    EvidenceName { agency: said.name.agency.clone(), id }.to_string()
 }
 
 /// What was to be referred, as it was recorded: what was erased is empty.
@@ -87,6 +93,12 @@ fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said>
             Some(priority) => Some(priority::read_recorded(priority)?),
             None => None,
         },
+        evidence: message
+            .evidence
+            .iter()
+            .map(|name| name.parse::<EvidenceName>().map(|name| name.id))
+            .collect::<Result<_, _>>()
+            .ok()?,
     })
 }
 
@@ -184,7 +196,7 @@ fn take_personal(draft: &mut wire::ReferralDraft) -> Vec<(FieldGroup, wire::Refe
         ..empty()
     };
     vec![
-        (FieldGroup::Target, wire::ReferralDraft { target, ..empty() }),
+        (FieldGroup::Target, wire::ReferralDraft { target, evidence: std::mem::take(&mut draft.evidence), ..empty() }),
         (FieldGroup::Reasons, reasons),
         (FieldGroup::Grade, wire::ReferralDraft { handling, ..empty() }),
     ]

@@ -20,6 +20,8 @@ use tonic::{Request, Response, Status};
 use wire::draft_service_server::DraftService;
 
 use super::convert::{read_draft, read_signature, refuse_classified, show_referral, write_referral};
+use super::evidence::convert::Digests;
+use super::evidence::digests;
 use super::{Rpc, fit};
 use crate::domain::draft::no_draft;
 use crate::domain::{Authorise, Command, Draft, Event, Said};
@@ -145,7 +147,8 @@ impl Rpc {
         let content = found.as_deref().map(write_content).unwrap_or_default();
         let content = wire::ReferralDraft { signature, ..content };
         let agency = name.as_ref().map(|name| name.agency.as_str()).unwrap_or_default();
-        let signed = read_signature(&mut violations, "signature.jws", agency, &content, self.clock.now());
+        let digests = digests(self.parts.reads.as_ref(), &caller, agency, [&content]).await?;
+        let signed = read_signature(&mut violations, "signature.jws", agency, &content, &digests, self.clock.now());
         let (name, etag) = violations.finish(name.zip(etag))?;
         may_authorise(&caller, &name)?;
         let approver = caller.member().to_owned();
@@ -293,7 +296,7 @@ fn read_content(
         violations.add("referral.signature", "must be unset: whoever authorises a draft signs it");
     }
     let content = wire::ReferralDraft { occurred_at: None, signature: None, ..content };
-    read_draft(violations, "referral", &name.agency, name.id, content, now).map(|read| read.said)
+    read_draft(violations, "referral", &name.agency, name.id, content, &Digests::new(), now).map(|read| read.said)
 }
 
 /// The draft as a command left it, from the event alone, so that a replay gives the same.

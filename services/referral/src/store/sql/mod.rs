@@ -2,6 +2,7 @@
 
 mod authorisation;
 mod drafts;
+mod evidence;
 mod measures;
 mod observations;
 pub mod reads;
@@ -36,6 +37,7 @@ pub fn statements() -> Vec<(&'static str, String)> {
     all.extend(observations::statements());
     all.extend(retention::statements());
     all.extend(drafts::statements());
+    all.extend(evidence::statements());
     all.extend(authorisation::statements());
     all.extend(reads::STATEMENTS.iter().map(|(name, text)| (*name, (*text).to_owned())));
     all

@@ -1,12 +1,14 @@
 //! The service's reads.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{DraftName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
 use portreeve_core::principal::Scope;
-use portreeve_core::{Principal, Result, Timestamp};
+use portreeve_core::{Principal, Result, Timestamp, limits};
 use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
@@ -15,10 +17,12 @@ use super::observations;
 use super::review_flags;
 use super::signing::{self, ProfileRow};
 use super::tables::{OrganisationRow, Tables, kept_agreement, organisation};
-use super::{Db, Store, agreements, authorisation, drafts, retention};
+use super::{Db, Store, agreements, authorisation, drafts, evidence, retention};
+use crate::domain::evidence::key;
 use crate::domain::observation::Observation;
 use crate::domain::{
-    AuthorisationPolicy, Draft, Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag, SigningProfile,
+    AuthorisationPolicy, Draft, Evidence, Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag,
+    SigningProfile,
 };
 use crate::rpc::convert::state_code;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
@@ -392,6 +396,36 @@ impl crate::store::Reads for Reads {
 
     async fn drafts_of(&self, _principal: &Principal, ids: &[Uuid]) -> Result<Vec<Draft>> {
         drafts::by_id(self.0.readers(), ids).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn evidence(
+        &self,
+        _principal: &Principal,
+        agency: &str,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Evidence>> {
+        let (until, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+        evidence::page(self.0.readers(), agency, after, until, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn evidence_by_id(&self, _principal: &Principal, ids: &[Uuid]) -> Result<Vec<Evidence>> {
+        evidence::by_id(self.0.readers(), ids).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn carried_to(&self, _principal: &Principal, evidence: Uuid, platform: &str) -> Result<Vec<Uuid>> {
+        let limit = i64::try_from(limits::PAGE_ROWS_MAX).unwrap_or(i64::MAX);
+        evidence::carried_to(self.0.readers(), evidence, platform, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn objects_of(&self, referrals: &[Uuid]) -> Result<Vec<String>> {
+        let found = evidence::of_referrals(self.0.readers(), referrals).await.map_err(|e| unavailable(&e))?;
+        Ok(found.iter().map(|of| key(&of.name().agency, &of.exhibit.digest)).collect())
+    }
+
+    async fn kept_objects(&self, keys: &[String]) -> Result<HashSet<String>> {
+        evidence::kept(self.0.readers(), keys).await.map_err(|e| unavailable(&e))
     }
 
     async fn authorisation_policy(&self, _principal: &Principal, agency: &str) -> Result<Option<AuthorisationPolicy>> {

@@ -15,10 +15,11 @@ use super::observations;
 use super::review_flags;
 use super::signing::{self, Agencies};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, retention, seal};
-use super::{authorisation, drafts};
+use super::{authorisation, drafts, evidence};
 use crate::domain::{Command, Event, Ledger, Organisation, Referral, Said, Standing, State};
 use crate::rpc::convert::{Log, encode_erasures, state_code};
 use crate::rpc::{order, priority, protected_context};
+use crate::rpc::evidence::convert::encode_exhibits;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 
 static ORGANISATIONS: Lookup = Lookup::new(
@@ -63,6 +64,7 @@ static INSERT_REFERRAL: Insert = Insert::new(
         "protected_context BYTEA",
         "order_terms BYTEA",
         "priority BYTEA",
+        "exhibits BYTEA",
     ],
     "",
 );
@@ -83,7 +85,7 @@ static INSERT_HOST: Insert = Insert::new("platform_host", &["host TEXT", "platfo
 const UPDATE_REFERRAL: &str = "UPDATE referral SET updated_seq = $1, state = $2, withdrawn_us = $3, \
      withdrawal_recorded_us = $4, withdrawal_reason = $5, url = $6, native_id = $7, statement = $8, signature = $9, \
      signed_occurred_us = $10, source_grade = $11, assessment = $12, conditions = $13, erasures = $14, \
-     protected_context = $15, order_terms = $16, priority = $17 WHERE seq = $18";
+     protected_context = $15, order_terms = $16, priority = $17, exhibits = $18 WHERE seq = $19";
 const FORGET_HOSTS: &str = "DELETE FROM platform_host WHERE platform = $1";
 
 pub(super) fn statements() -> Vec<(&'static str, String)> {
@@ -148,6 +150,9 @@ pub struct Keys {
     drafting: BTreeSet<String>,
     /// Agencies whose demands decide something.
     demanding: BTreeSet<String>,
+    evidence: BTreeSet<Uuid>,
+    /// Referrals whose evidence may go with them.
+    carrying: BTreeSet<Uuid>,
 }
 
 impl Keys {
@@ -160,6 +165,7 @@ impl Keys {
         self.measured.insert(said.name.agency.clone());
         self.demanding.insert(said.name.agency.clone());
         self.hosts.extend(said.target.location.domains().map(str::to_owned));
+        self.evidence.extend(&said.evidence);
     }
 
     fn change(&mut self, name: &OrganisationName, hosts: &[String]) {
@@ -192,6 +198,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         "observation",
         "draft",
         "authorisation_policy",
+        "evidence_carrier",
+        "evidence",
     ];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
@@ -219,10 +227,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Command::Erase { name, .. } => {
                 keys.referrals.insert(name.id);
                 keys.sealed.insert(name.id);
+                keys.carrying.insert(name.id);
             }
             Command::Expire { agency, ids } => {
                 keys.referrals.extend(ids);
                 keys.sealed.extend(ids);
+                keys.carrying.extend(ids);
                 keys.retention.insert(agency.clone());
             }
             Command::Propose { terms, .. } => {
@@ -251,6 +261,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.observed.insert(name.referral.id);
                 let again = observed.reappeared.as_ref().and_then(|reappeared| reappeared.referral.as_ref());
                 keys.referrals.extend(again.map(|again| again.id));
+            }
+            Command::RecordEvidence(new) => {
+                keys.organisations.insert(format!("agencies/{}", new.name().agency));
+            }
+            Command::DeleteEvidence { name } => {
+                keys.evidence.insert(name.id);
             }
             Command::AnswerFlag { name, answer } => {
                 keys.flags.insert(name.id);
@@ -314,6 +330,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Event::DraftChanged(draft) => {
                 keys.drafts.insert(draft.name.id);
             }
+            Event::EvidenceUploaded(evidence) | Event::EvidenceErased(evidence) => {
+                keys.evidence.insert(evidence.name().id);
+            }
             Event::AuthorisationChanged(policy) => {
                 keys.demanding.insert(policy.agency.clone());
             }
@@ -351,7 +370,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let drafting = reads.find(&drafts::OPEN, &keys.drafting.into_iter().collect::<Vec<_>>());
         let drafts = reads.find(&drafts::BY_ID, &drafts::column(keys.drafts));
         let demands = reads.find(&authorisation::POLICIES, &keys.demanding.into_iter().collect::<Vec<_>>());
+        let exhibited = evidence::find(&mut reads, keys.evidence, keys.carrying);
         let mut rows = reads.run(conn).await?;
+        (state.evidence, state.carriers) = evidence::found(&mut rows, exhibited)?;
         let observed: Vec<(Vec<u8>, i64)> = rows.take(observed)?;
         for (id, count) in observed {
             let id = Uuid::from_slice(&id).map_err(|_| sqlx::Error::Decode("a referral's id has 16 bytes".into()))?;
@@ -426,6 +447,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             flags,
             drafts: written,
             authorisation: demands,
+            evidence: shown,
             changes,
             ..
         } = state;
@@ -443,11 +465,15 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         drafts::persist(script, &changed).await?;
         let changed = changes.authorisation.iter().filter_map(|agency| demands.get(agency)).collect::<Vec<_>>();
         authorisation::persist(script, &changed).await?;
+        let changed = changes.evidence.iter().filter_map(|id| shown.get(id)).collect::<Vec<_>>();
+        evidence::persist(script, &changed).await?;
         INSERT_REFERRAL.run(script, &changes.created, bind_referral).await?;
+        evidence::attach(script, &changes.created).await?;
         observations::persist(script, &changes.observed).await?;
         for referral in changes.updated.iter().filter_map(|id| referrals.get(id)) {
             if referral.is_erased(FieldGroup::Target) {
                 observations::erase(script, referral.name.id).await?;
+                evidence::detach(script, referral.name.id).await?;
             }
             script.execute(UPDATE_REFERRAL, |binds| bind_changes(referral, binds)).await?;
         }
@@ -522,7 +548,8 @@ fn bind_referral(referral: &Referral, binds: &mut Binds) {
         .add(encode_erasures(&referral.erasures))
         .add(protected_context::encode(referral.protected_context.as_ref()))
         .add(order::encode(referral.order.as_ref()))
-        .add(priority::encode(referral.priority.as_ref()));
+        .add(priority::encode(referral.priority.as_ref()))
+        .add(encode_exhibits(&referral.exhibits));
 }
 
 /// What of a referral changes: where it stands, and what is left of it.
@@ -546,6 +573,7 @@ fn bind_changes(referral: &Referral, binds: &mut Binds) {
         .add(protected_context::encode(referral.protected_context.as_ref()))
         .add(order::encode(referral.order.as_ref()))
         .add(priority::encode(referral.priority.as_ref()))
+        .add(encode_exhibits(&referral.exhibits))
         .add(referral.created);
 }
 
