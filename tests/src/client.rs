@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use portreeve_api::clients::{
-    self, Acting, AgreementClient, AuditClient, AuthorisationClient, ChallengeClient, ConsultationClient,
-    DecisionClient, DraftClient, EvidenceClient, GrantClient, LegalBasisClient, MeasureClient, ObservationClient,
-    OrganisationClient, PolicyClient, ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient,
-    SigningClient,
+    self, Acting, AddressRuleClient, AgreementClient, AuditClient, AuthorisationClient, ChallengeClient,
+    ConsultationClient, DecisionClient, DraftClient, EvidenceClient, GrantClient, LegalBasisClient, MeasureClient,
+    ObservationClient, OrganisationClient, PolicyClient, ReferralClient, ReportingClient, RetentionClient,
+    ReviewFlagClient, SigningClient,
 };
 use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::referral::v1::{ReferralChange, ReferralFilter, WatchReferralsRequest};
@@ -110,6 +110,11 @@ impl Client {
     /// `AuthorisationService`.
     pub fn authorisation(&self) -> AuthorisationClient {
         clients::authorisation(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `AddressRuleService`.
+    pub fn address_rules(&self) -> AddressRuleClient {
+        clients::address_rule(self.channel.clone(), self.acting.clone())
     }
 
     /// `LegalBasisService`.

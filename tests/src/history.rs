@@ -115,6 +115,11 @@ fn referral_item(change: referral::ReferralChange) -> Item {
         Change::EvidenceErased(it) => ("evidence erased", false, it.name.clone(), format!("{it:?}")),
         Change::EvidenceSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::AuthorisationPolicyChanged(it) => ("authorisation changed", false, it.name.clone(), format!("{it:?}")),
+        Change::AddressRulesChanged(it) => ("rules changed", false, it.name.clone(), format!("{it:?}")),
+        Change::AddressRulesSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
+        Change::Readdressed(it) => ("readdressed", false, it.name.clone(), format!("{it:?}")),
+        Change::Linked(it) => ("linked", false, it.name.clone(), format!("{it:?}")),
+        Change::AddressesSwept(it) => ("swept", false, it.name.clone(), format!("{it:?}")),
         Change::ReviewFlagSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
     };
     let recorded = sample::micros(change.recorded_at.as_ref());

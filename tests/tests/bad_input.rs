@@ -254,7 +254,7 @@ async fn bytes_that_are_no_message(database: &Database) {
 /// An organisation whose ordinary roles, or those named, may call the method.
 fn who_may(path: &str) -> &'static str {
     match path.rsplit('/').next().unwrap_or_default() {
-        "CreateOrganisation" | "UpdateOrganisation" => "operators/op",
+        "CreateOrganisation" | "UpdateOrganisation" | "SetAddressRules" => "operators/op",
         "AcknowledgeCases"
         | "RecordDecision"
         | "BatchRecordDecisions"
@@ -336,6 +336,7 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
             ..referral::OrderTerms::default()
         }),
         evidence: vec!["chat.png".into()],
+        links: vec![referral::ReferralLink { kind: 9, referral: "another".into(), platform: String::new() }],
     };
     let wrong = [
         "platform",
@@ -368,6 +369,8 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         "priority.confidence",
         "priority.explanation",
         "evidence[0]",
+        "links[0].kind",
+        "links[0].referral",
     ];
     let at = |path: &str| wrong.iter().map(|field| format!("{path}.{field}")).collect::<Vec<_>>();
     let request = referral::CreateReferralRequest {
@@ -499,7 +502,7 @@ async fn urls_that_are_no_targets(database: &Database) {
     // Hosts of the platform, however they are written.
     for (url, canonical) in [
         ("https://CHIRRUP.example:443/Pages/1#top", "https://chirrup.example/Pages/1"),
-        ("http://m.chirrup.example./", "http://m.chirrup.example/"),
+        ("http://m.chirrup.example./", "https://m.chirrup.example/"),
     ] {
         let request = sample::create("nca", at(url), url);
         let sent = call.create_referral(request).await.unwrap().into_inner().referral.unwrap().target.unwrap();

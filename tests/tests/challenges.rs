@@ -176,7 +176,13 @@ async fn more_than_a_fifth_is_reversed_on_challenge(database: &Database) {
     assert_eq!(filed.len(), 250);
     // While they are open nothing has changed, and nothing is in the way of another referral of the same target.
     assert_eq!(world.case(&cases[0]).await.status(), wire::CaseStatus::Decided);
-    let again = sample::create("nca", sample::draft("chirrup", "post 0"), "the same target again");
+    let mut draft = sample::draft("chirrup", "post 0");
+    draft.links = vec![referral::ReferralLink {
+        kind: referral::ReferralLinkKind::Follows.into(),
+        referral: cases[0].replace("platforms/chirrup/cases", "agencies/nca/referrals"),
+        ..referral::ReferralLink::default()
+    }];
+    let again = sample::create("nca", draft, "the same target again");
     let again = world.nca().referrals().create_referral(again).await.unwrap().into_inner();
     assert_ne!(sample::case_of(&again.referral.unwrap()), cases[0]);
 

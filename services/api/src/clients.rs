@@ -27,6 +27,7 @@ use crate::decision::v1::decision_service_client::DecisionServiceClient;
 use crate::decision::v1::inbox_service_client::InboxServiceClient;
 use crate::decision::v1::policy_service_client::PolicyServiceClient;
 use crate::decision::v1::stay_service_client::StayServiceClient;
+use crate::referral::v1::address_rule_service_client::AddressRuleServiceClient;
 use crate::referral::v1::agreement_service_client::AgreementServiceClient;
 use crate::referral::v1::authorisation_service_client::AuthorisationServiceClient;
 use crate::referral::v1::draft_service_client::DraftServiceClient;
@@ -192,6 +193,8 @@ pub type DraftClient = DraftServiceClient<Transport>;
 pub type EvidenceClient = EvidenceServiceClient<Transport>;
 /// A client of the service of what agencies demand before they refer.
 pub type AuthorisationClient = AuthorisationServiceClient<Transport>;
+/// A client of the service of rules of addresses.
+pub type AddressRuleClient = AddressRuleServiceClient<Transport>;
 /// A client of the service of provisions.
 pub type LegalBasisClient = LegalBasisServiceClient<Transport>;
 /// A client of the service of flags for review.
@@ -263,6 +266,8 @@ constructors! {
     evidence: EvidenceServiceClient as EvidenceClient;
     /// A client of the service of what agencies demand before they refer.
     authorisation: AuthorisationServiceClient as AuthorisationClient;
+    /// A client of the service of rules of addresses.
+    address_rule: AddressRuleServiceClient as AddressRuleClient;
     /// A client of the service of provisions.
     legal_basis: LegalBasisServiceClient as LegalBasisClient;
     /// A client of the service of flags for review.

@@ -73,6 +73,7 @@ pub fn of_case(case: &Case) -> Vec<u8> {
         priority: None,
         // Signed by the digests, which the case has.
         evidence: Vec::new(),
+        ..ReferralDraft::default()
     };
     with_evidence(&case.agency, &draft, case.evidence.iter().map(|evidence| evidence.sha256.as_str()))
 }
@@ -99,7 +100,7 @@ mod tests {
                 kind: TargetKind::Page.into(),
                 url: "https://HB.example/1#a".into(),
                 native_id: "7".into(),
-                canonical_url: String::new(),
+                ..Target::default()
             }),
             nature: ReferralNature::VoluntaryReferral.into(),
             ground: 99,

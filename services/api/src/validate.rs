@@ -87,6 +87,7 @@ const PATTERNS: &[(&str, &str)] = &[
         "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/reviewFlags/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
         "a flag's name: agencies/{agency}/referrals/{uuid}/reviewFlags/{uuid}",
     ),
+    ("^platforms/[a-z][a-z0-9-]{0,30}[a-z0-9]/addressRules$", "platforms/{platform}/addressRules"),
     ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/signingProfile$", "agencies/{agency}/signingProfile"),
     ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/retentionPolicy$", "agencies/{agency}/retentionPolicy"),
     ("^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/authorisationPolicy$", "agencies/{agency}/authorisationPolicy"),

@@ -213,6 +213,8 @@ reasons! {
     EvidenceAttached = "EVIDENCE_ATTACHED" => FailedPrecondition,
     /// The bytes of the evidence are not those that were uploaded.
     EvidenceDamaged = "EVIDENCE_DAMAGED" => DataLoss,
+    /// A platform's rules of addresses never had that version.
+    AddressRulesNotFound = "ADDRESS_RULES_NOT_FOUND" => NotFound,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }
@@ -254,6 +256,11 @@ impl Violations {
     /// Keeps a good value; notes a bad one against its field.
     pub fn check<T, E: fmt::Display>(&mut self, field: &str, value: std::result::Result<T, E>) -> Option<T> {
         value.map_err(|e| self.add(field, e)).ok()
+    }
+
+    /// How much was noted.
+    pub const fn len(&self) -> usize {
+        self.found.len()
     }
 
     /// Whether nothing was noted.

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod agreement;
 pub mod audit;
+pub mod canonical;
 pub mod consultation;
 pub mod erasure;
 pub mod error;
@@ -23,6 +24,6 @@ pub mod vocabulary;
 
 pub use error::{Error, Reason, Result, Violations};
 pub use id::{IdSource, Uuid};
-pub use ledger::{Ledger, Recorded};
+pub use ledger::{Cited, Ledger, Recorded};
 pub use principal::Principal;
 pub use time::{Clock, Date, Timestamp};

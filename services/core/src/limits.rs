@@ -44,6 +44,22 @@ pub const BATCH_DECISIONS_MAX: usize = 500;
 pub const PLATFORM_HOSTS_MAX: usize = 64;
 /// Characters of a target's URL.
 pub const URL_CHARS_MAX: usize = 2_048;
+/// Handles under which one target was seen.
+pub const TARGET_HANDLES_MAX: usize = 20;
+/// Characters of a handle.
+pub const HANDLE_CHARS_MAX: usize = 100;
+/// Links of one referral to others.
+pub const REFERRAL_LINKS_MAX: usize = 20;
+/// Hosts of one platform that stand for others.
+pub const ADDRESS_HOSTS_MAX: usize = 64;
+/// Parameters that the addresses of one platform are written without, and that one kind of address alone has.
+pub const ADDRESS_PARAMETERS_MAX: usize = 64;
+/// Kinds of address of one platform with parameters of their own, and rewritings of its addresses.
+pub const ADDRESS_REWRITES_MAX: usize = 64;
+/// Characters of a template of addresses, and of a parameter's name.
+pub const ADDRESS_TEMPLATE_CHARS_MAX: usize = 200;
+/// Referrals whose addresses are put in canonical form anew in one commit.
+pub const SWEEP_ADDRESSES_MAX: usize = 500;
 /// Characters of a referral's signature.
 pub const SIGNATURE_CHARS_MAX: usize = 1_024;
 /// Signing keys that one agency registers, revoked and expired ones among them.

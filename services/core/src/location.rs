@@ -2,14 +2,16 @@
 
 use url::{Host, Url};
 
+use crate::canonical::{self, RuleSet, Versions};
 use crate::limits;
 
-/// An address on the web.
+/// An address on the web, or a telephone number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     raw: String,
     canonical: String,
     host: String,
+    versions: Versions,
 }
 
 impl Location {
@@ -55,11 +57,11 @@ impl Location {
             return Err("must name a host, not an address");
         }
         url.set_fragment(None);
-        Ok(Self { raw: raw.to_owned(), canonical: url.into(), host })
+        Ok(Self { raw: raw.to_owned(), canonical: url.into(), host, versions: Versions::default() })
     }
 
     /// Where there is no address, as in a closed space.
-    pub const fn none() -> Self {
+    pub fn none() -> Self {
         Self::erased()
     }
 
@@ -69,14 +71,57 @@ impl Location {
     }
 
     /// What is left of an address that was erased.
-    pub const fn erased() -> Self {
-        Self { raw: String::new(), canonical: String::new(), host: String::new() }
+    pub fn erased() -> Self {
+        Self { raw: String::new(), canonical: String::new(), host: String::new(), versions: Versions::default() }
     }
 
-    /// Reads an address that was taken before, when its canonical form might be longer than it may be now. An empty one was
-    /// erased since, or never there.
-    pub fn recorded(raw: &str) -> Result<Self, &'static str> {
-        if raw.is_empty() { Ok(Self::erased()) } else { Self::read(raw) }
+    /// Reads a telephone number of the form of E.164: a plus sign and up to 15 digits, of which the first is no nought. They
+    /// may be set apart.
+    pub fn phone(number: &str) -> Result<Self, &'static str> {
+        let wrong =
+            "must be a telephone number with its country's code: +, and 7 to 15 digits, such as +44 7700 900123";
+        let digits = number.strip_prefix('+').ok_or(wrong)?;
+        let apart = |c: char| matches!(c, ' ' | '-' | '.' | '(' | ')');
+        let digits = digits.chars().filter(|c| !apart(*c)).collect::<String>();
+        let fits = (7..=15).contains(&digits.len())
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && !digits.starts_with('0');
+        if fits { Ok(Self { canonical: format!("tel:+{digits}"), ..Self::erased() }) } else { Err(wrong) }
+    }
+
+    /// The same telephone number, with the web address at which it was seen.
+    #[must_use]
+    pub fn seen_at(self, address: Self) -> Self {
+        Self { canonical: self.canonical, ..address }
+    }
+
+    /// Reads an address that was taken before, in its canonical form of then. What was erased since, or never there, is empty.
+    pub fn recorded(raw: &str, canonical: &str, versions: Versions) -> Result<Self, &'static str> {
+        let read = if raw.is_empty() { Self::erased() } else { Self::read(raw)? };
+        // Before there were rules nothing but the address was kept.
+        let canonical = if canonical.is_empty() { read.canonical } else { canonical.to_owned() };
+        Ok(Self { canonical, versions, ..read })
+    }
+
+    /// The address in the canonical form that a platform's rules make of it. A telephone number has but one.
+    #[must_use]
+    pub fn under(&self, rules: &RuleSet, version: u32) -> Self {
+        let versions = Versions { base: canonical::BASE_VERSION, platform: version };
+        let canonical = match Url::parse(&self.raw) {
+            Ok(url) if !self.canonical.starts_with("tel:") => {
+                let mut url = url;
+                // Without its dots at the end; it was read from it, and cannot fail.
+                let _ = url.set_host(Some(&self.host));
+                rules.canonical(&url)
+            }
+            _ => self.canonical.clone(),
+        };
+        Self { canonical, versions, ..self.clone() }
+    }
+
+    /// By which rules its canonical form was made.
+    pub const fn versions(&self) -> Versions {
+        self.versions
     }
 
     /// The address as the agency gave it.
@@ -163,7 +208,21 @@ mod tests {
         // A character of another script takes six of them or more, and what was recorded stays readable.
         let encoded = |times: usize| format!("https://hb.example/{}", "\u{e9}".repeat(times));
         assert!(Location::parse(&encoded(338)).is_ok() && Location::parse(&encoded(339)).is_err());
-        assert!(Location::recorded(&encoded(339)).is_ok());
+        assert!(Location::recorded(&encoded(339), "", Versions::default()).is_ok());
+    }
+
+    #[test]
+    fn a_telephone_number_has_one_spelling() {
+        for number in ["+447700900123", "+44 7700 900-123", "+44 (7700) 900.123"] {
+            let read = Location::phone(number).unwrap();
+            assert_eq!((read.canonical(), read.raw(), read.host()), ("tel:+447700900123", "", ""), "{number}");
+        }
+        assert!(Location::phone("+1234567").is_ok() && Location::phone("+123456789012345").is_ok());
+        for wrong in
+            ["", "+", "07700900123", "+0447700900", "+123456", "+1234567890123456", "+44x7700900123", "tel:+4477"]
+        {
+            assert!(Location::phone(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

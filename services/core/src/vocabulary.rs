@@ -429,6 +429,18 @@ coded! {
 }
 
 coded! {
+    /// How a referral stands to another of its agency.
+    LinkKind {
+        /// It goes on with the same target.
+        Follows = 1,
+        /// It takes the place of the other.
+        Supersedes = 2,
+        /// Both are of one network.
+        SameNetwork = 3,
+    }
+}
+
+coded! {
     /// What kind of thing is referred.
     TargetKind {
         /// A page.

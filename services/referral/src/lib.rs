@@ -1,14 +1,17 @@
 //! The referral service: organisations, and what agencies refer to platforms.
 
+mod addresses;
 pub mod domain;
 mod evidence;
 mod retention;
 pub mod rpc;
 pub mod store;
+mod sweeper;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use portreeve_api::referral::v1::address_rule_service_server::AddressRuleServiceServer;
 use portreeve_api::referral::v1::agreement_service_server::AgreementServiceServer;
 use portreeve_api::referral::v1::authorisation_service_server::AuthorisationServiceServer;
 use portreeve_api::referral::v1::draft_service_server::DraftServiceServer;
@@ -42,7 +45,7 @@ pub struct Settings {
     pub watch: watch::Settings,
     /// Whether callers must say why they read.
     pub justification: Policy,
-    /// How often what is past its time is erased; `None` for never, as where the data is opened without serving it.
+    /// How often what is past its time is erased, and what is addressed by older rules looked at; `None` for never, as where the data is opened without serving it.
     pub sweep_every: Option<Duration>,
     /// Where the bytes of evidence are kept; `None` to take none.
     pub evidence: Option<Place>,
@@ -85,7 +88,7 @@ impl Service {
             consultation::Service::open(database, store::ACCESS, policy, Arc::clone(&clock), Arc::clone(&ids)).await?;
         let sweeping = CancellationToken::new();
         let sweep = |every| {
-            tokio::spawn(retention::run(parts.clone(), objects.clone(), Arc::clone(&clock), every, sweeping.clone()))
+            tokio::spawn(sweeper::run(parts.clone(), objects.clone(), Arc::clone(&clock), every, sweeping.clone()))
         };
         let sweeper = settings.sweep_every.map(sweep);
         let rpc = Arc::new(Rpc {
@@ -114,6 +117,7 @@ impl Service {
         server.add(self.drafts());
         server.add(self.legal_bases());
         server.add(self.evidence());
+        server.add(self.address_rules());
     }
 
     /// The server of `ReferralService`.
@@ -200,6 +204,13 @@ impl Service {
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }
 
+    /// The server of `AddressRuleService`.
+    pub fn address_rules(&self) -> AddressRuleServiceServer<Rpc> {
+        AddressRuleServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
     /// The writer.
     pub fn writer(&self) -> &Writer<Ledger> {
         &self.parts.writer
@@ -227,7 +238,7 @@ impl Service {
         if let Some(sweeper) = self.sweeper
             && sweeper.await.is_err()
         {
-            tracing::error!("the sweeper of retention ended abnormally");
+            tracing::error!("the sweeper ended abnormally");
         }
         self.parts.writer.stop();
         if self.writer_task.await.is_err() {

@@ -172,7 +172,7 @@ async fn a_kept_row_is_shown_as_it_stood_at_the_end(database: &Database) {
     let name = store.propose(terms(&["bka", "nca"], 0, 100)).await;
     store.act(name, "nca", Act::Accept).await.unwrap();
     store.clock.set(at(10));
-    let draft = store.draft("bka", "hb", "https://hb.example/1");
+    let draft = store.draft("bka", "hb", &store.page());
     let row = draft.said.name.clone();
     store.refer(draft).await.unwrap();
     store.clock.set(at(150));

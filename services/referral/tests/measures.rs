@@ -73,7 +73,7 @@ impl Store {
     }
 
     fn create(&self, member: &str) -> Command {
-        let drafts = vec![self.draft("nca", "hb", "https://hb.example/1")];
+        let drafts = vec![self.draft("nca", "hb", &self.page())];
         Command::Create { drafts, field: DraftField::Referral, member: member.into(), history: false }
     }
 
@@ -108,7 +108,7 @@ async fn no_race_slips_a_referral_in(database: &Database) {
         store.envelope(
             principal("agencies/bka"),
             Command::Create {
-                drafts: vec![store.draft("bka", "hb", "https://hb.example/2")],
+                drafts: vec![store.draft("bka", "hb", &store.page())],
                 field: DraftField::Referral,
                 member: String::new(),
                 history: false,

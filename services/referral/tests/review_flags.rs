@@ -147,7 +147,7 @@ async fn play(database: &Database, steps: Vec<Step>) {
         let named = |nth: usize| number(nth).map_or_else(|| none.clone(), |nth| model.referrals[nth].0.clone());
         match step {
             Step::Refer => {
-                let draft = store.draft("nca", "hb", "https://hb.example/1");
+                let draft = store.draft("nca", "hb", &store.page());
                 let name = draft.said.name.clone();
                 store.refer(draft).await.unwrap();
                 model.referrals.push((name, false));

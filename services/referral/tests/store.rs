@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use portreeve_core::id::IdSource as _;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{OrganisationKind, ReferralName};
 use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
@@ -131,7 +132,7 @@ async fn an_organisation_is_changed_whole(database: &Database) {
 
 async fn a_batch_is_taken_whole_or_not_at_all(database: &Database) {
     let store = Store::with_organisations(database).await;
-    let good = || store.draft("nca", "hb", "https://hb.example/1");
+    let good = || store.draft("nca", "hb", &store.page());
     let drafts = vec![good(), store.draft("nca", "hb", "https://ch.example/1"), good()];
     let refused = store
         .submit(Command::Create { drafts, field: DraftField::Drafts, member: String::new(), history: false })
@@ -289,7 +290,11 @@ async fn play(database: &Database, steps: Vec<Step>) {
             Step::Refer { agency, platform, page } => {
                 let agency = if agency { "nca" } else { "bka" };
                 let host = if page % 2 == 0 { "hb.example" } else { "chirrup.test" };
-                let draft = store.draft(agency, platform_of(platform), &format!("https://{host}/{page}"));
+                let draft = store.draft(
+                    agency,
+                    platform_of(platform),
+                    &format!("https://{host}/{page}/{}", store.ids.uuid(Timestamp::default())),
+                );
                 let name = ReferralName { agency: agency.into(), id: draft.said.name.id };
                 let outcome = store.refer(draft).await;
                 assert_eq!(outcome.is_ok(), model.hosts.get(host) == Some(&platform_of(platform)));

@@ -151,6 +151,7 @@ impl referral::referral_service_server::ReferralService for Fake {
         get_referral(GetReferralRequest) -> GetReferralResponse,
         list_referrals(ListReferralsRequest) -> ListReferralsResponse,
         withdraw_referral(WithdrawReferralRequest) -> WithdrawReferralResponse,
+        link_referrals(LinkReferralsRequest) -> LinkReferralsResponse,
         list_referral_changes(ListReferralChangesRequest) -> ListReferralChangesResponse,
     );
 }

@@ -66,6 +66,7 @@ const TABLE: &[(&str, &[Permitted])] = &[
             ("BatchCreateReferrals", OFFICER),
             ("ImportReferrals", &[Role::Officer, Role::Import]),
             ("WithdrawReferral", OFFICER),
+            ("LinkReferrals", OFFICER),
             ("GetReferral", EVERYBODY),
             ("ListReferrals", EVERYBODY),
             ("WatchReferrals", EVERYBODY),
@@ -128,6 +129,7 @@ const TABLE: &[(&str, &[Permitted])] = &[
         ],
     ),
     ("portreeve.referral.v1.LegalBasisService", &[("ListLegalBases", EVERYBODY)]),
+    ("portreeve.referral.v1.AddressRuleService", &[("GetAddressRules", EVERYBODY), ("SetAddressRules", OPERATOR)]),
     (
         "portreeve.referral.v1.RetentionService",
         &[("GetRetentionPolicy", EVERYBODY), ("SetRetentionPolicy", APPROVER), ("EraseReferral", APPROVER)],
@@ -235,6 +237,8 @@ pub const PUBLIC_READS: &[&str] = &[
     "portreeve.referral.v1.LegalBasisService/ListLegalBases",
     // How long a platform says that it takes tells of no person.
     "portreeve.decision.v1.ClockService/GetResponseTimes",
+    // How a platform spells its addresses tells of no target.
+    "portreeve.referral.v1.AddressRuleService/GetAddressRules",
     "portreeve.decision.v1.PolicyService/GetClause",
     "portreeve.decision.v1.PolicyService/ListClauses",
     "portreeve.decision.v1.PolicyService/ListClauseVersions",
@@ -310,6 +314,7 @@ mod tests {
                 "DiscardDraft",
                 "FileChallenge",
                 "ImportReferrals",
+                "LinkReferrals",
                 "RecordExternalOutcome",
                 "RecordObservation",
                 "ReferChallenge",
@@ -357,7 +362,7 @@ mod tests {
                 "RevokeGrant",
             ],
         ),
-        (Role::Operator, &["CreateOrganisation", "UpdateOrganisation"]),
+        (Role::Operator, &["CreateOrganisation", "SetAddressRules", "UpdateOrganisation"]),
     ];
 
     /// Reads that are not for everybody.

@@ -71,6 +71,8 @@ pub struct Envelope<C> {
 pub struct Outcome<E> {
     /// The events that it caused; those of the first time if it is a replay.
     pub events: Vec<Recorded<E>>,
+    /// What was there already and is asked for once more: the place in the reply, and the position of the event.
+    pub cited: Vec<(usize, i64)>,
     /// The log's life.
     pub epoch: Epoch,
     /// Everything up to this position includes what the command did.

@@ -60,7 +60,7 @@ impl Drafts {
                 kind: TargetKind::Page as i32,
                 url: format!("https://www.{host}/pages/{scattered:016x}/{number}"),
                 native_id: format!("{number:012}"),
-                canonical_url: String::new(),
+                ..Target::default()
             }),
             nature: ReferralNature::VoluntaryReferral as i32,
             ground: ground as i32,

@@ -205,6 +205,13 @@ impl ReferralService for Answer {
         Err(Status::unimplemented("an echo"))
     }
 
+    async fn link_referrals(
+        &self,
+        _: Request<wire::LinkReferralsRequest>,
+    ) -> Result<Response<wire::LinkReferralsResponse>, Status> {
+        Err(Status::unimplemented("an echo"))
+    }
+
     async fn watch_referrals(
         &self,
         _: Request<wire::WatchReferralsRequest>,

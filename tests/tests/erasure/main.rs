@@ -359,7 +359,12 @@ async fn what_is_erased_does_not_come_back(database: &Database) {
     let erased = retention.erase_referral(erase(&sent.name, &[Reasons], "erase")).await.unwrap().into_inner();
     let name = sample::case_of(&sent);
     let shown = case(&client, &name, &[erased.revision]).await;
-    assert_eq!((shown.statement_of_reasons.as_str(), shown.target), ("", sent.target.clone()));
+    let (shown_target, sent_target) = (shown.target.unwrap(), sent.target.clone().unwrap());
+    assert_eq!((shown.statement_of_reasons.as_str(), shown_target.url), ("", sent_target.url));
+    assert_eq!(
+        (shown_target.native_id, shown_target.canonical_url),
+        (sent_target.native_id, sent_target.canonical_url)
+    );
 
     // The platform's explanation and the agency's reason for taking it back are reasons too.
     let mut harbourbook = client.acting("platforms/harbourbook").decisions();

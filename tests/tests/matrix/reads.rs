@@ -160,6 +160,7 @@ const READS: &[(&str, &[Table])] = &[
     ("ListDrafts", &[DRAFTS]),
     ("GetAuthorisationPolicy", &[DEMANDS]),
     ("ListLegalBases", &[PUBLIC]),
+    ("GetAddressRules", &[PUBLIC]),
     ("GetOrganisation", &[PUBLIC]),
     ("ListOrganisations", &[PUBLIC]),
     ("GetSigningProfile", &[PUBLIC]),
@@ -357,6 +358,11 @@ async fn ask(world: &World, client: &Client, method: &str, row: &Row) -> Result<
             let request = referral::GetAuthorisationPolicyRequest { name, at_least: referrals };
             client.authorisation().get_authorisation_policy(request).await.map(text)
         }
+        "GetAddressRules" => {
+            let name = format!("{}/addressRules", row.platform);
+            let request = referral::GetAddressRulesRequest { name, version: 0, at_least: referrals };
+            client.address_rules().get_address_rules(request).await.map(text)
+        }
         "ListLegalBases" => client.legal_bases().list_legal_bases(referral::ListLegalBasesRequest {}).await.map(text),
         "GetOrganisation" => {
             let request = referral::GetOrganisationRequest { name: agency, at_least: referrals };
@@ -404,6 +410,7 @@ fn trace(method: &str, row: &Row) -> String {
         | "GetAuthorisationPolicy" => row.agency.clone(),
         "GetDraft" | "ListDrafts" => row.draft.0.clone(),
         "ListLegalBases" => "IA1971_S25".into(),
+        "GetAddressRules" => format!("{}/addressRules", row.platform),
         "GetAgreement" | "ListAgreements" => row.agreement.clone(),
         "GetGrant" | "ListGrants" => row.grant.clone(),
         "GetClause" | "ListClauses" | "ListClauseVersions" => format!("{}/clauses/he-7", row.platform),

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bolero::{check, one_value_of, produce};
 use portreeve_core::agreement::AgreementName;
 use portreeve_core::audit::{Checkpoint, SigningKey, checkpoint};
+use portreeve_core::canonical::{HostAlias, Kept, Rewrite, RuleSet, Text, Versions};
 use portreeve_core::location::{Location, parse_host};
 use portreeve_core::name::{
     CaseName, ChallengeName, ClauseName, DecisionName, DraftName, EvidenceName, MeasureName, ObservationName,
@@ -21,7 +22,7 @@ use portreeve_core::name::{
 };
 use portreeve_core::signature::{Content, Jwk, Jws, PrivateKey, PublicKey, verify};
 use portreeve_core::token::{Page, Resume, Revision};
-use portreeve_core::{Date, Reason, Timestamp, identity, limits};
+use portreeve_core::{Date, Reason, Timestamp, Violations, identity, limits};
 use prost::Message as _;
 
 use texts::{Edits, INPUTS, edited, edits, texts};
@@ -145,6 +146,71 @@ fn urls() {
         assert!(after_scheme.starts_with(location.host()), "{canonical} is not at {}", location.host());
         assert!(!canonical.contains('#') && !location.host().contains(|c: char| c.is_ascii_uppercase()));
     });
+}
+
+/// Whatever rules are taken, doing them again changes nothing; and a telephone number has one spelling.
+#[test]
+fn address_rules() {
+    const PIECES: &[&str] = &[
+        "/",
+        "/",
+        "hb.example",
+        "m.hb.example",
+        "*.",
+        "{x:word}",
+        "{x:any}",
+        "{x:digits}",
+        "{x}",
+        "?p=",
+        "?",
+        "&q=",
+        "p",
+        "A",
+        "a",
+        "%41",
+        "%c3%a9",
+        "%",
+        "{",
+        "}",
+        ":",
+        "@",
+        ".",
+        "..",
+        "utm_x",
+        "7",
+        "\u{e9}",
+    ];
+    let rules = (texts(PIECES), texts(PIECES), texts(PIECES), texts(PIECES));
+    let parts = (rules, produce::<(bool, bool, bool)>(), texts(PIECES));
+    check!().with_iterations(4 * INPUTS).with_generator(parts).for_each(|((from, to, path, name), flags, url)| {
+        let text = Text {
+            hosts: vec![HostAlias { alias: "m.hb.example".into(), host: "hb.example".into() }],
+            dropped: if is_even(name) { vec![name.clone()] } else { Vec::new() },
+            kept: if is_even(path) {
+                vec![Kept { path: format!("/{path}"), names: vec!["p".into()] }]
+            } else {
+                Vec::new()
+            },
+            ignore_case: flags.0,
+            ignore_trailing_slash: flags.1,
+            ignore_repeated_slashes: flags.2,
+            rewrites: vec![Rewrite { from: format!("/{from}"), to: format!("/{to}") }],
+        };
+        let mut violations = Violations::new();
+        let read = RuleSet::read(text, "rules", &mut violations);
+        assert_eq!(read.is_none(), !violations.is_empty());
+        if let Ok(number) = Location::phone(url) {
+            assert_eq!(Location::phone(&number.canonical()["tel:".len()..]).unwrap(), number);
+        }
+        let (Some(rules), Ok(location)) = (read, Location::parse(&format!("https://hb.example/{url}"))) else { return };
+        let once = location.under(&rules, 1);
+        let again = Location::recorded(once.canonical(), "", Versions::default()).unwrap().under(&rules, 1);
+        assert_eq!(again.canonical(), once.canonical());
+    });
+}
+
+fn is_even(text: &str) -> bool {
+    text.len().is_multiple_of(2)
 }
 
 #[test]

@@ -216,6 +216,7 @@ fn write_target(target: &Target) -> referral::Target {
         url: target.url.clone(),
         native_id: target.native_id.clone(),
         canonical_url: target.canonical_url.clone(),
+        ..referral::Target::default()
     }
 }
 
@@ -673,7 +674,13 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
             | Change::EvidenceUploaded(_)
             | Change::EvidenceErased(_)
             | Change::EvidenceSnapshot(_)
-            | Change::AuthorisationPolicyChanged(_),
+            | Change::AuthorisationPolicyChanged(_)
+            // A case keeps the form that its referral had when it was sent.
+            | Change::Readdressed(_)
+            | Change::AddressRulesChanged(_)
+            | Change::AddressRulesSnapshot(_)
+            | Change::AddressesSwept(_)
+            | Change::Linked(_),
         )
         | None => {
             return Ok(None);

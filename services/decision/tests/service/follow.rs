@@ -112,6 +112,13 @@ impl ReferralService for StandIn {
         Err(Status::unimplemented(""))
     }
 
+    async fn link_referrals(
+        &self,
+        _: Request<wire::LinkReferralsRequest>,
+    ) -> Result<Response<wire::LinkReferralsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn list_referral_changes(
         &self,
         _: Request<wire::ListReferralChangesRequest>,

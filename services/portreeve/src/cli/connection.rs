@@ -352,6 +352,8 @@ impl Session {
         drafts: draft(referral) -> DraftClient,
         /// What agencies demand before they refer.
         authorisation: authorisation(referral) -> AuthorisationClient,
+        /// The rules of addresses.
+        address_rules: address_rule(referral) -> AddressRuleClient,
         /// The provisions.
         legal_bases: legal_basis(referral) -> LegalBasisClient,
         /// The agreements of agencies.

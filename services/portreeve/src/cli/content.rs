@@ -6,18 +6,19 @@ use portreeve_api::common::v1::{
 };
 use portreeve_api::referral::v1::{
     Defence, DefenceFinding, Handling, LegalBasis, Priority, PriorityLevel, ProtectedContextAnswer,
-    ProtectedContextCheck, ReferralDraft, Target,
+    ProtectedContextCheck, ReferralDraft, ReferralLink, ReferralLinkKind, Target, TargetHandle,
 };
-use portreeve_core::name::{EvidenceName, OrganisationName};
+use portreeve_core::name::{EvidenceName, OrganisationName, ReferralName};
 
 use super::failure::{Failure, Result};
 use super::order::Order;
-use super::words::{Word as _, typed, words_of};
+use super::words::{self, Word as _, typed, words_of};
 
 /// What is referred: options.
 #[derive(Args, Debug)]
 pub(crate) struct What {
-    /// The exact address of the target; none for a group, a channel or a phone-number that has none, with --evidence
+    /// The exact address of the target; a telephone number (--kind phone-number, the number as --native-id) needs none, nor does a
+    /// group or a channel with --evidence
     #[arg(default_value = "", hide_default_value = true)]
     url: String,
     /// The platform that it is addressed to
@@ -29,6 +30,18 @@ pub(crate) struct What {
     /// The platform's own identifier of it, if known
     #[arg(long, value_name = "ID", default_value = "")]
     native_id: String,
+    /// A name under which it was seen: NAME, or NAME=FROM..UNTIL with times or dates, of which each may be left out; may be repeated
+    #[arg(long = "handle", value_name = "NAME", value_parser = handle)]
+    handles: Vec<TargetHandle>,
+    /// A referral of the same agency that this one goes on with; may be repeated
+    #[arg(long, value_name = "REFERRAL")]
+    follows: Vec<ReferralName>,
+    /// A referral of the same agency whose place this one takes, which is not withdrawn by that; may be repeated
+    #[arg(long, value_name = "REFERRAL")]
+    supersedes: Vec<ReferralName>,
+    /// A referral of the same agency whose target is of the same network; may be repeated
+    #[arg(long, value_name = "REFERRAL")]
+    network: Vec<ReferralName>,
     /// The legal nature: what the platform must do follows from it
     #[arg(long, value_name = "NATURE", value_parser = words_of::<ReferralNature>(), ignore_case = true)]
     nature: ReferralNature,
@@ -144,6 +157,16 @@ impl Urgency {
     }
 }
 
+/// A name, and the times between which it was seen. What has no two dots behind a `=` is a name as a whole.
+fn handle(text: &str) -> Result<TargetHandle, String> {
+    let period = text.rsplit_once('=').and_then(|(name, period)| Some((name, period.split_once("..")?)));
+    let Some((name, (from, until))) = period else {
+        return Ok(TargetHandle { handle: text.to_owned(), ..TargetHandle::default() });
+    };
+    let time = |text: &str| if text.is_empty() { Ok(None) } else { words::time(text).map(Some) };
+    Ok(TargetHandle { handle: name.to_owned(), seen_from: time(from)?, seen_until: time(until)? })
+}
+
 /// One answer of a check, or what stands for all that are not given.
 #[derive(Clone, Debug, PartialEq)]
 struct Found {
@@ -188,16 +211,36 @@ pub(crate) fn checked(cell: &str) -> Result<Option<ProtectedContextCheck>, Strin
     check(&answers.collect::<Result<Vec<_>, _>>()?)
 }
 
+/// Where a target is, for people: its address as it was given, or its telephone number.
+pub(crate) fn place(target: &Target) -> &str {
+    if target.url.is_empty() { &target.native_id } else { &target.url }
+}
+
 impl What {
     /// What is sent, but for when it occurred and the signature.
     pub(crate) fn draft(self) -> Result<ReferralDraft> {
+        let links = [
+            (ReferralLinkKind::Follows, self.follows),
+            (ReferralLinkKind::Supersedes, self.supersedes),
+            (ReferralLinkKind::SameNetwork, self.network),
+        ];
+        let links = links.into_iter().flat_map(|(kind, others)| {
+            let link = move |other: ReferralName| ReferralLink {
+                kind: kind.into(),
+                referral: other.to_string(),
+                ..ReferralLink::default()
+            };
+            others.into_iter().map(link)
+        });
+        let links = links.collect();
         Ok(ReferralDraft {
             platform: self.platform.to_string(),
             target: Some(Target {
                 kind: self.kind.into(),
                 url: self.url,
                 native_id: self.native_id,
-                canonical_url: String::new(),
+                handles: self.handles,
+                ..Target::default()
             }),
             nature: self.nature.into(),
             ground: self.ground.into(),
@@ -209,9 +252,9 @@ impl What {
             handling: self.marks.handling(),
             order: self.order.terms(),
             priority: self.priority.priority()?,
-            occurred_at: None,
-            signature: None,
             evidence: self.evidence.iter().map(ToString::to_string).collect(),
+            links,
+            ..ReferralDraft::default()
         })
     }
 }
@@ -219,6 +262,21 @@ impl What {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_handle_may_say_when_it_was_seen() {
+        for (text, name, from, until) in [
+            ("@boats", "@boats", false, false),
+            ("a=b", "a=b", false, false),
+            ("@boats=2026-01-01..", "@boats", true, false),
+            ("@a=b=2026-01-01..2026-02-01", "@a=b", true, true),
+        ] {
+            let read = handle(text).unwrap();
+            let seen = (read.handle.as_str(), read.seen_from.is_some(), read.seen_until.is_some());
+            assert_eq!(seen, (name, from, until), "{text}");
+        }
+        assert!(handle("@boats=yesterday..").is_err());
+    }
 
     #[test]
     fn others_answers_what_is_not_named() {

@@ -12,7 +12,7 @@ use portreeve_api::referral::v1::{
 use portreeve_core::name::{DraftName, OrganisationName};
 
 use super::connection::{Connection, Session, call, request_id};
-use super::content::What;
+use super::content::{What, place};
 use super::evidence;
 use super::failure::{Failure, Result};
 use super::json;
@@ -241,7 +241,7 @@ fn cells(draft: wire::Draft) -> [String; 6] {
     let when = when(draft.update_time.as_ref());
     let referral = draft.referral.unwrap_or_default();
     let ground = if referral.ground == 0 { String::new() } else { shown::<Ground>(referral.ground) };
-    let address = referral.target.unwrap_or_default().url;
+    let address = place(&referral.target.unwrap_or_default()).to_owned();
     [draft.name, when, shown::<DraftState>(draft.state), draft.authors.join(", "), ground, address]
 }
 
@@ -262,9 +262,12 @@ async fn show(name: &DraftName, as_json: bool, connection: &Connection) -> Resul
         say!("authorised by {} at {}", draft.approver, when(draft.authorised_at.as_ref()))?;
         say!("sent as {}", draft.sent_referral)?;
     }
+    if !draft.duplicate_of.is_empty() {
+        say!("not sent: {} says the same", draft.duplicate_of)?;
+    }
     let Some(referral) = draft.referral else { return Ok(()) };
     let (target, basis) = (referral.target.unwrap_or_default(), referral.legal_basis.unwrap_or_default());
-    say!("{} to {}", target.url, referral.platform)?;
+    say!("{} to {}", place(&target), referral.platform)?;
     say!("{}, {}", shown::<ReferralNature>(referral.nature), shown::<Ground>(referral.ground))?;
     say!("{} {}", basis.statute, basis.section)?;
     say!("{}", referral.statement_of_reasons)?;
@@ -301,7 +304,13 @@ async fn authorise(name: &DraftName, etag: String, sign_key: Option<PathBuf>, wr
     if write.json {
         return say!("{}", json::line(&reply, "portreeve.referral.v1.AuthoriseDraftResponse")?);
     }
-    say!("authorised, and referred: {}", reply.referral.unwrap_or_default().name)?;
+    let name = reply.referral.unwrap_or_default().name;
+    if reply.duplicate {
+        say!("referred before: {name}")?;
+        say!("(the same target for the same ground; the draft is discarded)")?;
+    } else {
+        say!("authorised, and referred: {name}")?;
+    }
     written(&reply.revision, reply.replayed)
 }
 

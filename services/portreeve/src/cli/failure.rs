@@ -231,6 +231,7 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::EvidenceDigestMismatch => "upload it again; if it has changed since, capture it again",
         R::EvidenceAttached => "erase the target of the referrals that carry it: `portreeve retention erase`",
         R::EvidenceDamaged => "have the server's operator restore the store of evidence",
+        R::AddressRulesNotFound => "leave the version out for the newest",
         R::NotSealed => "ask the server's operator: it was recorded before what can be erased was encrypted",
         R::Internal => "report it with the time of the call",
         R::Unspecified => match code {

@@ -13,6 +13,7 @@ use portreeve_core::name::OrganisationKind;
 use tonic_types::RpcStatusExt as _;
 
 use super::connection::{Reading, Session, call, now, request_id};
+use super::content::place;
 use super::failure::{self, Failure, Result};
 use super::json;
 use super::table::Lines;
@@ -209,7 +210,7 @@ fn cells(case: &Case) -> Vec<String> {
         submitted.map_or_else(String::new, |at| (now().date().days() - at.date().days()).to_string()),
         shown::<ReferralNature>(case.nature),
         shown::<Ground>(case.ground),
-        format!("{} {}", shown::<TargetKind>(target.kind), target.url),
+        format!("{} {}", shown::<TargetKind>(target.kind), place(&target)),
         decision.map_or_else(String::new, |decision| shown::<portreeve_api::decision::v1::Outcome>(decision.outcome)),
     ]
 }

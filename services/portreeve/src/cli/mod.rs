@@ -9,6 +9,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+mod addresses;
 mod agreement;
 mod challenge;
 pub(crate) mod clause;
@@ -76,6 +77,7 @@ enum Command {
     Demo(Demo),
     Refer(Box<refer::Refer>),
     Withdraw(refer::Withdraw),
+    Link(refer::Link),
     Draft(Box<draft::Draft>),
     Import(import::Import),
     Inbox(inbox::Inbox),
@@ -86,6 +88,7 @@ enum Command {
     Observations(observe::Observations),
     Evidence(Box<evidence::Evidence>),
     Organisation(organisation::Organisation),
+    Addresses(addresses::Addresses),
     Challenge(Box<challenge::Challenge>),
     Lease(lease::Lease),
     Stay(Box<stay::Stay>),
@@ -134,6 +137,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Demo(command) => return command.run().await,
         Command::Refer(command) => command.run().await?,
         Command::Withdraw(command) => command.run().await?,
+        Command::Link(command) => command.run().await?,
         Command::Draft(command) => command.run().await?,
         Command::Import(command) => command.run().await?,
         Command::Inbox(command) => command.run().await?,
@@ -147,6 +151,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Lease(command) => command.run().await?,
         Command::Stay(command) => command.run().await?,
         Command::Clock(command) => command.run().await?,
+        Command::Addresses(command) => command.run().await?,
         Command::Clause(command) => command.run().await?,
         Command::Consultations(command) => command.run().await?,
         Command::Verify(command) => command.run().await?,

@@ -1,9 +1,11 @@
-//! `portreeve refer` and `portreeve withdraw`: one referral.
+//! `portreeve refer`, `portreeve withdraw` and `portreeve link`: one referral.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use portreeve_api::referral::v1::{CreateReferralRequest, ReferralDraft, WithdrawReferralRequest};
+use portreeve_api::referral::v1::{
+    CreateReferralRequest, LinkReferralsRequest, ReferralDraft, WithdrawReferralRequest,
+};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::ReferralName;
 
@@ -56,6 +58,22 @@ pub(crate) struct Withdraw {
     write: Write,
 }
 
+/// Say of referrals that they are of one network
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  portreeve link agencies/nca/referrals/01890a5d-ac96-774b-bcce-b302099a8057 \\\n    \
+    agencies/nca/referrals/01890a5d-ac96-774b-bcce-b302099a8058 --as agencies/nca"
+)]
+pub(crate) struct Link {
+    /// The referral that has the links
+    name: ReferralName,
+    /// The others, of the same agency
+    #[arg(required = true)]
+    network: Vec<ReferralName>,
+    #[command(flatten)]
+    write: Write,
+}
+
 /// Options of every single write.
 #[derive(Args, Debug)]
 pub(crate) struct Write {
@@ -96,9 +114,32 @@ impl Refer {
             say!("{}", json::line(&reply, "portreeve.referral.v1.CreateReferralResponse")?)?;
             return Ok(());
         }
-        say!("referred: {}", reply.referral.unwrap_or_default().name)?;
+        let name = reply.referral.unwrap_or_default().name;
+        if reply.duplicate {
+            say!("referred before: {name}")?;
+            say!("(the same target for the same ground; nothing was recorded: --follows {name} refers it once more)")?;
+        } else {
+            say!("referred: {name}")?;
+        }
         written(&reply.revision, reply.replayed)?;
         Ok(())
+    }
+}
+
+impl Link {
+    pub(crate) async fn run(self) -> Result<()> {
+        let session = self.write.connection.open(None).await?;
+        let request = LinkReferralsRequest {
+            name: self.name.to_string(),
+            same_network: self.network.iter().map(ToString::to_string).collect(),
+            request_id: request_id(self.write.request_id),
+        };
+        let reply = call!(session, referrals, link_referrals, request)?;
+        if self.write.json {
+            return say!("{}", json::line(&reply, "portreeve.referral.v1.LinkReferralsResponse")?);
+        }
+        say!("{}: {} links", self.name, reply.referral.unwrap_or_default().links.len())?;
+        written(&reply.revision, reply.replayed)
     }
 }
 

@@ -114,7 +114,7 @@ impl Plan {
                 kind: TargetKind::Page.into(),
                 url: format!("https://{host}/pages/{number:04}"),
                 native_id: format!("{number:04}"),
-                canonical_url: String::new(),
+                ..Target::default()
             });
         }
         Ok(Self { pages })

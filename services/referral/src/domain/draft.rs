@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portreeve_core::name::{DraftName, OrganisationKind};
+use portreeve_core::name::{DraftName, OrganisationKind, ReferralName};
 use portreeve_core::{Error, Reason, Result, Timestamp, limits};
 
 use super::authorisation::Sender;
@@ -29,6 +29,8 @@ pub enum DraftStanding {
     Discarded {
         /// When.
         at: Timestamp,
+        /// The referral that says the same, if that is why.
+        duplicate_of: Option<ReferralName>,
     },
 }
 
@@ -216,6 +218,11 @@ impl State {
         let referral = NewReferral { said, occurred_at: None, signed: act.signed.clone() };
         let sender = Sender { member: &act.approver, history: false, authorised: true };
         let created = self.create(&referral, sender, || "referral".into(), now)?;
+        // It was referred meanwhile: nothing is sent, and nothing of the draft is kept.
+        if let Some(known) = self.referred(&self.addressed(content)) {
+            let standing = DraftStanding::Discarded { at: now, duplicate_of: Some(known.name.clone()) };
+            return Ok(vec![Event::DraftChanged(Box::new(Draft { standing, updated_at: now, ..draft.clone() }))]);
+        }
         let standing = DraftStanding::Authorised { approver: act.approver.clone(), at: now };
         let authorised = Draft { standing, updated_at: now, ..draft.clone() };
         Ok(vec![Event::DraftChanged(Box::new(authorised)), created])
@@ -228,7 +235,7 @@ impl State {
             DraftStanding::Authorised { .. } => return Err(draft.impossible("DISCARDED")),
             DraftStanding::Draft { .. } => draft.check_etag(etag)?,
         }
-        let standing = DraftStanding::Discarded { at: now };
+        let standing = DraftStanding::Discarded { at: now, duplicate_of: None };
         Ok(vec![Event::DraftChanged(Box::new(Draft { standing, updated_at: now, ..draft.clone() }))])
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use portreeve_core::agreement::{Agreement, AgreementName, Terms};
+use portreeve_core::canonical::RuleSet;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{
@@ -12,11 +13,13 @@ use portreeve_core::name::{
 };
 use portreeve_core::signature::{PublicKey, Revocation};
 use portreeve_core::vocabulary::{EraseCause, FieldGroup, RetentionClass};
-use portreeve_core::{Error, Reason, Recorded, Result, Timestamp, limits};
+use portreeve_core::{Cited, Error, Reason, Recorded, Result, Timestamp, limits};
 
+use super::address::{AddressRules, AddressSweep};
 use super::agreement::{self, Act};
 use super::authorisation::{AuthorisationPolicy, Demands, Sender};
 use super::draft::{Authorise, Draft};
+use super::duplicate::{Known, Matter};
 use super::evidence::Evidence;
 use super::measure::{self, Measure, NewMeasure, Reach, no_measure};
 use super::observation::{Observation, Observed};
@@ -241,6 +244,29 @@ pub enum Command {
         /// Which.
         name: EvidenceName,
     },
+    /// Set a platform's rules of addresses.
+    SetAddressRules {
+        /// The platform.
+        platform: String,
+        /// All of them.
+        rules: Arc<RuleSet>,
+        /// The version that the caller knew, if it cares.
+        etag: Option<i64>,
+    },
+    /// Put referrals in the form of their platform's rules.
+    Readdress {
+        /// The platform, the version of its rules, and up to which position it is done then.
+        sweep: AddressSweep,
+        /// The referrals to look at.
+        ids: Vec<Uuid>,
+    },
+    /// Say that referrals are of one network.
+    Link {
+        /// The one that has the links.
+        name: ReferralName,
+        /// The others.
+        others: Vec<ReferralName>,
+    },
     /// Answer a flag.
     AnswerFlag {
         /// Which.
@@ -283,6 +309,24 @@ pub enum Event {
     EvidenceUploaded(Box<Evidence>),
     /// Evidence was erased: deleted, or with the target of the last referral that carried it.
     EvidenceErased(Box<Evidence>),
+    /// A platform's rules of addresses were set.
+    AddressRulesChanged(Box<AddressRules>),
+    /// The canonical form of a referral's address is another by changed rules.
+    Readdressed {
+        /// The referral.
+        referral: Box<Referral>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A platform's referrals were looked at for that, up to a position.
+    AddressesSwept(AddressSweep),
+    /// A referral was linked to others.
+    Linked {
+        /// The referral.
+        referral: Box<Referral>,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// The part of the state that a batch touches, and what has changed in it.
@@ -324,6 +368,10 @@ pub struct State {
     pub evidence: HashMap<Uuid, Evidence>,
     /// The referrals that carry evidence.
     pub carriers: HashMap<Uuid, HashSet<Uuid>>,
+    /// The newest rules of addresses, by platform.
+    pub rules: HashMap<String, AddressRules>,
+    /// Referrals by what they are about, of those that agencies may repeat.
+    pub known: HashMap<Matter, Vec<Known>>,
     /// What is to be persisted.
     pub changes: Changes,
 }
@@ -355,6 +403,10 @@ pub struct Changes {
     pub authorisation: HashSet<String>,
     /// Evidence that is new or was erased.
     pub evidence: HashSet<Uuid>,
+    /// Platforms whose rules of addresses are new or were swept further.
+    pub rules: HashSet<String>,
+    /// New versions of rules of addresses, in the order of the log.
+    pub versions: Vec<AddressRules>,
 }
 
 /// The ledger of referrals and organisations.
@@ -370,7 +422,13 @@ impl portreeve_core::Ledger for Ledger {
             Command::Create { drafts, field, member, history } => {
                 let sender = Sender { member, history: *history, authorised: false };
                 let create = |(index, draft)| state.create(draft, sender, || field.path(index), now);
-                drafts.iter().enumerate().map(create).collect()
+                // All are checked, those too that say what was said already.
+                let created = drafts.iter().enumerate().map(create).collect::<Result<Vec<_>>>()?;
+                if *field == DraftField::Draft {
+                    return Ok(created);
+                }
+                let repeated = state.repeated(drafts).into_iter();
+                Ok(created.into_iter().zip(repeated).filter(|(_, of)| of.is_none()).map(|(new, _)| new).collect())
             }
             Command::Withdraw { name, reason, occurred_at } => state.withdraw(name, reason, *occurred_at, now),
             Command::CreateOrganisation { name, display_name, hosts } => {
@@ -414,6 +472,20 @@ impl portreeve_core::Ledger for Ledger {
             Command::AuthoriseDraft(act) => state.authorise(act, now),
             Command::DiscardDraft { name, etag } => state.discard(name, *etag, now),
             Command::SetAuthorisation { agency, demands, etag } => state.set_authorisation(agency, demands, *etag, now),
+            Command::SetAddressRules { platform, rules, etag } => state.set_address_rules(platform, rules, *etag, now),
+            Command::Link { name, others } => state.link(name, others, now),
+            Command::Readdress { sweep, ids } => Ok(state.readdress(sweep, ids, now)),
+        }
+    }
+
+    fn cited(state: &State, command: &Command) -> Vec<(usize, Cited)> {
+        match command {
+            // What an import brings in has happened, each time that it did.
+            Command::Create { drafts, field, .. } if *field != DraftField::Draft => {
+                let repeated = state.repeated(drafts).into_iter().enumerate();
+                repeated.filter_map(|(place, of)| Some((place, of?))).collect()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -425,6 +497,7 @@ impl portreeve_core::Ledger for Ledger {
                 for exhibit in &referral.exhibits {
                     state.carriers.entry(exhibit.name.id).or_default().insert(referral.name.id);
                 }
+                state.know(&referral);
                 state.changes.created.push(referral);
             }
             Event::Withdrawn(referral) => {
@@ -549,6 +622,25 @@ impl portreeve_core::Ledger for Ledger {
                 state.changes.authorisation.insert(agency.clone());
                 state.authorisation.insert(agency, policy);
             }
+            Event::AddressRulesChanged(rules) => {
+                let rules = AddressRules { updated_at: recorded_at, updated: position, swept: 0, ..(**rules).clone() };
+                state.changes.rules.insert(rules.platform.clone());
+                state.changes.versions.push(rules.clone());
+                state.rules.insert(rules.platform.clone(), rules);
+            }
+            Event::Readdressed { referral, .. } => {
+                state.change(Referral { updated: position, ..(**referral).clone() });
+                if let Some(referral) = state.referral(&referral.name).cloned() {
+                    state.know(&referral);
+                }
+            }
+            Event::Linked { referral, .. } => state.change(Referral { updated: position, ..(**referral).clone() }),
+            Event::AddressesSwept(sweep) => {
+                if let Some(rules) = state.rules.get_mut(&sweep.platform) {
+                    rules.swept = sweep.through;
+                    state.changes.rules.insert(sweep.platform.clone());
+                }
+            }
         }
     }
 }
@@ -566,10 +658,10 @@ impl State {
         self.check_may_refer(&said.name.agency, sender.member, now)?;
         self.organisation(OrganisationKind::Platform, &said.platform)?;
         let host = said.target.location.host();
-        if said.target.location.is_none() {
-            // What has no address routes to nobody: it goes to the platform that the agency names.
-            self.organisation(OrganisationKind::Platform, &said.platform)?;
-        } else if said.target.location.domains().find_map(|domain| self.hosts.get(domain)) != Some(&said.platform) {
+        // What has no address routes to nobody: it goes to the platform that the agency names.
+        if !host.is_empty()
+            && said.target.location.domains().find_map(|domain| self.hosts.get(domain)) != Some(&said.platform)
+        {
             let message =
                 format!("the host {host} does not route to platforms/{}; name the platform whose it is", said.platform);
             return Err(Error::new(Reason::UrlOfAnotherPlatform, message)
@@ -581,8 +673,8 @@ impl State {
         let exhibits = self.exhibits(&said.name.agency, &said.evidence, &field)?;
         self.check_signature(draft, &field, now)?;
         Ok(Event::Created(Box::new(Referral {
-            said: Arc::clone(said),
             exhibits,
+            said: self.linked(&self.addressed(said), &field)?,
             occurred_at: draft.occurred_at.unwrap_or(now).min(now),
             recorded_at: now,
             standing: Standing::Submitted,

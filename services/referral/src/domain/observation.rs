@@ -4,13 +4,12 @@
 use std::sync::Arc;
 
 use portreeve_core::erasure::Erasure;
-use portreeve_core::location::Location;
 use portreeve_core::name::{ObservationName, ReferralName};
 use portreeve_core::vocabulary::{FieldGroup, ObservationFinding, ObservationMethod};
 use portreeve_core::{Error, Reason, Result, Timestamp, limits};
 
 use super::ledger::{Event, State, no_referral};
-use super::referral::Target;
+use super::target::Target;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +50,6 @@ pub struct Observation {
     pub created: i64,
 }
 
-/// Takes the place out of a target: what is left says of what kind it is.
-fn placeless(target: &Target) -> Target {
-    Target { kind: target.kind, location: Location::erased(), native_id: String::new() }
-}
-
 impl Observation {
     /// What is left of it once groups of its referral's fields were erased.
     #[must_use]
@@ -64,7 +58,7 @@ impl Observation {
         if erasures.iter().any(|erasure| erasure.group == FieldGroup::Target)
             && let Some(Reappearance { target, referral }) = &self.observed.reappeared
         {
-            let reappeared = Some(Reappearance { target: placeless(target), referral: referral.clone() });
+            let reappeared = Some(Reappearance { target: target.placeless(), referral: referral.clone() });
             left.observed = Arc::new(Observed { reappeared, ..(*self.observed).clone() });
         }
         left
@@ -105,7 +99,7 @@ impl State {
         if again.is_some()
             && let Some(reappeared) = &mut Arc::make_mut(&mut observed).reappeared
         {
-            reappeared.target = placeless(&reappeared.target);
+            reappeared.target.erase();
         }
         let observation = Observation { name: name.clone(), observed, observed_at, recorded_at: now, created: 0 };
         // What was erased of the referral does not come back with what it became.

@@ -1,4 +1,4 @@
-//! A referral, and what is referred.
+//! A referral.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,26 +6,15 @@ use std::sync::Arc;
 use portreeve_core::access::Marks;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
-use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
-use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
+use portreeve_core::vocabulary::{Ground, Nature};
 use portreeve_core::{Timestamp, limits};
 
 use super::evidence::Exhibit;
 use super::protected_context::Check;
 use super::signing::{Signature, Signed};
-use super::{Handling, Order, Priority};
-
-/// What is referred.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// What kind of thing it is.
-    pub kind: TargetKind,
-    /// Where it is.
-    pub location: Location,
-    /// The platform's own identifier of it; empty if not known.
-    pub native_id: String,
-}
+use super::target::Target;
+use super::{Handling, Link, Order, Priority};
 
 /// The law on which the agency relies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +60,8 @@ pub struct Said {
     pub priority: Option<Priority>,
     /// The evidence that it carries.
     pub evidence: Vec<Uuid>,
+    /// How it stands to others of the agency.
+    pub links: Vec<Link>,
 }
 
 /// A referral that is to be made.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
-use portreeve_core::location::Location;
 use portreeve_core::name::{OrganisationKind, ReferralName};
 use portreeve_core::time::DAY_MICROS;
 use portreeve_core::vocabulary::{EraseCause, FieldGroup, RetentionClass};
@@ -62,8 +61,7 @@ impl Referral {
         for erasure in &erasures {
             match erasure.group {
                 FieldGroup::Target => {
-                    said.target.location = Location::erased();
-                    said.target.native_id.clear();
+                    said.target.erase();
                     said.signature = None;
                     said.evidence.clear();
                     left.exhibits.clear();

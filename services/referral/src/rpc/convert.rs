@@ -8,8 +8,9 @@ use portreeve_api::referral::v1 as wire;
 use portreeve_core::access::View;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
-use portreeve_core::location::{self, Location};
+use portreeve_core::location;
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName, parse_owner};
+use portreeve_core::principal::Scope;
 use portreeve_core::signature::{Jws, PublicKey, Revocation};
 use portreeve_core::token::Epoch;
 use portreeve_core::vocabulary::{
@@ -23,10 +24,12 @@ use portreeve_storage::{Codec, Encoded, Personal, StoredEvent};
 use prost::Message;
 use wire::referral_change::Change;
 
+use super::address_rules::{read_rules, read_sweep, write_rules, write_sweep};
 use super::authorisation::{read_policy, write_policy};
 use super::drafts::convert::{read_draft as read_recorded_draft, seal as seal_draft};
 use super::evidence;
 use super::evidence::convert::{Digests, canonical, read_evidence, read_exhibits, read_names, write_exhibit};
+use super::links::{self, read_links, write_links};
 use super::measures::convert::{read_measure, write_measure};
 use super::observations;
 use super::observations::convert::read_observation;
@@ -34,9 +37,10 @@ use super::order::{self, take_emergency, write_order};
 use super::priority::{self, take_explanation, write_priority};
 use super::protected_context::{read_check, read_recorded, write_check};
 use super::review_flags::convert::{read_flag, write_flag};
+use super::target::{self, read_target, write_target};
 use crate::domain::{
     Event, Handling, LegalBasis, NewReferral, Order, Organisation, Referral, RetentionPolicy, Rule, Said, Signature,
-    Signed, SigningProfile, Standing, Target, legal_basis,
+    Signed, SigningProfile, Standing, legal_basis,
 };
 use crate::store::Filter;
 
@@ -96,16 +100,9 @@ pub(super) fn read_draft(
         occurred_at: draft.occurred_at.as_ref().and_then(|at| read_time(at).ok()),
     });
     let evidence = read_names(violations, path, agency, &draft.evidence);
-    let target = draft.target.and_then(|target| {
-        let closed = TargetKind::from_code(target.kind).is_some_and(TargetKind::may_have_no_address);
-        let location = match target.url.as_str() {
-            "" if closed && !evidence.is_empty() => Ok(Location::none()),
-            "" => Err("must not be empty, but for a GROUP, a CHANNEL or a PHONE_NUMBER with evidence"),
-            url => Location::parse(url),
-        };
-        let location = location.map_err(|e| violations.add(format!("{path}.target.url"), e)).ok();
-        Some(Target { kind: TargetKind::from_code(target.kind)?, location: location?, native_id: target.native_id })
-    });
+    let shown = !evidence.is_empty();
+    let target = draft.target;
+    let target = target.and_then(|target| read_target(violations, &format!("{path}.target"), target, shown, now));
     let told = draft.occurred_at.as_ref();
     let occurred_at = told.and_then(|_| told_time(violations, &format!("{path}.occurred_at"), told, now));
     let handling = read_handling(violations, &format!("{path}.handling"), draft.handling.unwrap_or_default());
@@ -119,6 +116,7 @@ pub(super) fn read_draft(
         order.check(nature, occurred_at.unwrap_or(now), &format!("{path}.order"), violations);
         check_escalated(order, agency, &format!("{path}.order.escalates"), violations);
     }
+    let links = read_links(violations, &format!("{path}.links"), agency, &draft.links);
     let wire::LegalBasis { code, statute, section } = draft.legal_basis?;
     let legal_basis = LegalBasis { code, statute, section };
     legal_basis::check(&legal_basis, &format!("{path}.legal_basis"), violations);
@@ -147,6 +145,7 @@ pub(super) fn read_draft(
             Some(read) => Some(read?),
         },
         evidence,
+        links: links?,
     };
     Some(NewReferral { said: Arc::new(said), occurred_at, signed: signed.map(Box::new) })
 }
@@ -215,8 +214,11 @@ pub(super) fn write_handling(handling: &Handling) -> wire::Handling {
 }
 
 /// Takes out of a referral what its reader does not see.
-pub fn conceal(referral: &mut wire::Referral, view: View) {
+pub fn conceal(referral: &mut wire::Referral, view: View, scope: &Scope) {
     evidence::convert::conceal(&mut referral.evidence, view);
+    referral.links.retain(|link| {
+        links::read_recorded(std::slice::from_ref(link)).is_some_and(|link| link.iter().all(|link| link.is_seen(scope)))
+    });
     if !view.groups.has(FieldGroup::Target)
         && let Some(target) = &mut referral.target
     {
@@ -331,12 +333,12 @@ fn read_retention_policy(message: &wire::RetentionPolicy, at: Timestamp) -> Opti
 }
 
 /// A referral as its reader sees it.
-pub fn show_referral(referral: &Referral, view: View) -> wire::Referral {
+pub fn show_referral(referral: &Referral, view: View, scope: &Scope) -> wire::Referral {
     let mut message = match view.before {
         Some(moment) => write_referral(&referral.as_before(moment)),
         None => write_referral(referral),
     };
-    conceal(&mut message, view);
+    conceal(&mut message, view, scope);
     message
 }
 
@@ -356,6 +358,8 @@ pub fn read_filter(violations: &mut Violations, filter: Option<&wire::ReferralFi
         natures: filter.natures.iter().filter_map(|code| Nature::from_code(*code)).collect(),
         states: filter.states.clone(),
         target_kinds: filter.target_kinds.iter().filter_map(|code| TargetKind::from_code(*code)).collect(),
+        linked_to: filter.linked_to.parse().ok(),
+        canonical_url: (!filter.canonical_url.is_empty()).then(|| filter.canonical_url.clone()),
     }
 }
 
@@ -393,16 +397,6 @@ fn write_kind(kind: OrganisationKind) -> i32 {
     }
 }
 
-/// A target for the wire.
-pub(super) fn write_target(target: &Target) -> wire::Target {
-    wire::Target {
-        kind: target.kind.code(),
-        url: target.location.raw().to_owned(),
-        native_id: target.native_id.clone(),
-        canonical_url: target.location.canonical().to_owned(),
-    }
-}
-
 /// A legal basis for the wire.
 pub(super) fn write_legal_basis(basis: &LegalBasis) -> wire::LegalBasis {
     wire::LegalBasis { code: basis.code.clone(), statute: basis.statute.clone(), section: basis.section.clone() }
@@ -434,6 +428,7 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
         order: referral.order.as_ref().map(write_order),
         priority: referral.priority.as_ref().map(write_priority),
         evidence: referral.exhibits.iter().map(|exhibit| write_exhibit(exhibit)).collect(),
+        links: write_links(&referral.links),
         ..wire::Referral::default()
     };
     if let Standing::Withdrawn { at, recorded_at, reason } = &referral.standing {
@@ -446,7 +441,6 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
 
 fn read_referral(message: &wire::Referral) -> Option<Referral> {
     let time = |time: &Option<prost_types::Timestamp>| time.as_ref().and_then(|time| read_time(time).ok());
-    let target = message.target.as_ref()?;
     let legal_basis = message.legal_basis.as_ref()?;
     let exhibits = read_exhibits(&message.evidence)?;
     let standing = match time(&message.withdrawn_at) {
@@ -460,11 +454,7 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
     let said = Said {
         name: message.name.parse::<ReferralName>().ok()?,
         platform: parse_owner(&message.platform, OrganisationKind::Platform).ok()?.to_owned(),
-        target: Target {
-            kind: TargetKind::from_code(target.kind)?,
-            location: Location::recorded(&target.url).ok()?,
-            native_id: target.native_id.clone(),
-        },
+        target: target::read_recorded(message.target.as_ref()?)?,
         nature: Nature::from_code(message.nature)?,
         ground: Ground::from_code(message.ground)?,
         legal_basis: LegalBasis {
@@ -497,6 +487,7 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
             None => None,
         },
         evidence: exhibits.iter().map(|exhibit| exhibit.name.id).collect(),
+        links: links::read_recorded(&message.links)?,
     };
     Some(Referral {
         said: Arc::new(said),
@@ -668,6 +659,18 @@ impl Codec<Event> for Log {
                 policy.updated_at,
                 Change::AuthorisationPolicyChanged(write_policy(policy)),
             ),
+            Event::AddressRulesChanged(rules) => {
+                ("", "", rules.updated_at, Change::AddressRulesChanged(write_rules(rules)))
+            }
+            Event::Readdressed { referral, at } => {
+                let change = sealed(referral, false, Change::Readdressed);
+                (referral.name.agency.as_str(), referral.platform.as_str(), *at, change)
+            }
+            Event::Linked { referral, at } => {
+                let change = sealed(referral, false, Change::Linked);
+                (referral.name.agency.as_str(), referral.platform.as_str(), *at, change)
+            }
+            Event::AddressesSwept(sweep) => ("", "", sweep.at, Change::AddressesSwept(write_sweep(sweep))),
         };
         let body = wire::ReferralChange {
             occurred_at: Some(write_time(at)),
@@ -718,6 +721,22 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
             let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
             read_policy(policy, at).map(|policy| Event::AuthorisationChanged(Box::new(policy)))
         }
+        Change::AddressRulesChanged(rules) => {
+            let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
+            read_rules(rules, at).map(|rules| Event::AddressRulesChanged(Box::new(rules)))
+        }
+        Change::Readdressed(referral) => {
+            let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
+            read_referral(referral).map(|referral| Event::Readdressed { referral: Box::new(referral), at })
+        }
+        Change::Linked(referral) => {
+            let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
+            read_referral(referral).map(|referral| Event::Linked { referral: Box::new(referral), at })
+        }
+        Change::AddressesSwept(sweep) => {
+            let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
+            read_sweep(sweep, at).map(Event::AddressesSwept)
+        }
         Change::Snapshot(_)
         | Change::OrganisationSnapshot(_)
         | Change::SigningProfileSnapshot(_)
@@ -726,26 +745,33 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
         | Change::ReviewFlagSnapshot(_)
         | Change::ObservationSnapshot(_)
         | Change::DraftSnapshot(_)
-        | Change::EvidenceSnapshot(_) => None,
+        | Change::EvidenceSnapshot(_)
+        | Change::AddressRulesSnapshot(_) => None,
     };
     event.ok_or_else(unreadable)
 }
 
-/// Whether an event says what never reaches a platform: a grade, conditions of sharing, or evidence that it is not served.
+/// Whether an event says what never reaches a platform: a grade, conditions of sharing, evidence that it is not served, or what was
+/// referred elsewhere.
 pub fn is_graded(body: &[u8]) -> bool {
     match wire::ReferralChange::decode(body).ok().and_then(|message| message.change) {
-        Some(Change::Created(referral) | Change::Withdrawn(referral) | Change::Erased(referral)) => {
+        Some(
+            Change::Created(referral)
+            | Change::Withdrawn(referral)
+            | Change::Erased(referral)
+            | Change::Readdressed(referral)
+            | Change::Linked(referral),
+        ) => {
+            let graded = referral.handling.is_some_and(|handling| {
+                let shown =
+                    wire::Handling { tlp: handling.tlp, classification: handling.classification, ..Default::default() };
+                let code = HandlingCode::SharingPermitted as i32;
+                handling != wire::Handling { code, ..shown.clone() } && handling != shown
+            });
             let kept = |of: &wire::Evidence| of.grade != wire::EvidenceGrade::Platform as i32;
-            referral.evidence.iter().any(kept)
-                || referral.handling.is_some_and(|handling| {
-                    let shown = wire::Handling {
-                        tlp: handling.tlp,
-                        classification: handling.classification,
-                        ..Default::default()
-                    };
-                    let code = HandlingCode::SharingPermitted as i32;
-                    handling != wire::Handling { code, ..shown.clone() } && handling != shown
-                })
+            graded
+                || referral.evidence.iter().any(kept)
+                || referral.links.iter().any(|link| link.platform != referral.platform)
         }
         Some(_) => false,
         None => true,
@@ -796,6 +822,10 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
     }
     if let Some(Change::DraftChanged(draft)) = &mut message.change {
         draft.etag = stored.position.to_string();
+    }
+    if let Some(Change::AddressRulesChanged(rules)) = &mut message.change {
+        rules.etag = stored.position.to_string();
+        rules.update_time = message.recorded_at;
     }
     if let Some(Change::AuthorisationPolicyChanged(policy)) = &mut message.change {
         policy.etag = stored.position.to_string();

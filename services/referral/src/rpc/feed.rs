@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portreeve_api::referral::v1 as wire;
-use portreeve_core::access::Reader;
+use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::Agreement;
 use portreeve_core::principal::Scope;
 use portreeve_core::{Error, Reason, Result, Timestamp};
@@ -14,6 +14,7 @@ use portreeve_runtime::wire::write_time;
 use portreeve_storage::{LogState, StoredEvent};
 use wire::referral_change::Change;
 
+use super::address_rules::write_rules;
 use super::convert::{conceal, show_referral, write_change, write_organisation, write_signing_profile};
 use super::drafts::add_authorisations;
 use super::drafts::convert::write_draft;
@@ -66,6 +67,8 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         Change::Created(referral)
         | Change::Withdrawn(referral)
         | Change::Erased(referral)
+        | Change::Readdressed(referral)
+        | Change::Linked(referral)
         | Change::Snapshot(referral) => Some(referral.name.as_str()),
         Change::MeasureChanged(measure) | Change::MeasureSnapshot(measure) => Some(measure.name.as_str()),
         Change::ReviewFlagChanged(flag) | Change::ReviewFlagSnapshot(flag) => Some(flag.name.as_str()),
@@ -82,12 +85,15 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         | Change::SigningProfileChanged(_)
         | Change::SigningProfileSnapshot(_)
         | Change::AgreementChanged(_)
-        | Change::AgreementSnapshot(_) => None,
+        | Change::AgreementSnapshot(_)
+        | Change::AddressRulesChanged(_)
+        | Change::AddressRulesSnapshot(_)
+        | Change::AddressesSwept(_) => None,
     }
 }
 
 /// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency, then agreements,
-/// measures, flags, drafts, observations and evidence by position. The first byte tells which.
+/// measures, flags, drafts, observations and evidence by position, then rules of addresses by platform. The first byte tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;
 const SIGNING: u8 = 3;
@@ -97,6 +103,7 @@ const FLAG: u8 = 6;
 const DRAFT: u8 = 7;
 const OBSERVATION: u8 = 8;
 const EVIDENCE: u8 = 9;
+const ADDRESS_RULES: u8 = 10;
 
 #[async_trait]
 impl Feed for ReferralFeed {
@@ -114,19 +121,40 @@ impl Feed for ReferralFeed {
         }
         let (mut message, of) = write_change(event, state.epoch, reader.principal())?;
         let shown = match &of {
-            Event::Created(referral) | Event::Withdrawn(referral) | Event::Erased(referral) => {
-                let view = reader.view(&referral.marks()).filter(|_| self.filter.selects(referral));
+            Event::Created(referral)
+            | Event::Withdrawn(referral)
+            | Event::Erased(referral)
+            | Event::Readdressed { referral, .. }
+            | Event::Linked { referral, .. } => {
+                let view = reader.view(&referral.marks());
+                let view = view
+                    .filter(|view| self.filter.selects(referral) && self.filter.shows(referral, *view, reader.scope()));
+                // Whom none of its links is shown learns nothing of them.
+                let linked = |_: &View| referral.links.iter().any(|link| link.is_seen(reader.scope()));
+                let view = view.filter(|view| !matches!(of, Event::Linked { .. }) || linked(view));
                 // What was recorded after an end does not show, whatever it is about.
                 let view = view.filter(|view| view.before.is_none_or(|before| event.recorded_at < before));
-                if let (Some(view), Some(Change::Created(shown) | Change::Withdrawn(shown) | Change::Erased(shown))) =
-                    (view, &mut message.change)
+                if let (
+                    Some(view),
+                    Some(
+                        Change::Created(shown)
+                        | Change::Withdrawn(shown)
+                        | Change::Erased(shown)
+                        | Change::Readdressed(shown)
+                        | Change::Linked(shown),
+                    ),
+                ) = (view, &mut message.change)
                 {
-                    conceal(shown, view);
+                    conceal(shown, view, reader.scope());
                 }
                 view.is_some()
             }
             // Who takes part is everybody's to know; on what they agree, theirs.
-            Event::OrganisationCreated(_) | Event::OrganisationUpdated(_) | Event::SigningChanged(_) => self.others,
+            Event::OrganisationCreated(_)
+            | Event::OrganisationUpdated(_)
+            | Event::SigningChanged(_)
+            | Event::AddressRulesChanged(_)
+            | Event::AddressesSwept(_) => self.others,
             Event::RetentionChanged(policy) => self.others && reader.scope().allows(&policy.agency, ""),
             Event::AgreementChanged(agreement) => self.others && may_see(reader.scope(), agreement),
             Event::MeasureChanged(measure) => self.concerns(reader.scope(), &measure.name.agency),
@@ -182,7 +210,8 @@ impl Feed for ReferralFeed {
                 unchanged_since: Some(at),
             };
             let found = self.reads.referrals(&query).await?;
-            let mut shown = found.iter().map(|(referral, view)| show_referral(referral, *view)).collect::<Vec<_>>();
+            let mut shown =
+                found.iter().map(|(referral, view)| show_referral(referral, *view, reader.scope())).collect::<Vec<_>>();
             add_authorisations(self.reads.as_ref(), principal, &mut shown).await?;
             for ((referral, _), shown) in found.iter().zip(shown) {
                 let key = [&[REFERRAL], referral.created.to_be_bytes().as_slice()].concat();
@@ -254,11 +283,22 @@ impl Feed for ReferralFeed {
                 rows.push(row(key, observation.created, shown));
             }
         }
-        if let Some(own) = own.filter(|_| rows.len() < limit) {
+        let exhibits = after.first().is_none_or(|kind| *kind <= EVIDENCE);
+        if let Some(own) = own.filter(|_| exhibits && rows.len() < limit) {
             let (from, left) = (place(EVIDENCE)?, limit - rows.len());
             for evidence in self.reads.evidence(principal, own, from, Some(at), left).await? {
                 let key = [&[EVIDENCE], evidence.created.to_be_bytes().as_slice()].concat();
                 rows.push(row(key, evidence.updated, Change::EvidenceSnapshot(write_evidence(&evidence))));
+            }
+        }
+        if self.others && rows.len() < limit {
+            let platform = match after.split_first() {
+                Some((&ADDRESS_RULES, platform)) => std::str::from_utf8(platform).map_err(|_| foreign())?,
+                _ => "",
+            };
+            for rules in self.reads.address_rules_after(principal, platform, at, limit - rows.len()).await? {
+                let key = [&[ADDRESS_RULES], rules.platform.as_bytes()].concat();
+                rows.push(row(key, rules.updated, Change::AddressRulesSnapshot(write_rules(&rules))));
             }
         }
         Ok(fitting(rows.into_iter()))

@@ -1,5 +1,6 @@
 //! The service's RPCs: between the wire and the ledger, and nothing else.
 
+pub mod address_rules;
 mod agreements;
 pub mod authorisation;
 pub mod convert;
@@ -8,6 +9,7 @@ pub mod evidence;
 mod feed;
 mod import;
 mod legal_bases;
+pub mod links;
 pub mod measures;
 pub mod observations;
 pub mod order;
@@ -18,6 +20,7 @@ mod referrals;
 mod retention;
 pub mod review_flags;
 mod signing;
+pub mod target;
 
 use std::sync::Arc;
 

@@ -1,15 +1,17 @@
 //! `ReferralService`.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _};
 use portreeve_api::common::v1::Progress;
 use portreeve_api::referral::v1 as wire;
+use portreeve_core::access::Reader;
 use portreeve_core::name::{OrganisationKind, ReferralName, parse_owner, parse_parent};
 use portreeve_core::principal::{Role, Scope};
 use portreeve_core::token::Page;
-use portreeve_core::{Principal, Result};
+use portreeve_core::{Error, Principal, Result};
 use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Start, filter_hash};
@@ -78,6 +80,13 @@ impl ReferralService for Rpc {
         self.withdraw(request).await.map(Response::new).or_status()
     }
 
+    async fn link_referrals(
+        &self,
+        request: Request<wire::LinkReferralsRequest>,
+    ) -> Result<Response<wire::LinkReferralsResponse>, Status> {
+        self.link(request).await.map(Response::new).or_status()
+    }
+
     async fn watch_referrals(
         &self,
         request: Request<wire::WatchReferralsRequest>,
@@ -118,8 +127,10 @@ impl Rpc {
         let field = DraftField::Referral;
         let command = draft.map(|draft| Command::Create { drafts: vec![draft], field, member, history });
         let outcome = self.submit(&caller, guard, command).await?;
+        let mut referrals = self.referred(&caller, &outcome).await?;
         Ok(wire::CreateReferralResponse {
-            referral: written(&outcome).next(),
+            referral: referrals.pop(),
+            duplicate: !outcome.cited.is_empty(),
             revision: Self::revision(&outcome),
             replayed: outcome.replayed,
         })
@@ -154,10 +165,35 @@ impl Rpc {
         let command = Command::Create { drafts, field: DraftField::Drafts, member, history };
         let outcome = self.submit(&caller, guard, Some(command)).await?;
         Ok(wire::BatchCreateReferralsResponse {
-            referrals: written(&outcome).collect(),
+            referrals: self.referred(&caller, &outcome).await?,
+            duplicates: outcome.cited.iter().filter_map(|(place, _)| u32::try_from(*place).ok()).collect(),
             revision: Self::revision(&outcome),
             replayed: outcome.replayed,
         })
+    }
+
+    /// What was referred, each in its place: what the command recorded, from the events alone, and what was there already, as
+    /// it is.
+    async fn referred(&self, caller: &Principal, outcome: &Outcome<Event>) -> Result<Vec<wire::Referral>> {
+        let positions = outcome.cited.iter().map(|(_, position)| *position).collect::<Vec<_>>();
+        let reader = Reader::own(caller.clone());
+        let known = self.parts.reads.referrals_at(&reader, &positions).await?;
+        let known =
+            known.iter().map(|(referral, view)| (referral.created, show_referral(referral, *view, reader.scope())));
+        let known = known.collect::<HashMap<_, _>>();
+        let mut referrals = Vec::with_capacity(outcome.events.len() + positions.len());
+        let mut new = written(outcome);
+        for (place, position) in &outcome.cited {
+            referrals.extend(new.by_ref().take(place - referrals.len()));
+            let known = known.get(position).cloned();
+            let known = known.ok_or_else(|| Error::internal("a referral that was there is not"))?;
+            referrals.push(known);
+        }
+        referrals.extend(new);
+        if !positions.is_empty() {
+            add_authorisations(self.parts.reads.as_ref(), caller, &mut referrals).await?;
+        }
+        Ok(referrals)
     }
 
     async fn withdraw(
@@ -221,7 +257,7 @@ impl Rpc {
             // Nobody learns which referrals of others exist.
             _ => asker.principal().denied(),
         })?;
-        let mut shown = [show_referral(&found, view)];
+        let mut shown = [show_referral(&found, view, reader.scope())];
         add_authorisations(self.parts.reads.as_ref(), asker.principal(), &mut shown).await?;
         asking.rows([(found.name.agency.as_str(), found.name.id)]).await?;
         let [shown] = shown;
@@ -241,8 +277,9 @@ impl Rpc {
         let query = Query { filter: selected.filter, reader: Arc::clone(&reader), after, limit, unchanged_since: None };
         let found = self.parts.reads.referrals(&query).await?;
         self.still(&asker, &reader).await?;
-        let rows =
-            found.iter().map(|(referral, view)| (position_key(referral.created), show_referral(referral, *view)));
+        let rows = found
+            .iter()
+            .map(|(referral, view)| (position_key(referral.created), show_referral(referral, *view, reader.scope())));
         let (mut referrals, next_page_token) = fit(selected.hash, found.len() == limit, rows);
         add_authorisations(self.parts.reads.as_ref(), asker.principal(), &mut referrals).await?;
         let shown = found.iter().take(referrals.len());
@@ -338,9 +375,11 @@ impl Selected {
 /// The referrals of a command's events, from the events alone, so that a replay gives the same.
 pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Referral> {
     outcome.events.iter().filter_map(|recorded| match &recorded.event {
-        Event::Created(referral) | Event::Withdrawn(referral) | Event::Erased(referral) => {
-            Some(write_referral(referral))
-        }
+        Event::Created(referral)
+        | Event::Withdrawn(referral)
+        | Event::Erased(referral)
+        | Event::Readdressed { referral, .. }
+        | Event::Linked { referral, .. } => Some(write_referral(referral)),
         Event::RetentionChanged(_)
         | Event::OrganisationCreated(_)
         | Event::OrganisationUpdated(_)
@@ -352,6 +391,8 @@ pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Re
         | Event::EvidenceErased(_)
         | Event::Observed(_)
         | Event::DraftChanged(_)
-        | Event::AuthorisationChanged(_) => None,
+        | Event::AuthorisationChanged(_)
+        | Event::AddressRulesChanged(_)
+        | Event::AddressesSwept(_) => None,
     })
 }

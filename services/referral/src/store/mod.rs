@@ -8,15 +8,16 @@ use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::name::{DraftName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
-use portreeve_core::vocabulary::{Ground, Nature, TargetKind};
+use portreeve_core::principal::Scope;
+use portreeve_core::vocabulary::{FieldGroup, Ground, Nature, TargetKind};
 use portreeve_core::{Clock, IdSource, Principal, Result, Timestamp};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
 use crate::domain::observation::Observation;
 use crate::domain::{
-    AuthorisationPolicy, Draft, Evidence, Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag,
-    SigningProfile,
+    AddressRules, AuthorisationPolicy, Draft, Evidence, Ledger, Measure, Organisation, Referral, RetentionPolicy,
+    ReviewFlag, SigningProfile,
 };
 
 pub mod postgres;
@@ -51,6 +52,10 @@ pub struct Filter {
     pub occurred_from: Option<Timestamp>,
     /// Occurred before.
     pub occurred_until: Option<Timestamp>,
+    /// With a link to one.
+    pub linked_to: Option<ReferralName>,
+    /// At one address in its canonical form.
+    pub canonical_url: Option<String>,
 }
 
 impl Filter {
@@ -69,6 +74,16 @@ impl Filter {
             && self.recorded_until.is_none_or(|until| referral.recorded_at < until)
             && self.occurred_from.is_none_or(|from| referral.occurred_at >= from)
             && self.occurred_until.is_none_or(|until| referral.occurred_at < until)
+            && self.linked_to.as_ref().is_none_or(|to| referral.links.iter().any(|link| link.referral == *to))
+            && self.canonical_url.as_ref().is_none_or(|url| url == referral.target.location.canonical())
+    }
+
+    /// Whether the filter may select what is seen so: nobody finds by its address what he does not see the address of, nor by its
+    /// links what he does not see the links of.
+    pub fn shows(&self, referral: &Referral, view: View, scope: &Scope) -> bool {
+        let seen = |to: &ReferralName| referral.links.iter().any(|link| link.referral == *to && link.is_seen(scope));
+        (self.canonical_url.is_none() || view.groups.has(FieldGroup::Target))
+            && self.linked_to.as_ref().is_none_or(seen)
     }
 }
 
@@ -92,6 +107,9 @@ pub struct Query {
 pub trait Reads: Send + Sync + 'static {
     /// A referral and what the reader sees of it, if there is one and that is anything.
     async fn referral(&self, reader: &Reader, name: &ReferralName) -> Result<Option<(Referral, View)>>;
+
+    /// The referrals that the events at these positions created, as they are, with what the reader sees of each.
+    async fn referrals_at(&self, reader: &Reader, positions: &[i64]) -> Result<Vec<(Referral, View)>>;
 
     /// Referrals that the query selects, with what its reader sees of each.
     async fn referrals(&self, query: &Query) -> Result<Vec<(Referral, View)>>;
@@ -220,6 +238,25 @@ pub trait Reads: Send + Sync + 'static {
 
     /// What an agency demands before a referral is sent; `None` while it never said.
     async fn authorisation_policy(&self, principal: &Principal, agency: &str) -> Result<Option<AuthorisationPolicy>>;
+
+    /// A platform's rules of addresses as a version had them, or the newest (0); `None` if there is no such version. They are
+    /// public.
+    async fn address_rules(&self, principal: &Principal, platform: &str, version: u32) -> Result<Option<AddressRules>>;
+
+    /// The newest rules of platforms after one, by name, that no event after a position has changed.
+    async fn address_rules_after(
+        &self,
+        principal: &Principal,
+        after: &str,
+        unchanged_since: i64,
+        limit: usize,
+    ) -> Result<Vec<AddressRules>>;
+
+    /// Rules in whose form not all referrals were put that were there before them.
+    async fn unswept_address_rules(&self) -> Result<Vec<AddressRules>>;
+
+    /// Referrals to a platform between two positions, with the position of each, for putting them in the form of its rules.
+    async fn referred(&self, platform: &str, after: i64, before: i64, limit: usize) -> Result<Vec<(i64, Uuid)>>;
 
     /// For how long an agency's referrals are kept; `None` while it never said.
     async fn retention_policy(&self, principal: &Principal, agency: &str) -> Result<Option<RetentionPolicy>>;

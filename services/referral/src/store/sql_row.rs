@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use portreeve_core::Timestamp;
+use portreeve_core::canonical::Versions;
 use portreeve_core::id::Uuid;
 use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
@@ -10,8 +11,9 @@ use portreeve_core::vocabulary::{Assessment, Classification, Ground, Nature, Sou
 
 use crate::domain::{Handling, LegalBasis, Referral, Said, Signature, Standing, Target};
 use crate::rpc::convert::decode_erasures;
-use crate::rpc::{order, priority, protected_context};
 use crate::rpc::evidence::convert::decode_exhibits;
+use crate::rpc::target::decode_handles;
+use crate::rpc::{links, order, priority, protected_context};
 
 /// The select of whole referrals, up to its condition.
 macro_rules! referral_columns {
@@ -22,7 +24,8 @@ macro_rules! referral_columns {
              r.content_language, r.occurred_us, r.recorded_us, r.withdrawn_us, r.withdrawal_recorded_us, \
              r.withdrawal_reason, r.signature, r.signed_occurred_us, r.tlp, r.classification, \
              r.source_grade, r.assessment, r.conditions, r.erasures, \
-             r.protected_context, r.order_terms, r.priority, r.exhibits FROM referral r WHERE ",
+             r.protected_context, r.order_terms, r.priority, r.exhibits, r.canonical_url, r.base_rules, r.rules, \
+             r.handles, r.links FROM referral r WHERE ",
             $condition
         )
     };
@@ -65,6 +68,11 @@ pub(crate) struct ReferralRow {
     order_terms: Vec<u8>,
     priority: Vec<u8>,
     exhibits: Vec<u8>,
+    canonical_url: String,
+    base_rules: i64,
+    rules: i64,
+    handles: Vec<u8>,
+    links: Vec<u8>,
 }
 
 impl ReferralRow {
@@ -85,13 +93,16 @@ impl ReferralRow {
             _ => Standing::Submitted,
         };
         let exhibits = decode_exhibits(&self.exhibits)?;
+        let versions =
+            Versions { base: u32::try_from(self.base_rules).ok()?, platform: u32::try_from(self.rules).ok()? };
         let said = Said {
             name: ReferralName { agency: self.agency, id: Uuid::from_slice(&self.referral_id).ok()? },
             platform: self.platform,
             target: Target {
                 kind: TargetKind::from_code(code(self.target_kind)?)?,
-                location: Location::recorded(&self.url).ok()?,
+                location: Location::recorded(&self.url, &self.canonical_url, versions).ok()?,
                 native_id: self.native_id,
+                handles: decode_handles(&self.handles)?,
             },
             nature: Nature::from_code(code(self.nature)?)?,
             ground: Ground::from_code(code(self.ground)?)?,
@@ -123,6 +134,7 @@ impl ReferralRow {
                 bytes => Some(priority::decode(bytes)?),
             },
             evidence: exhibits.iter().map(|exhibit| exhibit.name.id).collect(),
+            links: links::decode(&self.links)?,
         };
         Some(Referral {
             said: Arc::new(said),

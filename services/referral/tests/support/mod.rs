@@ -72,6 +72,7 @@ impl Store {
                 kind: TargetKind::Page,
                 location: Location::parse(url).unwrap(),
                 native_id: String::new(),
+                handles: Vec::new(),
             },
             nature: Nature::VoluntaryReferral,
             ground: Ground::OfferTransportSea,
@@ -89,8 +90,14 @@ impl Store {
             order: None,
             priority: None,
             evidence: Vec::new(),
+            links: Vec::new(),
         };
         NewReferral { said: Arc::new(said), occurred_at: Some("2026-01-01".parse().unwrap()), signed: None }
+    }
+
+    /// An address that no other referral has.
+    pub(crate) fn page(&self) -> String {
+        format!("https://hb.example/{}", self.ids.uuid(Timestamp::default()))
     }
 
     /// What a query selects.

@@ -84,7 +84,11 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::DraftChanged(_)
                 | Change::EvidenceUploaded(_)
                 | Change::EvidenceErased(_)
-                | Change::AuthorisationPolicyChanged(_),
+                | Change::AuthorisationPolicyChanged(_)
+                | Change::AddressRulesChanged(_)
+                | Change::Readdressed(_)
+                | Change::AddressesSwept(_)
+                | Change::Linked(_),
             ) => {}
             Some(
                 Change::Snapshot(_)
@@ -95,7 +99,8 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::ReviewFlagSnapshot(_)
                 | Change::ObservationSnapshot(_)
                 | Change::DraftSnapshot(_)
-                | Change::EvidenceSnapshot(_),
+                | Change::EvidenceSnapshot(_)
+                | Change::AddressRulesSnapshot(_),
             )
             | None => return Err(unreadable()),
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures_util::future::join;
 use portreeve_core::token::{Epoch, Revision};
-use portreeve_core::{Clock, Error, IdSource, Ledger, Reason, Recorded, Result};
+use portreeve_core::{Cited, Clock, Error, IdSource, Ledger, Reason, Recorded, Result};
 use sqlx::Pool;
 use tokio::sync::{Notify, watch};
 
@@ -233,7 +233,7 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
         for result in results {
             outcomes.push(match result {
                 Err(error) => Err(error),
-                Ok(Taken { first, count, replayed }) => {
+                Ok(Taken { first, count, cited, replayed }) => {
                     let own = if !replayed {
                         fresh.by_ref().take(count).collect()
                     } else if let Some(own) = copies.get(&first) {
@@ -248,7 +248,7 @@ impl<L: Ledger, T: Tables<L>> Store<L, T> {
                         }
                     };
                     let position = first + i64::try_from(count).unwrap_or_default() - 1;
-                    Ok(Outcome { events: own, epoch: self.epoch, position, replayed })
+                    Ok(Outcome { events: own, cited, epoch: self.epoch, position, replayed })
                 }
             });
         }
@@ -307,11 +307,12 @@ async fn tell(committed: std::sync::Weak<Notify>, engine: std::sync::Weak<Engine
     }
 }
 
-/// The events that a command caused, by position.
-#[derive(Clone, Copy)]
+/// The events that a command caused, by position, and what else its reply is made of.
+#[derive(Clone)]
 struct Taken {
     first: i64,
     count: usize,
+    cited: Vec<(usize, i64)>,
     replayed: bool,
 }
 
@@ -342,8 +343,9 @@ impl<L: Ledger> Work<L> {
                 }
                 let taken = self.decide(envelope, now)?;
                 let events = i64::try_from(taken.count).unwrap_or_default();
-                let answered = Answered { hash: hash.to_vec(), first: taken.first, events };
-                self.earlier.insert(key.clone(), (hash.to_vec(), taken));
+                let cited = taken.cited.clone();
+                let answered = Answered { hash: hash.to_vec(), first: taken.first, events, cited };
+                self.earlier.insert(key.clone(), (hash.to_vec(), taken.clone()));
                 self.requests.push((key, answered));
                 Ok(taken)
             }
@@ -375,9 +377,10 @@ impl<L: Ledger> Work<L> {
         let known = match (self.answered.get(key), self.earlier.get(key)) {
             (Some(answered), _) => {
                 let count = usize::try_from(answered.events).unwrap_or_default();
-                Some((&answered.hash, Taken { first: answered.first, count, replayed: true }))
+                let cited = answered.cited.clone();
+                Some((&answered.hash, Taken { first: answered.first, count, cited, replayed: true }))
             }
-            (None, Some((earlier, taken))) => Some((earlier, Taken { replayed: true, ..*taken })),
+            (None, Some((earlier, taken))) => Some((earlier, Taken { replayed: true, ..taken.clone() })),
             (None, None) => None,
         };
         match known {
@@ -393,7 +396,14 @@ impl<L: Ledger> Work<L> {
 
     fn decide(&mut self, envelope: &Envelope<L::Command>, now: portreeve_core::Timestamp) -> Result<Taken> {
         let events = L::decide(&self.state, &envelope.command, now)?;
-        let taken = Taken { first: self.last + 1, count: events.len(), replayed: false };
+        let first = self.last + 1;
+        let position = |of: Cited| match of {
+            Cited::At(position) => position,
+            Cited::Own(place) => first.saturating_add(i64::try_from(place).unwrap_or(i64::MAX)),
+        };
+        let cited = L::cited(&self.state, &envelope.command);
+        let cited = cited.into_iter().map(|(place, of)| (place, position(of))).collect();
+        let taken = Taken { first, count: events.len(), cited, replayed: false };
         let actor = envelope.principal.to_string();
         for event in events {
             self.last += 1;

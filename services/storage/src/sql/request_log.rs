@@ -16,18 +16,36 @@ pub struct Answered {
     pub first: i64,
     /// How many it caused.
     pub events: i64,
+    /// What else its reply is made of: the place in the reply, and the position of the event.
+    pub cited: Vec<(usize, i64)>,
 }
 
-type Row = (Vec<u8>, String, Vec<u8>, i64, i64);
+/// Twelve bytes for each: the place, and the position.
+fn encode(cited: &[(usize, i64)]) -> Vec<u8> {
+    let place = |place: usize| u32::try_from(place).unwrap_or(u32::MAX).to_be_bytes();
+    cited.iter().flat_map(|(at, position)| place(*at).into_iter().chain(position.to_be_bytes())).collect()
+}
+
+fn decode(bytes: &[u8]) -> Vec<(usize, i64)> {
+    let read = |pair: &[u8; 12]| {
+        let (place, position) = pair.split_first_chunk::<4>()?;
+        let place = usize::try_from(u32::from_be_bytes(*place)).ok()?;
+        Some((place, i64::from_be_bytes(position.try_into().ok()?)))
+    };
+    bytes.as_chunks::<12>().0.iter().filter_map(read).collect()
+}
+
+type Row = (Vec<u8>, String, Vec<u8>, i64, i64, Vec<u8>);
 
 /// A request's key: its identifier and the organisation that called.
 pub type Key = (Uuid, String);
 
-pub(super) static FIND: Lookup =
-    Lookup::new("SELECT request_id, principal, request_hash, first_seq, events FROM request_log WHERE request_id IN");
+pub(super) static FIND: Lookup = Lookup::new(
+    "SELECT request_id, principal, request_hash, first_seq, events, cited FROM request_log WHERE request_id IN",
+);
 pub(super) static INSERT: Insert = Insert::new(
     "request_log",
-    &["request_id BYTEA", "principal TEXT", "request_hash BYTEA", "first_seq BIGINT", "events BIGINT"],
+    &["request_id BYTEA", "principal TEXT", "request_hash BYTEA", "first_seq BIGINT", "events BIGINT", "cited BYTEA"],
     "",
 );
 
@@ -41,8 +59,9 @@ pub fn found(found: &mut Found, ticket: Ticket) -> sqlx::Result<HashMap<Key, Ans
     let rows: Vec<Row> = found.take(ticket)?;
     Ok(rows
         .into_iter()
-        .filter_map(|(id, principal, hash, first, events)| {
-            Some(((Uuid::from_slice(&id).ok()?, principal), Answered { hash, first, events }))
+        .filter_map(|(id, principal, hash, first, events, cited)| {
+            let cited = decode(&cited);
+            Some(((Uuid::from_slice(&id).ok()?, principal), Answered { hash, first, events, cited }))
         })
         .collect())
 }
@@ -56,7 +75,8 @@ pub async fn insert(script: &mut Script<'_>, answered: &[(Key, Answered)]) -> sq
                 .add(principal.as_str())
                 .add(answered.hash.clone())
                 .add(answered.first)
-                .add(answered.events);
+                .add(answered.events)
+                .add(encode(&answered.cited));
         })
         .await
 }

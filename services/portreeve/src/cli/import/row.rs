@@ -63,7 +63,7 @@ pub(super) fn item(agency: &OrganisationName, header: &Header, row: &ByteRecord)
             kind: word::<TargetKind>("kind", cells.get("kind"), &mut wrong),
             url: cells.get("url").to_owned(),
             native_id: cells.get("native_id").to_owned(),
-            canonical_url: String::new(),
+            ..Target::default()
         }),
         nature: word::<ReferralNature>("nature", cells.get("nature"), &mut wrong),
         ground: word::<Ground>("ground", cells.get("ground"), &mut wrong),

@@ -74,8 +74,9 @@ fn content(name: &DraftName, statement: &str, checked: Option<Finding>) -> Arc<S
         platform: "hb".into(),
         target: Target {
             kind: TargetKind::Page,
-            location: Location::parse("https://hb.example/1").unwrap(),
+            location: Location::parse(&format!("https://hb.example/{}", name.id)).unwrap(),
             native_id: String::new(),
+            handles: Vec::new(),
         },
         nature: Nature::VoluntaryReferral,
         ground: Ground::SolicitationOfService,
@@ -89,6 +90,7 @@ fn content(name: &DraftName, statement: &str, checked: Option<Finding>) -> Arc<S
         order: None,
         priority: None,
         evidence: Vec::new(),
+        links: Vec::new(),
     })
 }
 

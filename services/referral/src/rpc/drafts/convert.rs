@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use portreeve_api::referral::v1 as wire;
 use portreeve_core::id::Uuid;
-use portreeve_core::location::Location;
 use portreeve_core::name::{DraftName, EvidenceName, OrganisationKind, parse_owner};
-use portreeve_core::vocabulary::{FieldGroup, Ground, Nature, TargetKind};
+use portreeve_core::vocabulary::{FieldGroup, Ground, Nature};
 use portreeve_core::{Timestamp, Violations};
 use portreeve_runtime::erasures::take_place;
 use portreeve_runtime::wire::{read_time, write_time};
@@ -14,11 +13,13 @@ use portreeve_storage::Personal;
 use prost::Message as _;
 use wire::referral_change::Change;
 
-use super::super::convert::{read_handling, take_grade, write_handling, write_legal_basis, write_target};
+use super::super::convert::{read_handling, take_grade, write_handling, write_legal_basis};
+use super::super::links::{read_recorded as read_links, write_links};
 use super::super::order::{self, take_emergency, write_order};
 use super::super::priority::{self, take_explanation, write_priority};
 use super::super::protected_context::{read_recorded, write_check};
-use crate::domain::{Draft, DraftStanding, Handling, LegalBasis, Said, Target};
+use super::super::target::{self, write_target};
+use crate::domain::{Draft, DraftStanding, Handling, LegalBasis, Said};
 
 /// The state's number in the contract and in the database.
 pub fn state_code(standing: &DraftStanding) -> i32 {
@@ -47,6 +48,7 @@ pub(super) fn write_content(said: &Said) -> wire::ReferralDraft {
         order: said.order.as_ref().map(write_order),
         priority: said.priority.as_ref().map(write_priority),
         evidence: said.evidence.iter().map(|id| evidence_name(said, *id)).collect(),
+        links: write_links(&said.links),
     }
 }
 
@@ -56,16 +58,11 @@ fn evidence_name(said: &Said, id: Uuid) -> String {
 
 /// What was to be referred, as it was recorded: what was erased is empty.
 fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said> {
-    let target = message.target.as_ref()?;
     let legal_basis = message.legal_basis.as_ref()?;
     Some(Said {
         name: name.referral(),
         platform: parse_owner(&message.platform, OrganisationKind::Platform).ok()?.to_owned(),
-        target: Target {
-            kind: TargetKind::from_code(target.kind)?,
-            location: Location::recorded(&target.url).ok()?,
-            native_id: target.native_id.clone(),
-        },
+        target: target::read_recorded(message.target.as_ref()?)?,
         nature: Nature::from_code(message.nature)?,
         ground: Ground::from_code(message.ground)?,
         legal_basis: LegalBasis {
@@ -99,6 +96,7 @@ fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said>
             .map(|name| name.parse::<EvidenceName>().map(|name| name.id))
             .collect::<Result<_, _>>()
             .ok()?,
+        links: read_links(&message.links)?,
     })
 }
 
@@ -120,7 +118,10 @@ pub fn write_draft(draft: &Draft) -> wire::Draft {
             message.authorised_at = Some(write_time(*at));
             message.sent_referral = draft.name.referral().to_string();
         }
-        DraftStanding::Discarded { at } => message.discarded_at = Some(write_time(*at)),
+        DraftStanding::Discarded { at, duplicate_of } => {
+            message.discarded_at = Some(write_time(*at));
+            message.duplicate_of = duplicate_of.as_ref().map(ToString::to_string).unwrap_or_default();
+        }
     }
     message
 }
@@ -137,7 +138,13 @@ pub fn read_draft(message: &wire::Draft) -> Option<Draft> {
         wire::DraftState::Authorised => {
             DraftStanding::Authorised { approver: message.approver.clone(), at: time(&message.authorised_at)? }
         }
-        wire::DraftState::Discarded => DraftStanding::Discarded { at: time(&message.discarded_at)? },
+        wire::DraftState::Discarded => DraftStanding::Discarded {
+            at: time(&message.discarded_at)?,
+            duplicate_of: match message.duplicate_of.as_str() {
+                "" => None,
+                name => Some(name.parse().ok()?),
+            },
+        },
     };
     Some(Draft {
         name,

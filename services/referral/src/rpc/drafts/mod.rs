@@ -24,7 +24,7 @@ use super::evidence::convert::Digests;
 use super::evidence::digests;
 use super::{Rpc, fit};
 use crate::domain::draft::no_draft;
-use crate::domain::{Authorise, Command, Draft, Event, Said};
+use crate::domain::{Authorise, Command, Draft, DraftStanding, Event, Said};
 use crate::store::Reads;
 use convert::{write_authorisation, write_content, write_draft};
 
@@ -159,15 +159,20 @@ impl Rpc {
             Event::Created(referral) => Some(write_referral(referral)),
             _ => None,
         });
-        let referral = match created {
-            Some(referral) => Some(referral),
-            // It had been authorised already: the referral as it is.
-            None => self.own_referral(&caller, &name.referral()).await?,
+        let duplicate_of = match &draft.standing {
+            DraftStanding::Discarded { duplicate_of, .. } => duplicate_of.clone(),
+            DraftStanding::Draft { .. } | DraftStanding::Authorised { .. } => None,
         };
-        let authorisation = write_authorisation(&draft);
+        let referral = match (created, &duplicate_of) {
+            (Some(referral), _) => Some(wire::Referral { authorisation: write_authorisation(&draft), ..referral }),
+            // It was referred meanwhile, or had been authorised already: the referral as it is.
+            (None, Some(known)) => self.own_referral(&caller, known).await?,
+            (None, None) => self.own_referral(&caller, &name.referral()).await?,
+        };
         Ok(wire::AuthoriseDraftResponse {
             draft: Some(write_draft(&draft)),
-            referral: referral.map(|referral| wire::Referral { authorisation, ..referral }),
+            referral,
+            duplicate: duplicate_of.is_some(),
             revision: Self::revision(&outcome),
             replayed: outcome.replayed,
         })
@@ -235,9 +240,10 @@ impl Rpc {
 
     /// An own referral as it is, with who answers for it.
     pub(super) async fn own_referral(&self, caller: &Principal, name: &ReferralName) -> Result<Option<wire::Referral>> {
-        let found = self.parts.reads.referral(&Reader::own(caller.clone()), name).await?;
+        let reader = Reader::own(caller.clone());
+        let found = self.parts.reads.referral(&reader, name).await?;
         let Some((found, view)) = found else { return Ok(None) };
-        let mut shown = [show_referral(&found, view)];
+        let mut shown = [show_referral(&found, view, reader.scope())];
         add_authorisations(self.parts.reads.as_ref(), caller, &mut shown).await?;
         Ok(shown.into_iter().next())
     }

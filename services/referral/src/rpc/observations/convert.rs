@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use portreeve_api::referral::v1 as wire;
-use portreeve_core::location::Location;
 use portreeve_core::name::ReferralName;
-use portreeve_core::vocabulary::{FieldGroup, ObservationFinding, ObservationMethod, TargetKind};
+use portreeve_core::vocabulary::{FieldGroup, ObservationFinding, ObservationMethod};
 use portreeve_core::{Timestamp, Violations};
 use portreeve_runtime::erasures::take_place;
 use portreeve_runtime::wire::{read_time, write_time};
@@ -13,17 +12,8 @@ use portreeve_storage::Personal;
 use prost::Message as _;
 use wire::referral_change::Change;
 
+use super::super::target::{read_recorded, read_target, write_target};
 use crate::domain::observation::{Observation, Observed, Reappearance};
-use crate::domain::referral::Target;
-
-fn write_target(target: &Target) -> wire::Target {
-    wire::Target {
-        kind: target.kind.code(),
-        url: target.location.raw().to_owned(),
-        native_id: target.native_id.clone(),
-        canonical_url: target.location.canonical().to_owned(),
-    }
-}
 
 /// An observation for the wire.
 pub fn write_observation(observation: &Observation) -> wire::Observation {
@@ -49,11 +39,7 @@ pub fn read_observation(message: &wire::Observation) -> Option<Observation> {
     let reappeared = match &message.reappeared_as {
         None => None,
         Some(target) => Some(Reappearance {
-            target: Target {
-                kind: TargetKind::from_code(target.kind)?,
-                location: Location::recorded(&target.url).ok()?,
-                native_id: target.native_id.clone(),
-            },
+            target: read_recorded(target)?,
             referral: match message.reappeared_referral.as_str() {
                 "" => None,
                 name => Some(name.parse().ok()?),
@@ -76,7 +62,12 @@ pub fn read_observation(message: &wire::Observation) -> Option<Observation> {
 }
 
 /// Reads what is to be recorded. Wrong fields are noted under `observation`; the contract's own rules have been checked.
-pub fn read_draft(violations: &mut Violations, agency: &str, draft: &wire::ObservationDraft) -> Option<Observed> {
+pub fn read_draft(
+    violations: &mut Violations,
+    agency: &str,
+    draft: &wire::ObservationDraft,
+    now: Timestamp,
+) -> Option<Observed> {
     let (finding, method) =
         (ObservationFinding::from_code(draft.finding)?, ObservationMethod::from_code(draft.method)?);
     if finding == ObservationFinding::GeoBlocked && draft.vantage_country.is_empty() {
@@ -95,11 +86,8 @@ pub fn read_draft(violations: &mut Violations, agency: &str, draft: &wire::Obser
             None
         }
         (ObservationFinding::Reappeared, Some(target)) => {
-            let location = violations.check("observation.reappeared_as.url", Location::parse(&target.url));
-            location.zip(TargetKind::from_code(target.kind)).map(|(location, kind)| Reappearance {
-                target: Target { kind, location, native_id: target.native_id.clone() },
-                referral,
-            })
+            let target = read_target(violations, "observation.reappeared_as", target.clone(), false, now);
+            target.map(|target| Reappearance { target, referral })
         }
         (_, target) => {
             if target.is_some() {

@@ -53,7 +53,7 @@ impl Rpc {
         let draft = message.observation.as_ref();
         let told = draft.and_then(|draft| draft.observed_at.as_ref());
         let observed_at = told_time(&mut violations, "observation.observed_at", told, now);
-        let observed = draft.and_then(|draft| read_draft(&mut violations, &agency, draft));
+        let observed = draft.and_then(|draft| read_draft(&mut violations, &agency, draft, now));
         let (referral, observed) = violations.finish(referral.zip(observed))?;
         caller.require_as(Role::Officer, OrganisationKind::Agency, &referral.agency)?;
         let in_time = check_backdating(&caller, observed_at, now, self.settings.backdating_days_max);

@@ -1,5 +1,6 @@
 //! The service's statements, written once and compiled for each engine.
 
+mod address_rules;
 mod authorisation;
 mod drafts;
 mod evidence;
@@ -39,6 +40,8 @@ pub fn statements() -> Vec<(&'static str, String)> {
     all.extend(drafts::statements());
     all.extend(evidence::statements());
     all.extend(authorisation::statements());
+    all.extend(address_rules::statements());
+    all.extend(reads::AT.texts().into_iter().map(|text| ("referrals_at", text)));
     all.extend(reads::STATEMENTS.iter().map(|(name, text)| (*name, (*text).to_owned())));
     all
 }

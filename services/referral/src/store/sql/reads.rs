@@ -17,18 +17,19 @@ use super::observations;
 use super::review_flags;
 use super::signing::{self, ProfileRow};
 use super::tables::{OrganisationRow, Tables, kept_agreement, organisation};
-use super::{Db, Store, agreements, authorisation, drafts, evidence, retention};
+use super::{Db, Lookup, Store, address_rules, agreements, authorisation, drafts, evidence, retention};
 use crate::domain::evidence::key;
 use crate::domain::observation::Observation;
 use crate::domain::{
-    AuthorisationPolicy, Draft, Evidence, Ledger, Measure, Organisation, Referral, RetentionPolicy, ReviewFlag,
-    SigningProfile,
+    AddressRules, AuthorisationPolicy, Draft, Evidence, Ledger, Measure, Organisation, Referral, RetentionPolicy,
+    ReviewFlag, SigningProfile,
 };
 use crate::rpc::convert::state_code;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 use crate::store::{Filter, Query};
 
 const REFERRAL: &str = REFERRAL_COLUMNS!("r.referral_id = $1");
+pub(super) static AT: Lookup = Lookup::new(REFERRAL_COLUMNS!("r.seq IN"));
 const ORGANISATION: &str =
     "SELECT name, display_name, created_us, updated_us, created_seq, updated_seq FROM organisation WHERE name = $1";
 const ORGANISATIONS: &str = "SELECT name, display_name, created_us, updated_us, created_seq, updated_seq FROM organisation \
@@ -152,6 +153,9 @@ impl Reads {
 /// Whether a row meets the conditions on what changes as it is shown.
 fn shown(query: &Query, referral: &Referral, view: View) -> bool {
     let states = &query.filter.states;
+    if !query.filter.shows(referral, view, query.reader.scope()) {
+        return false;
+    }
     match view.before {
         Some(moment) => {
             query.unchanged_since.is_none_or(|position| referral.created <= position)
@@ -242,6 +246,14 @@ fn select(statement: &mut QueryBuilder<Db>, filter: &Filter) {
     for (condition, codes) in codes {
         one_of(statement, condition, &codes);
     }
+    if let Some(to) = &filter.linked_to {
+        statement.push(" AND r.referral_id IN (SELECT from_id FROM referral_link WHERE to_id = ");
+        statement.push_bind(to.id.as_bytes().to_vec()).push(")");
+    }
+    if let Some(canonical) = &filter.canonical_url {
+        statement.push(" AND r.target_key = ").push_bind(portreeve_core::canonical::key(canonical).to_vec());
+        statement.push(" AND r.canonical_url = ").push_bind(canonical.clone());
+    }
     let times = [
         (" AND r.recorded_us >= ", filter.recorded_from),
         (" AND r.recorded_us < ", filter.recorded_until),
@@ -266,6 +278,14 @@ impl crate::store::Reads for Reads {
         let referral = row.map(ReferralRow::read).transpose().map_err(|e| unavailable(&e))?;
         let Some(found) = referral.filter(|found| found.name == *name) else { return Ok(None) };
         Ok(reader.view(&found.marks()).map(|view| (found, view)))
+    }
+
+    async fn referrals_at(&self, reader: &Reader, positions: &[i64]) -> Result<Vec<(Referral, View)>> {
+        let mut conn = self.0.readers().acquire().await.map_err(|e| unavailable(&e))?;
+        let rows = AT.run(&mut conn, positions).await.map_err(|e| unavailable(&e))?;
+        let rows = rows.into_iter().map(ReferralRow::read).collect::<sqlx::Result<Vec<_>>>();
+        let rows = rows.map_err(|e| unavailable(&e))?;
+        Ok(rows.into_iter().filter_map(|found| Some((found.clone(), reader.view(&found.marks())?))).collect())
     }
 
     async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>> {
@@ -430,6 +450,35 @@ impl crate::store::Reads for Reads {
 
     async fn authorisation_policy(&self, _principal: &Principal, agency: &str) -> Result<Option<AuthorisationPolicy>> {
         authorisation::policy(self.0.readers(), agency).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn address_rules(
+        &self,
+        _principal: &Principal,
+        platform: &str,
+        version: u32,
+    ) -> Result<Option<AddressRules>> {
+        address_rules::of(self.0.readers(), platform, version).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn address_rules_after(
+        &self,
+        _principal: &Principal,
+        after: &str,
+        unchanged_since: i64,
+        limit: usize,
+    ) -> Result<Vec<AddressRules>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        address_rules::after(self.0.readers(), after, unchanged_since, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn unswept_address_rules(&self) -> Result<Vec<AddressRules>> {
+        address_rules::unswept(self.0.readers()).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn referred(&self, platform: &str, after: i64, before: i64, limit: usize) -> Result<Vec<(i64, Uuid)>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        address_rules::referred(self.0.readers(), platform, after, before, limit).await.map_err(|e| unavailable(&e))
     }
 
     async fn retention_policy(&self, _principal: &Principal, agency: &str) -> Result<Option<RetentionPolicy>> {

@@ -1,12 +1,14 @@
 //! How the writer loads and persists the ledger's state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use portreeve_core::Timestamp;
 use portreeve_core::agreement::{Agreement, AgreementName};
+use portreeve_core::canonical::{RuleSet, key};
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{OrganisationKind, OrganisationName};
-use portreeve_core::vocabulary::FieldGroup;
+use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
+use portreeve_core::vocabulary::{FieldGroup, Ground, Nature};
 use portreeve_runtime::agreements::{decode, encode};
 
 use super::agreements::{self, Kept};
@@ -15,11 +17,13 @@ use super::observations;
 use super::review_flags;
 use super::signing::{self, Agencies};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, retention, seal};
-use super::{authorisation, drafts, evidence};
-use crate::domain::{Command, Event, Ledger, Organisation, Referral, Said, Standing, State};
+use super::{address_rules, authorisation, drafts, evidence};
+use crate::domain::ledger::DraftField;
+use crate::domain::{Command, Event, Known, Ledger, Link, Matter, Organisation, Referral, Said, Standing, State};
 use crate::rpc::convert::{Log, encode_erasures, state_code};
-use crate::rpc::{order, priority, protected_context};
 use crate::rpc::evidence::convert::encode_exhibits;
+use crate::rpc::target::encode_handles;
+use crate::rpc::{links, order, priority, protected_context};
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
 
 static ORGANISATIONS: Lookup = Lookup::new(
@@ -28,6 +32,11 @@ static ORGANISATIONS: Lookup = Lookup::new(
 static HOSTS: Lookup = Lookup::new("SELECT host, platform, place FROM platform_host WHERE host IN");
 static HOSTS_OF: Lookup = Lookup::new("SELECT host, platform, place FROM platform_host WHERE platform IN");
 static REFERRALS: Lookup = Lookup::new(REFERRAL_COLUMNS!("r.referral_id IN"));
+/// Referrals of targets that were not taken back. 1: SUBMITTED.
+static OF_TARGETS: Lookup = Lookup::new(
+    "SELECT seq, referral_id, agency, platform, ground, nature, target_key FROM referral \
+     WHERE state = 1 AND target_key IN",
+);
 static INSERT_REFERRAL: Insert = Insert::new(
     "referral",
     &[
@@ -65,8 +74,19 @@ static INSERT_REFERRAL: Insert = Insert::new(
         "order_terms BYTEA",
         "priority BYTEA",
         "exhibits BYTEA",
+        "canonical_url TEXT",
+        "base_rules BIGINT",
+        "rules BIGINT",
+        "handles BYTEA",
+        "target_key BYTEA",
+        "links BYTEA",
     ],
     "",
+);
+static INSERT_LINK: Insert = Insert::new(
+    "referral_link",
+    &["to_id BYTEA", "from_id BYTEA", "kind BIGINT"],
+    "ON CONFLICT (to_id, from_id, kind) DO NOTHING",
 );
 static UPSERT_ORGANISATION: Insert = Insert::new(
     "organisation",
@@ -85,7 +105,8 @@ static INSERT_HOST: Insert = Insert::new("platform_host", &["host TEXT", "platfo
 const UPDATE_REFERRAL: &str = "UPDATE referral SET updated_seq = $1, state = $2, withdrawn_us = $3, \
      withdrawal_recorded_us = $4, withdrawal_reason = $5, url = $6, native_id = $7, statement = $8, signature = $9, \
      signed_occurred_us = $10, source_grade = $11, assessment = $12, conditions = $13, erasures = $14, \
-     protected_context = $15, order_terms = $16, priority = $17, exhibits = $18 WHERE seq = $19";
+     protected_context = $15, order_terms = $16, priority = $17, exhibits = $18, canonical_url = $19, base_rules = $20, \
+     rules = $21, handles = $22, target_key = $23, links = $24 WHERE seq = $25";
 const FORGET_HOSTS: &str = "DELETE FROM platform_host WHERE platform = $1";
 
 pub(super) fn statements() -> Vec<(&'static str, String)> {
@@ -95,7 +116,9 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
         ("hosts", HOSTS.texts()),
         ("hosts_of", HOSTS_OF.texts()),
         ("referrals", REFERRALS.texts()),
+        ("of_targets", OF_TARGETS.texts()),
         ("insert_referral", INSERT_REFERRAL.texts()),
+        ("insert_link", INSERT_LINK.texts()),
         ("upsert_organisation", UPSERT_ORGANISATION.texts()),
         ("insert_host", INSERT_HOST.texts()),
     ] {
@@ -153,6 +176,12 @@ pub struct Keys {
     evidence: BTreeSet<Uuid>,
     /// Referrals whose evidence may go with them.
     carrying: BTreeSet<Uuid>,
+    /// Platforms whose rules of addresses decide something.
+    rules: BTreeSet<String>,
+    /// Rules that the batch itself sets.
+    setting: Vec<(String, Arc<RuleSet>)>,
+    /// What may have been referred already.
+    repeatable: Vec<Arc<Said>>,
 }
 
 impl Keys {
@@ -166,6 +195,8 @@ impl Keys {
         self.demanding.insert(said.name.agency.clone());
         self.hosts.extend(said.target.location.domains().map(str::to_owned));
         self.evidence.extend(&said.evidence);
+        self.rules.insert(said.platform.clone());
+        self.referrals.extend(said.links.iter().map(|link| link.referral.id));
     }
 
     fn change(&mut self, name: &OrganisationName, hosts: &[String]) {
@@ -184,6 +215,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     type Keys = Keys;
     type Codec = Log;
     const STATE_TABLES: &'static [&'static str] = &[
+        "referral_link",
         "referral",
         "platform_host",
         "organisation",
@@ -200,13 +232,18 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         "authorisation_policy",
         "evidence_carrier",
         "evidence",
+        "address_rules",
+        "address_rules_version",
     ];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
         match command {
-            Command::Create { drafts, .. } => {
+            Command::Create { drafts, field, .. } => {
                 for draft in drafts {
                     keys.refer(&draft.said);
+                }
+                if *field != DraftField::Draft {
+                    keys.repeatable.extend(drafts.iter().map(|draft| Arc::clone(&draft.said)));
                 }
             }
             Command::Withdraw { name, .. } => {
@@ -286,6 +323,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.drafting.insert(act.name.agency.clone());
                 if let Some(found) = &act.found {
                     keys.refer(found);
+                    keys.repeatable.push(Arc::clone(found));
                 }
             }
             Command::DiscardDraft { name, .. } => {
@@ -296,13 +334,27 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.organisations.insert(format!("agencies/{agency}"));
                 keys.demanding.insert(agency.clone());
             }
+            Command::SetAddressRules { platform, rules, .. } => {
+                keys.setting.push((platform.clone(), Arc::clone(rules)));
+                let name = format!("platforms/{platform}");
+                keys.organisations.insert(name);
+                keys.changing.insert(platform.clone());
+                keys.rules.insert(platform.clone());
+            }
+            Command::Link { name, others } => {
+                keys.referrals.extend(others.iter().chain([name]).map(|name| name.id));
+            }
+            Command::Readdress { sweep, ids } => {
+                keys.rules.insert(sweep.platform.clone());
+                keys.referrals.extend(ids);
+            }
         }
     }
 
     fn event_keys(event: &Event, keys: &mut Keys) {
         match event {
             Event::Created(_) | Event::Observed(_) => {}
-            Event::Withdrawn(referral) => {
+            Event::Withdrawn(referral) | Event::Readdressed { referral, .. } | Event::Linked { referral, .. } => {
                 keys.referrals.insert(referral.name.id);
             }
             Event::Erased(referral) => {
@@ -335,6 +387,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             }
             Event::AuthorisationChanged(policy) => {
                 keys.demanding.insert(policy.agency.clone());
+            }
+            Event::AddressRulesChanged(rules) => {
+                keys.rules.insert(rules.platform.clone());
+            }
+            Event::AddressesSwept(sweep) => {
+                keys.rules.insert(sweep.platform.clone());
             }
         }
     }
@@ -371,6 +429,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let drafts = reads.find(&drafts::BY_ID, &drafts::column(keys.drafts));
         let demands = reads.find(&authorisation::POLICIES, &keys.demanding.into_iter().collect::<Vec<_>>());
         let exhibited = evidence::find(&mut reads, keys.evidence, keys.carrying);
+        let addressing = reads.find(&address_rules::NEWEST, &keys.rules.into_iter().collect::<Vec<_>>());
         let mut rows = reads.run(conn).await?;
         (state.evidence, state.carriers) = evidence::found(&mut rows, exhibited)?;
         let observed: Vec<(Vec<u8>, i64)> = rows.take(observed)?;
@@ -394,6 +453,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         }
         for policy in authorisation::policies(rows.take(demands)?)? {
             state.authorisation.insert(policy.agency.clone(), policy);
+        }
+        for of in address_rules::rules(rows.take(addressing)?)? {
+            state.rules.insert(of.platform.clone(), of);
         }
         for (agency, reach) in measures::reaches(rows.take(of_agencies)?)? {
             state.reaches.entry(agency).or_default().push(reach);
@@ -430,6 +492,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             let agreement = kept_agreement(&kept)?;
             state.agreements.insert(agreement.name, agreement);
         }
+        know(conn, &keys.repeatable, &keys.setting, &mut state).await?;
         for party in agreements::counted(&mut rows, parties)? {
             *state.agreements_of.entry(party).or_default() += 1;
         }
@@ -448,6 +511,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             drafts: written,
             authorisation: demands,
             evidence: shown,
+            rules,
             changes,
             ..
         } = state;
@@ -467,6 +531,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         authorisation::persist(script, &changed).await?;
         let changed = changes.evidence.iter().filter_map(|id| shown.get(id)).collect::<Vec<_>>();
         evidence::persist(script, &changed).await?;
+        let changed = changes.rules.iter().filter_map(|platform| rules.get(platform)).collect::<Vec<_>>();
+        address_rules::persist(script, &changed).await?;
+        address_rules::keep(script, &changes.versions).await?;
         INSERT_REFERRAL.run(script, &changes.created, bind_referral).await?;
         evidence::attach(script, &changes.created).await?;
         observations::persist(script, &changes.observed).await?;
@@ -477,6 +544,16 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             }
             script.execute(UPDATE_REFERRAL, |binds| bind_changes(referral, binds)).await?;
         }
+        let changed = changes.updated.iter().filter_map(|id| referrals.get(id));
+        let links = changes.created.iter().chain(changed).flat_map(|of| of.links.iter().map(move |link| (of, link)));
+        INSERT_LINK
+            .run(script, &links.collect::<Vec<_>>(), |(of, link): &(&Referral, &Link), binds| {
+                binds
+                    .add(link.referral.id.as_bytes().to_vec())
+                    .add(of.name.id.as_bytes().to_vec())
+                    .add(i64::from(link.kind.code()));
+            })
+            .await?;
         let changed = changes.organisations.iter().filter_map(|name| organisations.get(name)).collect::<Vec<_>>();
         UPSERT_ORGANISATION
             .run(script, &changed, |organisation, binds| {
@@ -510,6 +587,49 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             )
             .await
     }
+}
+
+/// Finds what the batch may repeat. Which place something is depends on the rules, which are known by now; or on those that the
+/// batch sets first.
+async fn know(
+    conn: &mut Conn,
+    repeatable: &[Arc<Said>],
+    setting: &[(String, Arc<RuleSet>)],
+    state: &mut State,
+) -> sqlx::Result<()> {
+    if repeatable.is_empty() {
+        return Ok(());
+    }
+    let mut targets = BTreeSet::new();
+    for said in repeatable {
+        let now = state.addressed(said).target.location.clone();
+        let then = setting.iter().filter(|(platform, _)| *platform == said.platform);
+        let then = then.map(|(_, rules)| said.target.location.under(rules, 0));
+        targets.extend(then.chain([now]).map(|location| key(location.canonical())));
+    }
+    let targets = targets.into_iter().map(|key| key.to_vec()).collect::<Vec<_>>();
+    let mut reads = Reads::new();
+    let found = reads.find(&OF_TARGETS, &targets);
+    let rows: Vec<KnownRow> = reads.run(conn).await?.take(found)?;
+    for row in rows {
+        let (matter, known) = read_known(row).ok_or_else(|| sqlx::Error::Decode("a referral cannot be read".into()))?;
+        state.known.entry(matter).or_default().push(known);
+    }
+    Ok(())
+}
+
+type KnownRow = (i64, Vec<u8>, String, String, i64, i64, Vec<u8>);
+
+fn read_known((created, id, agency, platform, ground, nature, target): KnownRow) -> Option<(Matter, Known)> {
+    let name = ReferralName { agency: agency.clone(), id: Uuid::from_slice(&id).ok()? };
+    let matter = Matter {
+        agency,
+        platform,
+        target: target.as_slice().try_into().ok()?,
+        ground: Ground::from_code(i32::try_from(ground).ok()?)?,
+        nature: Nature::from_code(i32::try_from(nature).ok()?)?,
+    };
+    Some((matter, Known { name, created }))
 }
 
 fn bind_referral(referral: &Referral, binds: &mut Binds) {
@@ -550,6 +670,19 @@ fn bind_referral(referral: &Referral, binds: &mut Binds) {
         .add(order::encode(referral.order.as_ref()))
         .add(priority::encode(referral.priority.as_ref()))
         .add(encode_exhibits(&referral.exhibits));
+    bind_target(referral, binds);
+}
+
+/// Which place its target is.
+fn bind_target(referral: &Referral, binds: &mut Binds) {
+    let location = &referral.target.location;
+    binds
+        .add(location.canonical())
+        .add(i64::from(location.versions().base))
+        .add(i64::from(location.versions().platform))
+        .add(encode_handles(&referral.target.handles))
+        .add(referral.target_key().map(|key| key.to_vec()))
+        .add(links::encode(&referral.links));
 }
 
 /// What of a referral changes: where it stands, and what is left of it.
@@ -573,8 +706,9 @@ fn bind_changes(referral: &Referral, binds: &mut Binds) {
         .add(protected_context::encode(referral.protected_context.as_ref()))
         .add(order::encode(referral.order.as_ref()))
         .add(priority::encode(referral.priority.as_ref()))
-        .add(encode_exhibits(&referral.exhibits))
-        .add(referral.created);
+        .add(encode_exhibits(&referral.exhibits));
+    bind_target(referral, binds);
+    binds.add(referral.created);
 }
 
 /// An agreement with its parties, as the database has it.
