@@ -114,6 +114,10 @@ fn names(cases: &[wire::Case]) -> Vec<&str> {
     cases.iter().map(|case| case.name.as_str()).collect()
 }
 
+fn leased(cases: &[wire::LeasedCase]) -> Vec<&str> {
+    cases.iter().map(|case| case.name.as_str()).collect()
+}
+
 /// The next message that brings cases.
 async fn next(stream: &mut Streaming<wire::WatchInboxResponse>) -> Vec<wire::Case> {
     loop {
@@ -189,15 +193,15 @@ async fn two_reviewers_never_hold_one_case(database: &Database) {
     assert_eq!(refusal(&no).reason, "INVALID_TRANSITION");
     world.acknowledge(&all, "all").await;
     let taken = one.inbox().lease_cases(lease(&[], 2, "two")).await.unwrap().into_inner();
-    assert_eq!(names(&taken.cases), [&threat, &order]);
+    assert_eq!(leased(&taken.cases), [&threat, &order]);
     let held = taken.cases[0].lease.as_ref().unwrap();
     assert_eq!((held.holder.as_str(), held.until), ("r.one", Some(sample::time("2023-06-01T09:30:00Z"))));
-    assert_eq!(taken.cases[0].status(), wire::CaseStatus::UnderReview);
+    assert_eq!(world.case(&one, &threat).await.status(), wire::CaseStatus::UnderReview);
     // Asked again, the same are those that were taken.
     let again = one.inbox().lease_cases(lease(&[], 2, "two")).await.unwrap().into_inner();
     assert!(again.replayed && again.cases == taken.cases);
     assert_eq!(
-        names(&two.inbox().lease_cases(lease(&[], 9, "rest")).await.unwrap().into_inner().cases),
+        leased(&two.inbox().lease_cases(lease(&[], 9, "rest")).await.unwrap().into_inner().cases),
         [&scored, &plain]
     );
     assert!(one.inbox().lease_cases(lease(&[], 9, "nothing left")).await.unwrap().into_inner().cases.is_empty());
@@ -240,11 +244,11 @@ async fn two_reviewers_never_hold_one_case(database: &Database) {
     };
     assert_eq!(release(&two, "release").await, [plain.as_str()]);
     assert_eq!(
-        names(&one.inbox().lease_cases(lease(&[], 9, "given back")).await.unwrap().into_inner().cases),
+        leased(&one.inbox().lease_cases(lease(&[], 9, "given back")).await.unwrap().into_inner().cases),
         [&plain]
     );
     world.at("2023-06-01T09:30:00Z");
-    assert_eq!(names(&one.inbox().lease_cases(lease(&[], 9, "over")).await.unwrap().into_inner().cases), [&scored]);
+    assert_eq!(leased(&one.inbox().lease_cases(lease(&[], 9, "over")).await.unwrap().into_inner().cases), [&scored]);
     // What was looked at once stays under review.
     assert_eq!(world.case(&one, &scored).await.status(), wire::CaseStatus::UnderReview);
     world.server.rebuild(Part::Decision).await;

@@ -141,26 +141,26 @@ async fn an_order_is_stopped_carried_out_scrutinised_and_gone_back_on(database: 
     assert_eq!((hour.state(), hour.time), (State::Running, Some(Duration { seconds: 3_600, nanos: 0 })));
     assert_eq!(hour.due_at, Some(sample::time("2023-06-01T10:00:00Z")));
 
-    // Twenty minutes on, a flood: the clock stands still for as long as that lasts.
+    // Twenty minutes on, a flood: the clock stands still for as long as that lasts, and then the hour begins anew.
     world.at("2023-06-01T09:20:00Z");
     let stay = world.chirrup().stays().report_impediment(impede(&case)).await.unwrap().into_inner().stay.unwrap();
     let stopped = world.clock_of(&case, Kind::Order).await;
     assert_eq!((stopped.state(), stopped.due_at), (State::Stopped, None));
-    assert_eq!(stopped.left, Some(Duration { seconds: 2_400, nanos: 0 }));
+    assert_eq!(stopped.left, Some(Duration { seconds: 3_600, nanos: 0 }));
     world.at("2023-06-01T12:00:00Z");
     let end = wire::EndImpedimentRequest { name: stay.name, request_id: sample::request_id("the flood is over") };
     world.chirrup().stays().end_impediment(end).await.unwrap();
-    assert_eq!(world.clock_of(&case, Kind::Order).await.due_at, Some(sample::time("2023-06-01T12:40:00Z")));
+    assert_eq!(world.clock_of(&case, Kind::Order).await.due_at, Some(sample::time("2023-06-01T13:00:00Z")));
     let received = world.case(&case).await;
     assert_eq!(received.acknowledged_at, Some(sample::time("2023-06-01T09:00:00Z")), "the receipt stays what it is");
 
-    // The content is removed at half past twelve.
-    world.at("2023-06-01T12:31:00Z");
-    let removed = effective(sample::closed(), "2023-06-01T12:30:00Z");
+    // The content is removed at ten to one.
+    world.at("2023-06-01T12:51:00Z");
+    let removed = effective(sample::closed(), "2023-06-01T12:50:00Z");
     world.chirrup().decisions().record_decision(sample::record(&case, removed, "remove")).await.unwrap();
     assert_eq!(world.clock_of(&case, Kind::Order).await.state(), State::Met);
     let kept = world.clock_of(&case, Kind::Preservation).await;
-    assert_eq!((kept.state(), kept.started_at), (State::Running, Some(sample::time("2023-06-01T12:30:00Z"))));
+    assert_eq!((kept.state(), kept.started_at), (State::Running, Some(sample::time("2023-06-01T12:50:00Z"))));
 
     // Two days on the home authority scrutinises, and finds an infringement: the order ceases, the content is put back at once.
     world.at("2023-06-03T09:00:00Z");
@@ -226,9 +226,9 @@ async fn an_order_is_stopped_carried_out_scrutinised_and_gone_back_on(database: 
     let steps = page.changes.into_iter().flat_map(|change| change.steps).map(said);
     let steps = steps.map(|(_, step, at)| (step, at)).collect::<Vec<_>>();
     let rest = [
-        (Step::Half, "2023-06-01T12:10:00Z".to_owned()),
-        (Step::FourFifths, "2023-06-01T12:28:00Z".to_owned()),
-        (Step::Ended, "2023-06-01T12:30:00Z".to_owned()),
+        (Step::Half, "2023-06-01T12:30:00Z".to_owned()),
+        (Step::FourFifths, "2023-06-01T12:48:00Z".to_owned()),
+        (Step::Ended, "2023-06-01T12:50:00Z".to_owned()),
     ];
     assert_eq!(steps[3..], rest);
     assert_eq!(world.server.rebuild(Part::Decision).await, world.server.head(Part::Decision).await);

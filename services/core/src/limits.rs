@@ -137,6 +137,10 @@ pub const PRIORITY_CHARS_MAX: usize = 1_000;
 pub const LEASE_MICROS_MAX: i64 = 24 * 3_600 * 1_000_000;
 /// Cases that an inbox has sent and the platform has not acknowledged, when the platform does not say how many.
 pub const INBOX_OUTSTANDING_DEFAULT: u32 = 100;
+/// Cases that are looked at for a lease beyond twice those that are wanted, for others take some at the same time.
+pub const INBOX_CANDIDATES_MORE: usize = 64;
+/// How long an inbox waits after a commit that it looks at, in milliseconds.
+pub const INBOX_PACE_MS: u64 = 100;
 /// Cases whose clocks are marked in one commit.
 pub const TICK_CASES_MAX: usize = 200;
 /// Flags for review that one agency has to answer.

@@ -8,7 +8,7 @@ use portreeve_core::name::{CaseName, ReferralName};
 use portreeve_core::vocabulary::{FieldGroup, Nature, Tlp};
 use portreeve_core::{Timestamp, limits};
 
-use super::{Challenge, Decision, DecisionDraft, Lease, Mark, Observation, Replay, Stay};
+use super::{Challenge, Decision, DecisionDraft, Lease, Mark, Observation, Replay, Stay, StayEnd};
 
 coded! {
     /// Where a case stands.
@@ -130,6 +130,11 @@ impl Order {
             None if self.regime == Self::TCO => Some(limits::TCO_ORDER_MICROS),
             said => said,
         }
+    }
+
+    /// Whether its time begins anew when a stay ends (TCO art. 3(7) and (8)).
+    pub const fn restarts(&self) -> bool {
+        self.regime == Self::TCO
     }
 
     /// Whether what it removes is preserved (TCO art. 6).
@@ -294,15 +299,13 @@ impl Case {
         }
     }
 
-    /// How urgent it is among those that wait: 1,000 for a threat to life, 500 and more for an order, else its score.
+    /// How urgent it is among those that wait: its score, and 1,000 for a threat to life, and 500 for an order.
     pub fn urgency(&self) -> u32 {
         let priority = self.referred.priority.as_ref();
         let score = priority.map_or(0, |priority| priority.score);
-        match priority {
-            Some(priority) if priority.threat_to_life => 1_000,
-            _ if self.referred.nature == Nature::Order.code() => 500 + score,
-            _ => score,
-        }
+        let threat = priority.is_some_and(|priority| priority.threat_to_life);
+        let order = self.referred.nature == Nature::Order.code();
+        score + if threat { 1_000 } else { 0 } + if order { 500 } else { 0 }
     }
 
     /// What about it decides who sees it.
@@ -341,7 +344,12 @@ impl Case {
             }
         };
         let withdrawal = self.withdrawal.clone().filter(|gone| gone.recorded_at < moment);
-        Self {
+        let mut stays = self.stays.iter().filter_map(|stay| stay.as_before(moment)).collect::<Vec<_>>();
+        // That nobody answered is known with the decision that it made.
+        for stay in stays.iter_mut().filter(|_| !answered) {
+            stay.end = stay.end.filter(|(end, _)| *end != StayEnd::Lapsed);
+        }
+        let mut then = Self {
             referred: self.referred.clone(),
             progress,
             withdrawal,
@@ -350,14 +358,17 @@ impl Case {
             challenges: self.challenges.iter().filter_map(|challenge| challenge.as_before(moment)).collect(),
             observation: self.observation.clone().filter(|seen| seen.recorded_at < moment),
             sighting: self.sighting.clone().filter(|seen| seen.recorded_at < moment),
-            stays: self.stays.iter().filter_map(|stay| stay.as_before(moment)).collect(),
+            stays,
             response_time: self.response_time,
             order_answered_at: self.order_answered_at.filter(|_| answered),
             marks: self.marks.iter().filter(|mark| mark.recorded_at < moment).copied().collect(),
             escalated_to: None,
             lease: None,
             review_began_at: self.review_began_at.filter(|began| *began < moment),
-        }
+        };
+        // When the order took effect may have been told later.
+        then.order_answered_at = then.order_answered_at.filter(|_| then.order_answer().is_some());
+        then
     }
 
     /// Whether the group was erased.
@@ -387,7 +398,10 @@ impl Case {
                     left.challenges.iter_mut().for_each(Challenge::clear_words);
                     left.stays.iter_mut().for_each(Stay::clear_words);
                     left.referred.priority.iter_mut().for_each(|priority| priority.explanation.clear());
-                    left.referred.order.iter_mut().for_each(|order| order.emergency.clear());
+                    if let Some(order) = &mut left.referred.order {
+                        order.emergency.clear();
+                        order.feedback_to.clear();
+                    }
                 }
                 // What a case knows of them is whether there are conditions, which still counts.
                 FieldGroup::Grade | FieldGroup::LegalBasis | FieldGroup::Decision | FieldGroup::Figures => {}

@@ -176,6 +176,9 @@ pub struct Clock {
     pub time: i64,
     /// When it stood still, in order.
     pub stops: Vec<Stop>,
+    /// Whether it begins anew after each stop: the hour of a removal order starts when the ground has ceased, or with the clarification
+    /// (TCO art. 3(7) and (8)).
+    pub restarts: bool,
     /// How it ended, if it has.
     pub end: Option<End>,
     /// Its marks, in order.
@@ -204,7 +207,7 @@ impl Clock {
             if ran + run >= target {
                 break;
             }
-            ran += run;
+            ran = if self.restarts { 0 } else { ran + run };
             since = since.max((*until)?);
         }
         Some(since.plus_micros(target - ran))
@@ -221,7 +224,8 @@ impl Clock {
         let mut ran = 0;
         let mut since = self.started_at;
         for (from, until) in &self.stops {
-            ran += from.micros().saturating_sub(since.micros()).max(0);
+            let run = from.micros().saturating_sub(since.micros()).max(0);
+            ran = if self.restarts { 0 } else { ran + run };
             since = until.map_or(since, |until| until.max(since));
         }
         stopped.then_some(self.time - ran)
@@ -296,13 +300,14 @@ impl Case {
     /// Its clocks, in the order of their kinds.
     pub fn clocks(&self) -> Vec<Clock> {
         let mut clocks = Vec::new();
+        let order = self.referred.order.as_ref();
         let mut add = |kind, number, started_at: Timestamp, time, stops, end| {
             let key = ClockKey { kind, number };
             let marks = self.marks.iter().filter(|mark| mark.clock == key).copied().collect();
-            clocks.push(Clock { key, started_at, time, stops, end, marks });
+            let restarts = kind == ClockKind::Order && order.is_some_and(super::Order::restarts);
+            clocks.push(Clock { key, started_at, time, stops, restarts, end, marks });
         };
         let gone = self.withdrawal.as_ref().map(|gone| gone.occurred_at);
-        let order = self.referred.order.as_ref();
         if let Some(receipt) = self.receipt() {
             let started = receipt.occurred_at;
             let end = |done: Option<Timestamp>| {
@@ -343,7 +348,7 @@ impl Case {
             if let Some(Notification::Suppressed(until)) = content.notification {
                 add(ClockKind::NonDisclosure, *version, *decided_at, span(*decided_at, until), Vec::new(), None);
             }
-            if let Some(at) = self.order_answered_at.filter(|_| content.outcome.acts())
+            if let Some(at) = content.effective_at.filter(|_| content.outcome.acts())
                 && order.is_some_and(super::Order::preserves)
             {
                 add(ClockKind::Preservation, 0, at, MONTHS_6, Vec::new(), None);
@@ -351,15 +356,17 @@ impl Case {
         }
         if let Some(until) = order.and_then(|order| order.non_disclosure_until) {
             let started = self.referred.occurred_at;
-            let end = gone.map(|at| End::Cancelled(at.max(started)));
+            let end = gone.filter(|at| *at < until).map(|at| End::Cancelled(at.max(started)));
             add(ClockKind::NonDisclosure, 0, started, span(started, until), Vec::new(), end);
         }
         clocks
     }
 
-    /// When the next mark of one of its clocks is due, if there is any to come.
+    /// When the time alone next brings something to it: a mark of one of its clocks, or that nobody answered.
     pub fn next_mark(&self) -> Option<Timestamp> {
-        self.clocks().iter().filter_map(Clock::next_mark).min()
+        // Over until it has lapsed, whatever is marked.
+        let lapse = self.stay().and_then(|stay| stay.answer_by);
+        self.clocks().iter().filter_map(Clock::next_mark).chain(lapse).min()
     }
 
     /// How many of its clocks are open.
@@ -375,12 +382,16 @@ impl Case {
     /// Notes the marks that are due, and gives what happened to its clocks since it was as it was before, in the order in which it
     /// was true.
     pub(super) fn settle(&mut self, before: Option<&Self>, now: Timestamp) -> Vec<Step> {
+        let was = before.map(Self::clocks).unwrap_or_default();
+        // Marks of a clock that is no more go with it, and those of one that another decision began anew.
+        let is = self.clocks();
+        let begun = |clock: &Clock| was.iter().find(|before| before.key == clock.key).map(|before| before.started_at);
+        let anew = |clock: &Clock| clock.key.kind.expires() && begun(clock).is_some_and(|at| at != clock.started_at);
+        self.marks.retain(|mark| is.iter().any(|clock| clock.key == mark.clock && !anew(clock)));
         let missing = self.clocks().iter().flat_map(|clock| clock.missing(now).collect::<Vec<_>>()).collect::<Vec<_>>();
         self.marks.extend(missing);
         self.marks.sort_by_key(|mark| (mark.clock, mark.percent));
-        let (was, is) = (before.map(Self::clocks).unwrap_or_default(), self.clocks());
-        // Those of a clock that is no more go with it.
-        self.marks.retain(|mark| is.iter().any(|clock| clock.key == mark.clock));
+        let is = self.clocks();
         let mut steps = Vec::new();
         for clock in &is {
             clock.since(was.iter().find(|before| before.key == clock.key), &mut steps);

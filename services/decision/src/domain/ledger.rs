@@ -42,7 +42,7 @@ pub enum Step {
 }
 
 /// The state machine of a case: (where it stands, what is done) -> where it stands then. What is not here cannot be done.
-pub const TRANSITIONS: [(Status, Step, Status); 18] = [
+pub const TRANSITIONS: [(Status, Step, Status); 19] = [
     (Status::Submitted, Step::Acknowledge, Status::Received),
     (Status::Received, Step::Decide, Status::Decided),
     (Status::Decided, Step::DecideAgain, Status::Decided),
@@ -57,6 +57,7 @@ pub const TRANSITIONS: [(Status, Step, Status); 18] = [
     (Status::UnderReview, Step::Cease, Status::UnderReview),
     (Status::Received, Step::Review, Status::UnderReview),
     (Status::UnderReview, Step::Review, Status::UnderReview),
+    (Status::InfoRequested, Step::Review, Status::InfoRequested),
     (Status::UnderReview, Step::Decide, Status::Decided),
     // The platform need not wait for an answer; where nobody answers in time, it has said before what it decides then.
     (Status::InfoRequested, Step::Decide, Status::Decided),
@@ -507,6 +508,14 @@ impl State {
                 case
             });
             self.escalate(told, &mut fresh, &mut events, now);
+            // What was to happen when nobody answered was said before, whenever it comes to be recorded.
+            if let Some(lapsed) = self.lapse(&case, now).filter(|_| told.withdrawal.is_some()) {
+                if let Some(changed) = lapsed.case_changed() {
+                    case = Arc::clone(&changed.case);
+                    fresh.insert(id, Arc::clone(&case));
+                }
+                events.push(lapsed);
+            }
             if let Some(withdrawal) = &told.withdrawal
                 && transition(case.status(), Step::Withdraw).is_some()
             {
@@ -543,7 +552,10 @@ impl State {
     fn escalate(&self, told: &Told, fresh: &mut HashMap<Uuid, Arc<Case>>, events: &mut Vec<Event>, now: Timestamp) {
         let Some(old) = told.referred.order.as_ref().and_then(|order| order.escalates.as_ref()) else { return };
         let known = fresh.get(&old.id).or_else(|| self.cases.get(&old.id).map(|record| &record.case)).cloned();
-        let first = |case: &Arc<Case>| case.escalated_to.is_none() && case.referred.name == *old;
+        let first = |case: &Arc<Case>| {
+            let there = case.referred.name == *old && case.referred.platform == told.referred.platform;
+            there && case.escalated_to.is_none()
+        };
         let Some(case) = known.filter(|case| first(case) && *old != told.referred.name) else { return };
         let after = Case { escalated_to: Some(told.referred.name.clone()), ..(*case).clone() };
         let changed =
@@ -600,6 +612,10 @@ impl State {
             .with("actual", actual));
         }
         step(case, if first { Step::Decide } else { Step::DecideAgain }, to)?;
+        if case.stay().and_then(|stay| stay.answer_by).is_some_and(|answer_by| answer_by <= now) {
+            let advice = "; its question was not answered in time, and that decides it";
+            return Err(impossible(name, "INFO_REQUESTED", to, advice));
+        }
         let receipt = case.receipt().ok_or_else(|| Error::internal("a case was decided that was not received"))?;
         if let Some(latest) = latest {
             check_reinstatement(name, latest, draft)?;
@@ -816,8 +832,14 @@ pub(super) fn changed(
     referral_position: i64,
     now: Timestamp,
 ) -> CaseChanged {
+    // What was due before the change is told of what was before, so that it does not matter when somebody looks.
+    let mut was = before.clone();
+    let mut clock_steps = was.settle(Some(before), now);
+    after.marks.clone_from(&was.marks);
+    clock_steps.extend(after.settle(Some(&was), now));
+    clock_steps.sort_by_key(|step| (step.at, step.clock, step.kind));
     CaseChanged {
-        clock_steps: after.settle(Some(before), now),
+        clock_steps,
         occurred_at,
         referral_position,
         before: Some(before.disposition()),

@@ -59,12 +59,12 @@ impl State {
                 .with("actual", version));
         }
         let mut violations = Violations::new();
-        for (index, (nature, time)) in times.iter().enumerate() {
+        for (nature, time) in times {
             if *nature == Nature::Order.code() {
-                violations.add(format!("times[{index}].nature"), "must not be ORDER: the order or the law says it");
+                violations.add("times", "must not name ORDER: the order or the law says it");
             }
             if !(limits::RESPONSE_MICROS_MIN..=limits::RESPONSE_MICROS_MAX).contains(time) {
-                violations.add(format!("times[{index}].time"), "must be a minute to 365 days");
+                violations.add("times", "must each be a minute to 365 days");
             }
         }
         violations.into_result()?;

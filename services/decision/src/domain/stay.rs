@@ -253,7 +253,7 @@ impl State {
     }
 
     /// Decides a case whose question nobody answered in time, as the platform said when it asked.
-    fn lapse(&self, case: &Arc<Case>, now: Timestamp) -> Option<Event> {
+    pub(super) fn lapse(&self, case: &Arc<Case>, now: Timestamp) -> Option<Event> {
         let stay = case.stay()?;
         let answer_by = stay.answer_by.filter(|answer_by| *answer_by <= now)?;
         let Progress::Received(receipt) = case.progress else { return None };

@@ -456,10 +456,15 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
     ]
 }
 
-/// Takes out of a case why its order could not wait. `None` if there is nothing.
+/// Takes out of a case why its order could not wait, and who is to be told. `None` if there is nothing.
 fn take_emergency(case: &mut wire::Case) -> Option<referral::OrderTerms> {
-    let emergency = std::mem::take(&mut case.order.as_mut()?.emergency);
-    (!emergency.is_empty()).then(|| referral::OrderTerms { emergency, ..referral::OrderTerms::default() })
+    let order = case.order.as_mut()?;
+    let words = referral::OrderTerms {
+        emergency: std::mem::take(&mut order.emergency),
+        feedback_to: std::mem::take(&mut order.feedback_to),
+        ..referral::OrderTerms::default()
+    };
+    (words != referral::OrderTerms::default()).then_some(words)
 }
 
 /// Takes out of a case why it is urgent. `None` if there is nothing.
@@ -517,6 +522,7 @@ pub fn conceal(case: &mut wire::Case, view: View) {
     }
     if !view.groups.has(FieldGroup::LegalBasis) {
         case.legal_basis = None;
+        case.order = None;
     }
     if !view.groups.has(FieldGroup::Grade)
         && let Some(handling) = &mut case.handling
@@ -526,9 +532,13 @@ pub fn conceal(case: &mut wire::Case, view: View) {
 }
 
 /// Who reviews is the platform's own business.
+/// And an order with which a referral is escalated is its agency's to share.
 pub fn hide_lease(case: &mut wire::Case, reader: &Principal) {
-    if matches!(reader.scope(), Scope::Agency(_)) {
+    if let Scope::Agency(own) = reader.scope() {
         case.lease = None;
+        if case.agency.strip_prefix("agencies/") != Some(own.as_str()) {
+            case.escalated_to.clear();
+        }
     }
 }
 

@@ -105,11 +105,15 @@ impl Feed for CaseFeed {
             return Ok(None);
         }
         // Who reviews is the platform's own business; that somebody does is the agency's too.
-        let agency = matches!(reader.scope(), Scope::Agency(_));
-        if agency
-            && matches!(message.change, Some(wire::case_change::Change::ReviewChanged(_)))
-            && message.status_before() == wire::CaseStatus::UnderReview
-        {
+        let hidden = match (&message.change, reader.scope()) {
+            (Some(wire::case_change::Change::ReviewChanged(_)), Scope::Agency(_)) => {
+                message.status_before() != wire::CaseStatus::Received
+            }
+            // An order is its agency's to share.
+            (Some(wire::case_change::Change::Escalated(_)), Scope::Agency(own)) => *own != event.agency,
+            _ => false,
+        };
+        if hidden {
             return Ok(None);
         }
         if let Some(case) = message.change.as_mut().and_then(case_in) {
@@ -263,7 +267,9 @@ impl Feed for ClockFeed {
         after: &[u8],
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, wire::ClockChange)>> {
-        let stretch = Stretch { after: place(after)?, limit, unchanged_since: Some(at) };
+        // A later change brings the clocks alone to which something happened, so that what has changed since is not left out: it
+        // comes as it is, and then again.
+        let stretch = Stretch { after: place(after)?, limit, unchanged_since: None };
         let found = self.reads.clocked(reader, &self.filter, stretch).await?;
         Ok(fitting(found.iter().map(|shown| {
             let case = &shown.record.case;

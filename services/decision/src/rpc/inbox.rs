@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status};
 use wire::inbox_service_server::InboxService;
 
 use super::cases::case_name;
+use super::clocks::convert::write_lease;
 use super::convert::show_case;
 use super::{Replies, Rpc};
 use crate::domain::{Command, Event, Wanted};
@@ -108,8 +109,9 @@ impl Rpc {
         let holder = reviewer(&caller, &platform)?;
         let wanted = if names.is_empty() {
             let count = usize::try_from(message.count.max(1)).unwrap_or(usize::MAX);
-            // A few more than are wanted, for others take some at the same time.
-            let queue = self.parts.reads.queue(&platform, self.clock.now(), count * 2 + 10).await?;
+            // More than are wanted, for others take some at the same time.
+            let more = limits::INBOX_CANDIDATES_MORE;
+            let queue = self.parts.reads.queue(&platform, self.clock.now(), count * 2 + more).await?;
             Wanted::FirstOf(queue, count)
         } else {
             Wanted::These(names)
@@ -117,9 +119,9 @@ impl Rpc {
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("LeaseCases", &request_id, &message);
         let outcome = self.submit(&caller, guard, Command::Lease { wanted, holder, time }).await?;
-        let cases = changed(&outcome).map(|(position, case)| {
-            let revision = portreeve_storage::event::revision(SERVICE, self.epoch, position).encode();
-            super::convert::write_case(case, revision)
+        let cases = changed(&outcome).map(|case| wire::LeasedCase {
+            name: case.name().to_string(),
+            lease: case.lease.as_ref().map(write_lease),
         });
         Ok(wire::LeaseCasesResponse {
             cases: cases.collect(),
@@ -140,7 +142,7 @@ impl Rpc {
         let guard = guard("ReleaseCases", &request_id, &message);
         let outcome = self.submit(&caller, guard, Command::Release { cases, holder }).await?;
         Ok(wire::ReleaseCasesResponse {
-            names: changed(&outcome).map(|(_, case)| case.name().to_string()).collect(),
+            names: changed(&outcome).map(|case| case.name().to_string()).collect(),
             revision: Self::revision(&outcome),
             replayed: outcome.replayed,
         })
@@ -187,13 +189,9 @@ fn span(
     None
 }
 
-/// The cases that a command changed, with the positions of the events.
-fn changed(outcome: &Outcome<Event>) -> impl Iterator<Item = (i64, &crate::domain::Case)> {
-    let of = |recorded: &'_ portreeve_core::Recorded<Event>| recorded.position;
-    outcome
-        .events
-        .iter()
-        .filter_map(move |recorded| recorded.event.case_changed().map(|changed| (of(recorded), &*changed.case)))
+/// The cases that a command changed.
+fn changed(outcome: &Outcome<Event>) -> impl Iterator<Item = &crate::domain::Case> {
+    outcome.events.iter().filter_map(|recorded| recorded.event.case_changed()).map(|changed| &*changed.case)
 }
 
 /// The stream of what a platform has not acknowledged. What was sent is remembered only while it is outstanding.
@@ -257,7 +255,13 @@ impl Inbox {
             let again = again.map(|left| Duration::from_micros(u64::try_from(left).unwrap_or_default()));
             let wake = again.map_or(silence, |again| silence.min(tokio::time::Instant::now() + again));
             tokio::select! {
-                woken = self.changed.changed() => if woken.is_err() { return Err(draining()) },
+                woken = self.changed.changed() => {
+                    if woken.is_err() {
+                        return Err(draining());
+                    }
+                    // Most commits bring nothing here: what comes close together is looked at together.
+                    tokio::time::sleep(Duration::from_millis(limits::INBOX_PACE_MS)).await;
+                }
                 () = tokio::time::sleep_until(wake) => {}
                 () = self.settings.drain.cancelled() => {}
             }

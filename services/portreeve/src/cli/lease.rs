@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use portreeve_api::decision::v1::{Case, CaseStatus, LeaseCasesRequest, ReleaseCasesRequest};
+use portreeve_api::decision::v1::{LeaseCasesRequest, LeasedCase, ReleaseCasesRequest};
 use portreeve_core::name::CaseName;
 
 use super::connection::{call, request_id};
@@ -11,7 +11,7 @@ use super::failure::Result;
 use super::json;
 use super::order::{span, wire_span};
 use super::refer::{Write, written};
-use super::words::{shown, when};
+use super::words::when;
 
 /// Take cases to review, so that nobody else does
 ///
@@ -105,10 +105,9 @@ async fn take(cases: Vec<CaseName>, count: u32, time: Option<Duration>, write: W
     if reply.cases.is_empty() {
         say!("nothing waits that nobody holds")?;
     }
-    for Case { name, lease, status, target, .. } in &reply.cases {
-        let (lease, target) = (lease.clone().unwrap_or_default(), target.clone().unwrap_or_default());
-        let status = shown::<CaseStatus>(*status).to_lowercase();
-        say!("{name}: {status}, {} until {}  {}", lease.holder, when(lease.until.as_ref()), target.url)?;
+    for LeasedCase { name, lease } in &reply.cases {
+        let lease = lease.clone().unwrap_or_default();
+        say!("{name}: {} until {}", lease.holder, when(lease.until.as_ref()))?;
     }
     written(&reply.revision, reply.replayed)
 }

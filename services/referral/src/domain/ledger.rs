@@ -671,6 +671,7 @@ impl State {
         }
         self.check_before_sent(draft, sender, &field)?;
         let exhibits = self.exhibits(&said.name.agency, &said.evidence, &field)?;
+        self.check_order(draft, &field, now)?;
         self.check_signature(draft, &field, now)?;
         Ok(Event::Created(Box::new(Referral {
             exhibits,

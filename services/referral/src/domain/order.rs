@@ -2,7 +2,10 @@
 
 use portreeve_core::name::ReferralName;
 use portreeve_core::vocabulary::{Nature, OrderRegime};
-use portreeve_core::{Timestamp, Violations, limits};
+use portreeve_core::{Error, Reason, Result, Timestamp, Violations, limits};
+
+use super::ledger::no_referral;
+use super::{NewReferral, State};
 
 /// The terms of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,5 +66,27 @@ impl Order {
             let field = format!("{path}.non_disclosure_until");
             violations.add(field, format_args!("must be after {sent_at}, by six weeks at most (TCO art. 11(3))"));
         }
+    }
+}
+
+impl State {
+    /// Refuses an order that the law does not allow when it is sent, which a draft may not have been when it was written, or that
+    /// escalates what is not there or was referred elsewhere.
+    pub(super) fn check_order(&self, draft: &NewReferral, field: &impl Fn() -> String, now: Timestamp) -> Result<()> {
+        let said = &draft.said;
+        let Some(order) = &said.order else { return Ok(()) };
+        let path = format!("{}.order", field());
+        let mut violations = Violations::new();
+        order.check(said.nature, draft.occurred_at.unwrap_or(now), &path, &mut violations);
+        violations.into_result()?;
+        let Some(name) = &order.escalates else { return Ok(()) };
+        let old =
+            self.referral(name).ok_or_else(|| no_referral(name).at(format!("{path}.escalates"), "is not there"))?;
+        if old.platform != said.platform {
+            let message = format!("{name} was referred to platforms/{}, and is not escalated elsewhere", old.platform);
+            return Err(Error::new(Reason::RequestInvalid, message)
+                .at(format!("{path}.escalates"), "must be a referral to the same platform"));
+        }
+        Ok(())
     }
 }

@@ -70,7 +70,10 @@ impl Referral {
                     said.statement.clear();
                     said.protected_context = None;
                     said.priority.iter_mut().for_each(|priority| priority.explanation.clear());
-                    said.order.iter_mut().for_each(|order| order.emergency.clear());
+                    if let Some(order) = &mut said.order {
+                        order.emergency.clear();
+                        order.feedback_to.clear();
+                    }
                     if let Standing::Withdrawn { reason, .. } = &mut left.standing {
                         reason.clear();
                     }

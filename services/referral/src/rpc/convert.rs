@@ -233,6 +233,7 @@ pub fn conceal(referral: &mut wire::Referral, view: View, scope: &Scope) {
     }
     if !view.groups.has(FieldGroup::LegalBasis) {
         referral.legal_basis = None;
+        referral.order = None;
     }
     if !view.groups.has(FieldGroup::Grade)
         && let Some(handling) = &mut referral.handling

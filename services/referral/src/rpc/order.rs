@@ -51,10 +51,15 @@ pub(super) fn write_order(order: &Order) -> wire::OrderTerms {
     }
 }
 
-/// Takes out of an order why it could not wait. `None` if there is nothing.
+/// Takes out of an order why it could not wait, and who is to be told. `None` if there is nothing.
 pub(super) fn take_emergency(order: Option<&mut wire::OrderTerms>) -> Option<wire::OrderTerms> {
-    let emergency = std::mem::take(&mut order?.emergency);
-    (!emergency.is_empty()).then(|| wire::OrderTerms { emergency, ..wire::OrderTerms::default() })
+    let order = order?;
+    let words = wire::OrderTerms {
+        emergency: std::mem::take(&mut order.emergency),
+        feedback_to: std::mem::take(&mut order.feedback_to),
+        ..wire::OrderTerms::default()
+    };
+    (words != wire::OrderTerms::default()).then_some(words)
 }
 
 /// An order as the database keeps it: as the contract writes it; nothing for none.

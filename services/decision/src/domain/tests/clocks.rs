@@ -175,7 +175,8 @@ fn counted(clock: &Clock, end: i64) -> Vec<(u32, i64)> {
         let stopped = |(from, until): &(Timestamp, Option<Timestamp>)| {
             *from <= at(unit) && until.is_none_or(|until| at(unit) < until)
         };
-        ran += i64::from(!clock.stops.iter().any(stopped));
+        let over_now = clock.stops.iter().any(|(_, until)| *until == Some(at(unit)));
+        ran = if clock.restarts && over_now { 0 } else { ran } + i64::from(!clock.stops.iter().any(stopped));
         for percent in [50, 80, 100] {
             let due = ran * UNIT * 100 >= clock.time * i64::from(percent);
             if due && !over.iter().any(|(known, _)| *known == percent) {
@@ -263,17 +264,17 @@ fn an_order_that_is_carried_out_at_an_unknown_time_still_runs() {
 }
 
 #[test]
-fn a_question_stops_the_clock_and_the_answer_lets_it_go_on() {
+fn a_question_stops_the_clock_and_with_the_answer_the_hour_begins_anew() {
     let mut book = received();
     book.tell(&ask(None), 102).unwrap();
     let stopped = clock(&book, ClockKind::Order);
-    assert_eq!((stopped.state(), stopped.left()), (ClockState::Stopped, Some((HOUR - 100) * UNIT)));
+    assert_eq!((stopped.state(), stopped.left()), (ClockState::Stopped, Some(HOUR * UNIT)));
     assert_eq!(book.case(1).status(), Status::InfoRequested);
     assert_eq!(book.case(1).disposition(), Disposition::Received);
     // However long it takes.
     assert_eq!(book.tell(&tick(), 100_000).unwrap(), []);
     book.tell(&answer(1), 100_002).unwrap();
-    assert_eq!(clock(&book, ClockKind::Order).due_at(), Some(at(100_002 + HOUR - 100)));
+    assert_eq!(clock(&book, ClockKind::Order).due_at(), Some(at(100_002 + HOUR)));
     assert_eq!(book.case(1).status(), Status::UnderReview);
     assert_eq!(book.case(1).receipt().unwrap().occurred_at, at(2));
     // Said again it is done already; with other words it is refused.

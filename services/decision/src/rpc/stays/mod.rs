@@ -5,7 +5,7 @@ pub mod convert;
 use portreeve_api::decision::v1 as wire;
 use portreeve_core::name::{CaseName, OrganisationKind, StayName};
 use portreeve_core::principal::Role;
-use portreeve_core::{Error, Principal, Result};
+use portreeve_core::{Error, Principal, Result, Timestamp};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::wire::{guard, must_say, optional_time, principal, violations};
 use portreeve_storage::{Guard, Outcome};
@@ -14,7 +14,7 @@ use wire::stay_service_server::StayService;
 
 use super::Rpc;
 use super::cases::{case_name, named};
-use crate::domain::{Command, Event, Stay};
+use crate::domain::{Command, Event, Stay, StayContent};
 use convert::{read_content, write_stay};
 
 /// What a stay's name must be.
@@ -75,13 +75,7 @@ impl Rpc {
         caller.require_as(Role::Reviewer, OrganisationKind::Platform, &case.platform)?;
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("RequestInformation", &request_id, &message);
-        self.begin(
-            &caller,
-            guard,
-            Command::BeginStay { case: case.clone(), content, answer_by, by: caller.member().to_owned() },
-            &case,
-        )
-        .await
+        self.begin(&caller, guard, case, content, answer_by).await
     }
 
     async fn impede(&self, request: Request<wire::ReportImpedimentRequest>) -> Result<Said> {
@@ -95,25 +89,32 @@ impl Rpc {
         caller.require_as(Role::Reviewer, OrganisationKind::Platform, &case.platform)?;
         let request_id = std::mem::take(&mut message.request_id);
         let guard = guard("ReportImpediment", &request_id, &message);
-        self.begin(
-            &caller,
-            guard,
-            Command::BeginStay { case: case.clone(), content, answer_by: None, by: caller.member().to_owned() },
-            &case,
-        )
-        .await
+        self.begin(&caller, guard, case, content, None).await
     }
 
-    async fn begin(&self, caller: &Principal, guard: Option<Guard>, command: Command, case: &CaseName) -> Result<Said> {
+    async fn begin(
+        &self,
+        caller: &Principal,
+        guard: Option<Guard>,
+        case: CaseName,
+        content: StayContent,
+        answer_by: Option<Timestamp>,
+    ) -> Result<Said> {
+        // What was said in words may have been erased since.
+        let (ground, questions) = (content.ground, content.questions.clone());
+        let command = Command::BeginStay { case: case.clone(), content, answer_by, by: caller.member().to_owned() };
         let outcome = self.submit(caller, guard, command).await?;
         let stay = match changed(&outcome) {
             Some(stay) => stay,
             // It lasts already: as it began.
             None => {
-                let mut last = self.stays(case).await?.pop().ok_or_else(missing)?;
-                last.end = None;
-                last.answer.clear();
-                write_stay(case, &last)
+                let same = |stay: &Stay| {
+                    stay.content.ground == ground && stay.content.questions == questions && stay.answer_by == answer_by
+                };
+                let mut lasts = self.stays(&case).await?.into_iter().rev().find(same).ok_or_else(missing)?;
+                lasts.end = None;
+                lasts.answer.clear();
+                write_stay(&case, &lasts)
             }
         };
         Ok(Self::said(stay, &outcome))

@@ -142,7 +142,10 @@ impl Usual {
         if reasons.is_empty() {
             found.refuse("reasons", "the file says nothing of the content: give --reasons");
         }
+        // What was refused stays empty, so that nothing of it is taken for corrected.
+        let wrong = |column: &str| found.wrong.iter().any(|(of, _)| of == column || (of.is_empty() && column == "url"));
         let cell = |column: &str| match column {
+            column if wrong(column) => String::new(),
             "platform" => self.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
             "nature" => self.nature.map(typed).unwrap_or_default(),
             "ground" => self.ground.map(typed).unwrap_or_default(),
@@ -155,10 +158,16 @@ impl Usual {
             "request_id" => Uuid::new_v5(&space, found.id.as_bytes()).to_string(),
             column => found.said(column).unwrap_or_default().to_owned(),
         };
-        let row = COLUMNS.iter().map(|column| cell(column.name)).collect::<Vec<_>>();
+        let row = COLUMNS.iter().map(|column| harmless(cell(column.name))).collect::<Vec<_>>();
         let refusal = (!found.wrong.is_empty()).then(|| Refusal::invalid(found.wrong));
         (ByteRecord::from(row), refusal)
     }
+}
+
+/// A cell that no spreadsheet takes for a formula: what is in it may be the words of whoever is referred. The white space is taken off
+/// again when the file is read.
+fn harmless(cell: String) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t']) { format!(" {cell}") } else { cell }
 }
 
 /// Every thing of a value: itself, or those of a list.

@@ -28,7 +28,7 @@ pub(super) fn read(value: &Value) -> Result<Vec<Found>, String> {
             None => return Err("is no MISP event and no MISP object: it has neither Object nor Attribute".to_owned()),
         };
         let tags = tags(event);
-        found.extend(objects.into_iter().map(|object| thing(object, &tags)));
+        found.extend(objects.into_iter().filter(|object| !deleted(object)).map(|object| thing(object, &tags)));
     }
     if found.is_empty() { Err("has no object".to_owned()) } else { Ok(found) }
 }
@@ -39,7 +39,7 @@ fn tags(value: &Value) -> Vec<String> {
 }
 
 fn thing(object: &Value, tags_of_event: &[String]) -> Found {
-    let mut found = Found { id: text(object, "uuid").to_owned(), ..Found::default() };
+    let mut found = Found { id: text(object, "uuid").to_lowercase(), ..Found::default() };
     let name = text(object, "name");
     let Some((_, kind, id)) = OBJECTS.iter().find(|(known, ..)| *known == name) else {
         let known = OBJECTS.map(|(name, ..)| name).join(", ");
@@ -47,7 +47,8 @@ fn thing(object: &Value, tags_of_event: &[String]) -> Found {
         return found;
     };
     found.say("kind", typed(*kind));
-    let attributes = object.get("Attribute").map(each).unwrap_or_default();
+    let mut attributes = object.get("Attribute").map(each).unwrap_or_default();
+    attributes.retain(|attribute| !deleted(attribute));
     let of = |relation: &str| {
         let values = attributes.iter().filter(|attribute| text(attribute, "object_relation") == relation);
         values.map(|attribute| text(attribute, "value")).find(|value| !value.trim().is_empty())
@@ -57,7 +58,7 @@ fn thing(object: &Value, tags_of_event: &[String]) -> Found {
         Some(url) => found.say("url", url),
         None => found.refuse("url", "the object has neither url nor link"),
     }
-    if let Some(native) = of(id) {
+    if let Some(native) = Some(*id).filter(|id| !id.is_empty()).and_then(of) {
         found.say("native_id", native);
     }
     if let Some(language) = of("language") {
@@ -76,11 +77,16 @@ fn thing(object: &Value, tags_of_event: &[String]) -> Found {
     found
 }
 
-/// The strictest of the TLP tags. What the target must not notice cannot be asked for.
-fn mark(found: &mut Found, tags: impl Iterator<Item = String>) {
+/// Whether MISP keeps it as deleted.
+fn deleted(value: &Value) -> bool {
+    value.get("deleted").is_some_and(|deleted| *deleted == Value::Bool(true) || *deleted == 1 || *deleted == "1")
+}
+
+/// The strictest of the TLP tags. What the target must not notice cannot be asked for, and what is not known is not made laxer.
+pub(super) fn mark(found: &mut Found, tags: impl Iterator<Item = String>) {
     let mut strictest = None::<Tlp>;
     for tag in tags {
-        let tlp = match tag.as_str() {
+        let tlp = match tag.trim() {
             "tlp:red" => Tlp::Red,
             "tlp:amber+strict" => Tlp::AmberStrict,
             "tlp:amber" => Tlp::Amber,
@@ -89,6 +95,10 @@ fn mark(found: &mut Found, tags: impl Iterator<Item = String>) {
             "pap:red" | "pap:amber" => {
                 let message = format!("{tag} forbids what the target can notice, and a closure is that");
                 found.refuse("url", message);
+                continue;
+            }
+            tag if tag.starts_with("tlp:") => {
+                found.refuse("tlp", format!("{tag} is no mark that is known"));
                 continue;
             }
             _ => continue,

@@ -5,6 +5,7 @@ use portreeve_core::id::Uuid;
 use serde_json::Value;
 
 use super::foreign::{Found, each, text};
+use super::misp::mark;
 
 /// What every report must have, as text (xarf-core.json).
 const REQUIRED: [&str; 6] = ["xarf_version", "report_id", "timestamp", "source_identifier", "category", "type"];
@@ -37,18 +38,20 @@ fn report(report: &Value) -> Found {
     if !version.is_empty() && !version.starts_with("4.") {
         found.refuse("", format!("xarf_version {version:?} is not 4"));
     }
-    if Uuid::try_parse(&found.id).is_err() {
-        found.refuse("request_id", "report_id must be a UUID");
+    // One report is one referral, however its identifier is written.
+    match Uuid::try_parse(&found.id) {
+        Ok(id) => found.id = id.to_string(),
+        Err(_) => found.refuse("request_id", "report_id must be a UUID"),
     }
-    match (text(report, "category"), text(report, "type")) {
+    match (text(report, "category"), text(report, "type").to_lowercase().as_str()) {
         ("content", "csam" | "csem") => {
             found.refuse(
-                "kind",
+                "url",
                 "child sexual abuse material goes to the bodies that the law names, and not through this exchange",
             );
         }
         ("content" | "", _) => {}
-        (other, _) => found.refuse("kind", format!("the category {other:?} is no content; only content is referred")),
+        (other, _) => found.refuse("url", format!("the category {other:?} is no content; only content is referred")),
     }
     match text(report, "url") {
         "" => found.refuse("url", "is missing"),
@@ -60,6 +63,8 @@ fn report(report: &Value) -> Found {
     } else if !at.is_empty() {
         found.refuse("occurred_at", format!("timestamp {at:?} is no time, such as 2025-01-11T16:22:45Z"));
     }
+    let tags = report.get("tags").map(each).unwrap_or_default();
+    mark(&mut found, tags.iter().filter_map(|tag| tag.as_str()).map(str::to_lowercase));
     let said = [text(report, "description"), text(report, "scheme_description")];
     found.say("reasons", said.iter().filter(|said| !said.is_empty()).copied().collect::<Vec<_>>().join("\n"));
     found
@@ -105,7 +110,7 @@ mod tests {
             found[0].wrong.iter().map(|(_, message)| message.clone()).collect::<Vec<_>>().join("; ")
         };
         assert!(with("category", json!("connection")).contains("is no content"));
-        assert!(with("type", json!("csam")).contains("child sexual abuse"));
+        assert!(with("type", json!("CSAM")).contains("child sexual abuse"));
         assert!(with("xarf_version", json!("3")).contains("is not 4"));
         assert!(with("timestamp", json!("yesterday")).contains("is no time"));
         assert!(with("report_id", json!("1")).contains("must be a UUID"));

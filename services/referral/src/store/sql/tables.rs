@@ -197,6 +197,7 @@ impl Keys {
         self.evidence.extend(&said.evidence);
         self.rules.insert(said.platform.clone());
         self.referrals.extend(said.links.iter().map(|link| link.referral.id));
+        self.referrals.extend(said.order.iter().filter_map(|order| order.escalates.as_ref()).map(|name| name.id));
     }
 
     fn change(&mut self, name: &OrganisationName, hosts: &[String]) {
