@@ -404,8 +404,10 @@ async fn what_is_wrong_is_told_at_once(database: &Database) {
     }
     let refused = refusal(&world.refer(page(&[], common::TargetKind::Group), "nothing").await.unwrap_err());
     assert_eq!(refused.fields, ["referral.target.url"]);
-    for kind in [common::TargetKind::Channel, common::TargetKind::PhoneNumber] {
-        world.refer(page(&[&evidence], kind), &format!("{kind:?}")).await.unwrap();
+    for (kind, native_id) in [(common::TargetKind::Channel, ""), (common::TargetKind::PhoneNumber, "+44 7700 900123")] {
+        let mut draft = page(&[&evidence], kind);
+        draft.target.as_mut().unwrap().native_id = native_id.into();
+        world.refer(draft, &format!("{kind:?}")).await.unwrap();
     }
     // What has an address still goes to whose it is.
     let mut elsewhere = sample::draft("lensgram", "elsewhere");

@@ -97,7 +97,7 @@ async fn a_misp_object_of_each_kind_becomes_a_referral_once() {
     assert!(said.contains("7 rows: 0 imported, 5 already there, 2 refused"), "{said}");
     // What was refused is corrected and imported as any file.
     let corrected = rejects.lines().filter(|line| !line.contains("none of the objects"));
-    let corrected = corrected.map(|line| line.replacen(",PAGE,,", ",PAGE,https://chirrup.example/pages/7,", 1));
+    let corrected = corrected.map(|line| line.replacen(",page,,", ",page,https://chirrup.example/pages/7,", 1));
     let corrected = corrected.map(|line| line + "\n").collect::<String>();
     let (code, said) = world.import("corrected.csv", &corrected, &[]);
     assert!(code == 0 && said.contains("1 rows: 1 imported"), "{said} {corrected}");

@@ -172,7 +172,7 @@ async fn what_is_not_acknowledged_comes_again_and_the_most_urgent_first(database
     assert_eq!(names(&next(&mut anew).await), [&threat, &another, &scored, &plain]);
     // What was withdrawn is not waited for.
     let (_, id) = threat.rsplit_once('/').unwrap();
-    let withdraw = sample::withdraw(&format!("agencies/nca/referrals/{id}"), "threat");
+    let withdraw = sample::withdraw(&format!("agencies/nca/referrals/{id}"), "threat is gone");
     world.nca().referrals().withdraw_referral(withdraw).await.unwrap();
     world.acknowledge(&[another, scored], "two").await;
     assert_eq!(names(&next(&mut stream).await), [&plain]);

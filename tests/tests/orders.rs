@@ -573,8 +573,11 @@ async fn what_is_wrong_is_told_at_once(database: &Database) {
         expected_version: None,
         request_id: sample::request_id("set"),
     };
-    let orders = set(vec![time(3, 60), wire::ResponseTime { nature: 1, time: None }]);
-    assert_eq!(fields(clocks.set_response_times(orders).await.unwrap_err()), "times[0].nature times[1].time");
+    let bare = set(vec![time(0, 60), wire::ResponseTime { nature: 1, time: None }]);
+    assert_eq!(fields(clocks.set_response_times(bare).await.unwrap_err()), "times[0].nature times[1].time");
+    let orders = clocks.set_response_times(set(vec![time(3, 60), time(1, 59)])).await.unwrap_err();
+    assert_eq!(fields(orders.clone()), "times times");
+    assert!(orders.message().contains("wrong fields"), "{orders}");
     let twice = set(vec![time(1, 60), time(1, 61)]);
     assert_eq!(fields(clocks.set_response_times(twice).await.unwrap_err()), "times[1].nature");
     for (seconds, taken) in [(59, false), (60, true), (31_536_000, true), (31_536_001, false), (i64::MAX, false)] {

@@ -488,8 +488,10 @@ fn one_member_drafts_and_another_authorises() {
     assert!(portreeve().args(["sign", "init", key, "--kid", "nca-1"]).status().unwrap().success());
     server.done(nca, &["sign", "register", key]);
     let (other, first) = create("j.doe", "7d9f2c1e-5b0a-4c3d-9e8f-0a1b2c3d4e02");
+    // Of another place: what was referred before would be given up when it is authorised.
+    let elsewhere = [&["https://harbourbook.example/groups/8"], &what[1..]].concat();
     let update =
-        [&["draft", "update", &other], &what[..], &["--native-id", "7", "--member", "m.roe", "--etag", &first]]
+        [&["draft", "update", &other], &elsewhere[..], &["--native-id", "8", "--member", "m.roe", "--etag", &first]]
             .concat();
     let written = server.done(nca, &update);
     let second = written.split_whitespace().nth(3).unwrap().trim_end_matches(')');

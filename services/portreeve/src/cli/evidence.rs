@@ -43,8 +43,14 @@ pub(crate) struct Evidence {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Upload a file
+    #[command(
+        after_help = "Example:\n  portreeve evidence upload chat.png --captured-at 2026-03-01T09:30:00Z --method undercover \\\n    \
+        --lawful-authority 'RIPA 2000 s. 29, authorisation 17' --redaction personal-data \\\n    \
+        --grade platform --severity none --as agencies/nca"
+    )]
     Upload(Upload),
     /// List the agency's evidence
+    #[command(after_help = "Example:\n  portreeve evidence list --as agencies/nca")]
     List {
         /// Print each as a line of JSON
         #[arg(long)]
@@ -53,6 +59,9 @@ enum Action {
         connection: Connection,
     },
     /// Show what is known of evidence
+    #[command(
+        after_help = "Example:\n  portreeve evidence show agencies/nca/evidence/01890a5d-ac96-774b-bcce-b302099a8057 --as agencies/nca"
+    )]
     Show {
         /// The evidence
         name: EvidenceName,
@@ -63,6 +72,10 @@ enum Action {
         connection: Connection,
     },
     /// Download the bytes, and check them against their digest
+    #[command(
+        after_help = "Example:\n  portreeve evidence download agencies/nca/evidence/01890a5d-ac96-774b-bcce-b302099a8057 \\\n    \
+        chat.png --as platforms/quietchat"
+    )]
     Download {
         /// The evidence
         name: EvidenceName,
@@ -72,6 +85,9 @@ enum Action {
         connection: Connection,
     },
     /// Delete evidence that no referral carries
+    #[command(
+        after_help = "Example:\n  portreeve evidence delete agencies/nca/evidence/01890a5d-ac96-774b-bcce-b302099a8057 --as agencies/nca"
+    )]
     Delete {
         /// The evidence
         name: EvidenceName,

@@ -25,6 +25,9 @@ pub(super) fn read(value: &Value) -> Result<Vec<Found>, String> {
         let objects = match objects {
             Some(objects) => each(objects),
             None if event.get("Attribute").is_some() && event.get("name").is_some() => vec![event],
+            None if event.get("Attribute").is_some() => {
+                return Err("has no object: attributes that stand alone are not referred".to_owned());
+            }
             None => return Err("is no MISP event and no MISP object: it has neither Object nor Attribute".to_owned()),
         };
         let tags = tags(event);
@@ -163,5 +166,7 @@ mod tests {
         {
             assert!(read(&none).is_err(), "{none}");
         }
+        let alone = json!({"Event": {"Attribute": [attribute("url", "https://hb.example/1")]}});
+        assert!(read(&alone).unwrap_err().contains("stand alone"));
     }
 }
