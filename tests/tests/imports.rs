@@ -84,8 +84,7 @@ async fn a_misp_object_of_each_kind_becomes_a_referral_once() {
     assert!(code == 1 && said.contains("7 rows: 5 imported, 0 already there, 2 refused"), "{said}");
     let referrals = world.referrals().await;
     let kinds = referrals.iter().map(|referral| referral.target.as_ref().unwrap().kind()).collect::<Vec<_>>();
-    use TargetKind::{Group, Page, Post};
-    assert_eq!(kinds, [Page, Group, Post, Group, Group]);
+    assert_eq!(kinds, [TargetKind::Page, TargetKind::Group, TargetKind::Post, TargetKind::Group, TargetKind::Group]);
     assert!(referrals.iter().all(|referral| referral.handling.as_ref().unwrap().tlp() == Tlp::Green));
     assert_eq!(referrals[2].content_language, "sq");
     assert_eq!(referrals[0].target.as_ref().unwrap().native_id, "11");

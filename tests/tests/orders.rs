@@ -103,14 +103,17 @@ impl World {
         let mut told = Vec::new();
         while !told.iter().any(|(_, of, _)| *of == step) {
             let message = within(30, "what happens to a clock", stream.message()).await.unwrap().unwrap();
-            told.extend(message.changes.into_iter().flat_map(|change| change.steps).map(said));
+            told.extend(message.changes.iter().flat_map(|change| &change.steps).map(said));
         }
         told
     }
 }
 
+/// What is done to an order to make it wrong.
+type Change = fn(&mut referral::OrderTerms);
+
 /// A step, in words.
-fn said(step: wire::ClockStep) -> (String, Step, String) {
+fn said(step: &wire::ClockStep) -> (String, Step, String) {
     let kind = step.kind();
     let at = portreeve_core::Timestamp::from_micros(sample::micros(step.at.as_ref()));
     let clock = step.clock.rsplit('/').next().unwrap().to_owned();
@@ -223,7 +226,7 @@ async fn an_order_is_stopped_carried_out_scrutinised_and_gone_back_on(database: 
         at_least: Vec::new(),
     };
     let page = world.nca().clocks().list_clock_changes(page).await.unwrap().into_inner();
-    let steps = page.changes.into_iter().flat_map(|change| change.steps).map(said);
+    let steps = page.changes.iter().flat_map(|change| &change.steps).map(said);
     let steps = steps.map(|(_, step, at)| (step, at)).collect::<Vec<_>>();
     let rest = [
         (Step::Half, "2023-06-01T12:30:00Z".to_owned()),
@@ -596,7 +599,7 @@ async fn what_is_wrong_is_told_at_once(database: &Database) {
         sample::create("nca", draft, "wrong")
     };
     let mut referrals = world.nca().referrals();
-    let wrong: [(fn(&mut referral::OrderTerms), &str); 5] = [
+    let wrong: [(Change, &str); 5] = [
         (|terms| terms.act_within = Some(Duration { seconds: 7_200, nanos: 0 }), "referral.order.act_within"),
         (|terms| terms.territorial_scope = vec!["DE".into()], "referral.order.territorial_scope"),
         (

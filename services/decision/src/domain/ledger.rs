@@ -743,13 +743,12 @@ pub(super) fn step(case: &Case, step: Step, to: &'static str) -> Result<()> {
             "; the first decision on a case is INITIAL"
         }
         (Status::InfoRequested, _) => "; a question waits for its answer",
-        (Status::Received | Status::UnderReview, _) => "",
         (Status::Decided, Step::Review) => "; there is nothing left to review",
         (Status::Decided, Step::Decide) => {
             "; a later decision is AMENDED, REVERSED, CORRECTED or REINSTATED, and names its cause"
         }
         (Status::Decided, _) => "; what it asks now is for a challenge or for a later version to settle",
-        (Status::Withdrawn, _) => "",
+        (Status::Received | Status::UnderReview | Status::Withdrawn, _) => "",
     };
     Err(impossible(&name, from.as_str(), to, advice))
 }

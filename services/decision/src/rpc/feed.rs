@@ -213,13 +213,11 @@ impl ClockFeed {
         let clocks = case.clocks();
         let chosen = |step: &&wire::ClockStep| {
             let Some(step) = read_step(step) else { return false };
-            match clocks.iter().find(|clock| clock.key == step.clock) {
-                Some(clock) => self.filter.selects(clock),
-                None => {
-                    let of_kind = self.filter.kinds.is_empty() || self.filter.kinds.contains(&step.clock.kind);
-                    of_kind && self.filter.states.is_empty() && self.filter.due_before.is_none()
-                }
+            if let Some(clock) = clocks.iter().find(|clock| clock.key == step.clock) {
+                return self.filter.selects(clock);
             }
+            let of_kind = self.filter.kinds.is_empty() || self.filter.kinds.contains(&step.clock.kind);
+            of_kind && self.filter.states.is_empty() && self.filter.due_before.is_none()
         };
         let steps = steps.iter().filter(chosen).cloned().collect::<Vec<_>>();
         let clocks = clocks.iter().map(|clock| write_clock(&name, clock));

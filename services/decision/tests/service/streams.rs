@@ -71,8 +71,10 @@ fn kind(change: &wire::CaseChange) -> &'static str {
         Change::ClockMarked(_) => "clock",
         Change::ReviewChanged(_) => "review",
         Change::Escalated(_) => "escalated",
-        Change::ResponseTimesSet(_) => "catalogue",
-        Change::ClauseCreated(_) | Change::ClauseVersionAdded(_) | Change::AgreementLearnt(_) => "catalogue",
+        Change::ClauseCreated(_)
+        | Change::ClauseVersionAdded(_)
+        | Change::AgreementLearnt(_)
+        | Change::ResponseTimesSet(_) => "catalogue",
     }
 }
 

@@ -129,9 +129,9 @@ pub(crate) fn handling(said: Handling) -> Option<Handling> {
 #[command(next_help_heading = "Urgency")]
 struct Urgency {
     /// How much harm, how likely, how sure: three of low, moderate, substantial and severe
-    #[arg(long, value_name = "HARM,LIKELIHOOD,CONFIDENCE", value_parser = words_of::<PriorityLevel>(), ignore_case = true,
+    #[arg(id = "urgency", long = "urgency", value_name = "HARM,LIKELIHOOD,CONFIDENCE", value_parser = words_of::<PriorityLevel>(), ignore_case = true,
         value_delimiter = ',', requires = "because")]
-    urgency: Vec<PriorityLevel>,
+    levels: Vec<PriorityLevel>,
     /// Why it is so urgent
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, requires = "urgency")]
     because: String,
@@ -142,7 +142,7 @@ struct Urgency {
 
 impl Urgency {
     fn priority(self) -> Result<Option<Priority>> {
-        match self.urgency[..] {
+        match self.levels[..] {
             [] => Ok(None),
             [harm, likelihood, confidence] => Ok(Some(Priority {
                 harm: harm.into(),

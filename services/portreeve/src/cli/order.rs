@@ -27,8 +27,8 @@ pub(crate) struct Order {
     #[arg(long, value_name = "TIME", value_parser = span, requires = "regime")]
     act_within: Option<Duration>,
     /// The countries in which it has effect, not under TCO
-    #[arg(long, value_name = "COUNTRY", value_delimiter = ',', requires = "regime")]
-    order_scope: Vec<String>,
+    #[arg(long = "order-scope", value_name = "COUNTRY", value_delimiter = ',', requires = "regime")]
+    territory: Vec<String>,
     /// Who is to be told of its effect, if not the agency
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, requires = "regime")]
     feedback_to: String,
@@ -51,7 +51,7 @@ impl Order {
             issuing_authority: self.issuing_authority,
             act_within: self.act_within.map(wire_span),
             redress: self.redress,
-            territorial_scope: self.order_scope,
+            territorial_scope: self.territory,
             feedback_to: self.feedback_to,
             emergency: self.emergency,
             non_disclosure_until: self.not_disclosed_until,

@@ -46,19 +46,23 @@ impl Model {
                         return Err(Reason::CaseLeased);
                     }
                 }
-                cases.iter().for_each(|case| self.take(*case, *holder, now + time));
+                for case in cases {
+                    self.take(*case, *holder, now + time);
+                }
                 Ok(cases.clone())
             }
             Play::First { count, holder, time } => {
                 let free = (1..=4).filter(|case| !self.decided.contains(case) && self.holder(*case, now).is_none());
                 let taken = free.take(*count).collect::<Vec<_>>();
-                taken.iter().for_each(|case| self.take(*case, *holder, now + time));
+                for case in &taken {
+                    self.take(*case, *holder, now + time);
+                }
                 Ok(taken)
             }
             Play::Release { cases, holder } => {
                 let own = cases.iter().copied().filter(|case| self.holder(*case, now) == Some(*holder));
                 let own = own.collect::<Vec<_>>();
-                own.iter().for_each(|case| _ = self.held.remove(case));
+                self.held.retain(|case, _| !own.contains(case));
                 Ok(own)
             }
             Play::Decide { case, by } => {

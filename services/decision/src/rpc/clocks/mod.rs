@@ -22,7 +22,7 @@ use wire::clock_service_server::ClockService;
 use super::convert::agency;
 use super::feed::{ClockFeed, agency_of_clock};
 use super::{Replies, Rpc, only};
-use crate::domain::{ClockKind, ClockState, Command, Event};
+use crate::domain::{Clock, ClockKind, ClockState, Command, Event};
 use crate::store::{ClockFilter, SERVICE, Stretch, may_read};
 use convert::{write_clock, write_times};
 
@@ -85,7 +85,7 @@ impl Rpc {
         let (mut clocks, mut shown, mut last) = (Vec::new(), Vec::new(), None);
         for record in found.iter().map(|shown| &shown.record) {
             let name = record.case.name();
-            let open = record.case.clocks().into_iter().filter(|clock| clock.is_open());
+            let open = record.case.clocks().into_iter().filter(Clock::is_open);
             clocks.extend(open.filter(|clock| selected.filter.selects(clock)).map(|clock| write_clock(&name, &clock)));
             shown.push(&record.case.referred.name);
             last = Some(record.opened);

@@ -104,18 +104,17 @@ impl Rpc {
         let (ground, questions) = (content.ground, content.questions.clone());
         let command = Command::BeginStay { case: case.clone(), content, answer_by, by: caller.member().to_owned() };
         let outcome = self.submit(caller, guard, command).await?;
-        let stay = match changed(&outcome) {
-            Some(stay) => stay,
+        let stay = if let Some(stay) = changed(&outcome) {
+            stay
+        } else {
             // It lasts already: as it began.
-            None => {
-                let same = |stay: &Stay| {
-                    stay.content.ground == ground && stay.content.questions == questions && stay.answer_by == answer_by
-                };
-                let mut lasts = self.stays(&case).await?.into_iter().rev().find(same).ok_or_else(missing)?;
-                lasts.end = None;
-                lasts.answer.clear();
-                write_stay(&case, &lasts)
-            }
+            let same = |stay: &Stay| {
+                stay.content.ground == ground && stay.content.questions == questions && stay.answer_by == answer_by
+            };
+            let mut lasts = self.stays(&case).await?.into_iter().rev().find(same).ok_or_else(missing)?;
+            lasts.end = None;
+            lasts.answer.clear();
+            write_stay(&case, &lasts)
         };
         Ok(Self::said(stay, &outcome))
     }
@@ -151,12 +150,11 @@ impl Rpc {
 
     /// The stay as a command ended it, or as one before it had.
     async fn ended(&self, name: &StayName, outcome: &Outcome<Event>) -> Result<Said> {
-        let stay = match changed(outcome) {
-            Some(stay) => stay,
-            None => {
-                let found = self.stays(&name.case).await?.into_iter().find(|stay| stay.number == name.number);
-                write_stay(&name.case, &found.ok_or_else(missing)?)
-            }
+        let stay = if let Some(stay) = changed(outcome) {
+            stay
+        } else {
+            let found = self.stays(&name.case).await?.into_iter().find(|stay| stay.number == name.number);
+            write_stay(&name.case, &found.ok_or_else(missing)?)
         };
         Ok(Self::said(stay, outcome))
     }
