@@ -1,5 +1,6 @@
 //! What every `rpc.rs` needs between the wire and its domain.
 
+use portreeve_api::referral::v1::{OrderTerms, Priority};
 use portreeve_api::validate;
 use portreeve_core::id::Uuid;
 use portreeve_core::time::DAY_MICROS;
@@ -51,6 +52,25 @@ pub fn must_say(violations: &mut Violations, field: &str, text: &str) {
     if text.trim().is_empty() && !text.is_empty() {
         violations.add(field, "must say something");
     }
+}
+
+/// Takes out of an order why it could not wait, and who is to be told. `None` if there is nothing.
+///
+/// Here and not in a service: what a referral and its case hide, seal and erase must be the same.
+pub fn take_emergency(order: Option<&mut OrderTerms>) -> Option<OrderTerms> {
+    let order = order?;
+    let words = OrderTerms {
+        emergency: std::mem::take(&mut order.emergency),
+        feedback_to: std::mem::take(&mut order.feedback_to),
+        ..OrderTerms::default()
+    };
+    (words != OrderTerms::default()).then_some(words)
+}
+
+/// Takes out of a priority why it is so, for the same reason here. `None` if there is nothing.
+pub fn take_explanation(priority: Option<&mut Priority>) -> Option<Priority> {
+    let explanation = std::mem::take(&mut priority?.explanation);
+    (!explanation.is_empty()).then(|| Priority { explanation, ..Priority::default() })
 }
 
 /// Microseconds for the wire.

@@ -17,7 +17,9 @@ use portreeve_core::vocabulary::{Disposition, FieldGroup, ObservationFinding, Ob
 use portreeve_core::{Error, Principal, Result, Timestamp, Violations};
 use portreeve_runtime::agreements::{read_agreement, write_agreement};
 use portreeve_runtime::erasures::{read_erasures, take_place, write_erasures};
-use portreeve_runtime::wire::{optional_time, read_time, told_time, write_span, write_time};
+use portreeve_runtime::wire::{
+    optional_time, read_time, take_emergency, take_explanation, told_time, write_span, write_time,
+};
 use portreeve_storage::{Codec, Encoded, Personal, StoredEvent};
 use prost::Message;
 use prost_types::Timestamp as WireTime;
@@ -437,8 +439,8 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
         latest_decision: decision,
         challenge_words: take_words(case),
         stay_words: take_stay_words(case),
-        order: take_emergency(case),
-        priority: take_explanation(case),
+        order: take_emergency(case.order.as_mut()),
+        priority: take_explanation(case.priority.as_mut()),
         protected_context: case.protected_context.take(),
         ..wire::Case::default()
     };
@@ -454,23 +456,6 @@ fn take_personal(case: &mut wire::Case) -> Vec<(FieldGroup, wire::Case)> {
         ),
         (FieldGroup::Reasons, reasons),
     ]
-}
-
-/// Takes out of a case why its order could not wait, and who is to be told. `None` if there is nothing.
-fn take_emergency(case: &mut wire::Case) -> Option<referral::OrderTerms> {
-    let order = case.order.as_mut()?;
-    let words = referral::OrderTerms {
-        emergency: std::mem::take(&mut order.emergency),
-        feedback_to: std::mem::take(&mut order.feedback_to),
-        ..referral::OrderTerms::default()
-    };
-    (words != referral::OrderTerms::default()).then_some(words)
-}
-
-/// Takes out of a case why it is urgent. `None` if there is nothing.
-fn take_explanation(case: &mut wire::Case) -> Option<referral::Priority> {
-    let explanation = std::mem::take(&mut case.priority.as_mut()?.explanation);
-    (!explanation.is_empty()).then(|| referral::Priority { explanation, ..referral::Priority::default() })
 }
 
 /// What can be erased of a change of a case, taken out of it.
@@ -516,8 +501,8 @@ pub fn conceal(case: &mut wire::Case, view: View) {
         case.withdrawal_reason.clear();
         take_words(case);
         take_stay_words(case);
-        take_emergency(case);
-        take_explanation(case);
+        take_emergency(case.order.as_mut());
+        take_explanation(case.priority.as_mut());
         case.protected_context = None;
     }
     if !view.groups.has(FieldGroup::LegalBasis) {

@@ -51,17 +51,6 @@ pub(super) fn write_order(order: &Order) -> wire::OrderTerms {
     }
 }
 
-/// Takes out of an order why it could not wait, and who is to be told. `None` if there is nothing.
-pub(super) fn take_emergency(order: Option<&mut wire::OrderTerms>) -> Option<wire::OrderTerms> {
-    let order = order?;
-    let words = wire::OrderTerms {
-        emergency: std::mem::take(&mut order.emergency),
-        feedback_to: std::mem::take(&mut order.feedback_to),
-        ..wire::OrderTerms::default()
-    };
-    (words != wire::OrderTerms::default()).then_some(words)
-}
-
 /// An order as the database keeps it: as the contract writes it; nothing for none.
 pub fn encode(order: Option<&Order>) -> Vec<u8> {
     order.map(|order| write_order(order).encode_to_vec()).unwrap_or_default()

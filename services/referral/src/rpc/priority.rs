@@ -37,12 +37,6 @@ pub(super) fn write_priority(priority: &Priority) -> wire::Priority {
     }
 }
 
-/// Takes out of a priority why it is so. `None` if there is nothing.
-pub(super) fn take_explanation(priority: Option<&mut wire::Priority>) -> Option<wire::Priority> {
-    let explanation = std::mem::take(&mut priority?.explanation);
-    (!explanation.is_empty()).then(|| wire::Priority { explanation, ..wire::Priority::default() })
-}
-
 /// A priority as the database keeps it: as the contract writes it; nothing for none.
 pub fn encode(priority: Option<&Priority>) -> Vec<u8> {
     priority.map(|priority| write_priority(priority).encode_to_vec()).unwrap_or_default()

@@ -8,15 +8,15 @@ use portreeve_core::name::{DraftName, EvidenceName, OrganisationKind, parse_owne
 use portreeve_core::vocabulary::{FieldGroup, Ground, Nature};
 use portreeve_core::{Timestamp, Violations};
 use portreeve_runtime::erasures::take_place;
-use portreeve_runtime::wire::{read_time, write_time};
+use portreeve_runtime::wire::{read_time, take_emergency, take_explanation, write_time};
 use portreeve_storage::Personal;
 use prost::Message as _;
 use wire::referral_change::Change;
 
 use super::super::convert::{read_handling, take_grade, write_handling, write_legal_basis};
 use super::super::links::{read_recorded as read_links, write_links};
-use super::super::order::{self, take_emergency, write_order};
-use super::super::priority::{self, take_explanation, write_priority};
+use super::super::order::{self, write_order};
+use super::super::priority::{self, write_priority};
 use super::super::protected_context::{read_recorded, write_check};
 use super::super::target::{self, write_target};
 use crate::domain::{Draft, DraftStanding, Handling, LegalBasis, Said};
