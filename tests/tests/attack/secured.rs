@@ -25,8 +25,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::victim::Victim;
-use crate::{LIST, many, wire};
+use super::victim::Victim;
+use super::{LIST, many, wire};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secured_server_endures() {

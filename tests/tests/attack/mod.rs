@@ -15,7 +15,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use wire::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, SETTINGS};
 
-use crate::victim::Victim;
+use victim::Victim;
 
 /// Hostile connections at once.
 const AT_ONCE: usize = 32;

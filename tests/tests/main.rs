@@ -1,0 +1,32 @@
+//! The suite through its public API, as its users have it: one program, because linking is what most of building tests costs.
+
+mod architecture;
+mod attack;
+mod audit;
+mod bad_input;
+mod challenges;
+mod compose;
+mod consultation;
+mod drafts;
+mod duplicates;
+mod erasure;
+mod evidence;
+mod fault;
+mod golden;
+mod grants;
+mod identity;
+mod imports;
+mod inbox;
+mod matrix;
+mod measures;
+mod observations;
+mod orders;
+mod rebuild;
+mod repeats;
+mod replicas;
+mod review_flags;
+mod signing;
+mod streams;
+mod streams_across;
+mod targets;
+mod tokens;
