@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use portreeve_api::clients::{
     self, Acting, AddressRuleClient, AgreementClient, AuditClient, AuthorisationClient, ChallengeClient,
-    ConsultationClient, DecisionClient, DraftClient, EvidenceClient, GrantClient, LegalBasisClient, MeasureClient,
-    ObservationClient, OrganisationClient, PolicyClient, ReferralClient, ReportingClient, RetentionClient,
-    ReviewFlagClient, SigningClient,
+    ConsultationClient, DecisionClient, DeconflictionClient, DraftClient, EvidenceClient, GrantClient,
+    LegalBasisClient, MeasureClient, ObservationClient, OrganisationClient, PolicyClient, ReferralClient,
+    ReportingClient, RetentionClient, ReviewFlagClient, SigningClient,
 };
 use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::referral::v1::{ReferralChange, ReferralFilter, WatchReferralsRequest};
@@ -100,6 +100,11 @@ impl Client {
     /// `ReviewFlagService`.
     pub fn flags(&self) -> ReviewFlagClient {
         clients::review_flag(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `DeconflictionService`.
+    pub fn deconfliction(&self) -> DeconflictionClient {
+        clients::deconfliction(self.channel.clone(), self.acting.clone())
     }
 
     /// `DraftService`.

@@ -120,6 +120,9 @@ fn referral_item(change: referral::ReferralChange) -> Item {
         Change::Readdressed(it) => ("readdressed", false, it.name.clone(), format!("{it:?}")),
         Change::Linked(it) => ("linked", false, it.name.clone(), format!("{it:?}")),
         Change::AddressesSwept(it) => ("swept", false, it.name.clone(), format!("{it:?}")),
+        Change::HoldChanged(it) => ("hold changed", false, it.name.clone(), format!("{it:?}")),
+        Change::HoldSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
+        Change::InterestChanged(it) => ("interest changed", false, it.name.clone(), format!("{it:?}")),
         Change::ReviewFlagSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
     };
     let recorded = sample::micros(change.recorded_at.as_ref());

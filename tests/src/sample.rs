@@ -83,6 +83,22 @@ pub fn create(agency: &str, draft: referral::ReferralDraft, id: &str) -> referra
     }
 }
 
+/// A request of an agency to register an interest in an address.
+pub fn interest(agency: &str, platform: &str, url: &str, until: &str, id: &str) -> referral::RegisterInterestsRequest {
+    let target = referral::Target { kind: TargetKind::Page.into(), url: url.to_owned(), ..referral::Target::default() };
+    referral::RegisterInterestsRequest {
+        parent: format!("agencies/{agency}"),
+        interests: vec![referral::InterestDraft {
+            target: Some(referral::MatchTarget { platform: format!("platforms/{platform}"), target: Some(target) }),
+            contact: "duty desk, +44 20 7946 0000".into(),
+            priority: referral::InterestPriority::High.into(),
+            reference: "file 2026/17".into(),
+            expires_at: Some(time(until)),
+        }],
+        request_id: request_id(id),
+    }
+}
+
 /// A request to withdraw a referral.
 pub fn withdraw(name: &str, id: &str) -> referral::WithdrawReferralRequest {
     referral::WithdrawReferralRequest {

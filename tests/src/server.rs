@@ -11,6 +11,7 @@ use portreeve_consultation::{Access, Consultations};
 use portreeve_core::audit::SigningKey;
 use portreeve_core::consultation::Policy;
 use portreeve_core::id::RandomIds;
+use portreeve_core::interest::MatchingKey;
 use portreeve_core::time::SystemClock;
 use portreeve_core::{Clock, IdSource};
 use portreeve_runtime::audit::{Audit, Subject};
@@ -274,8 +275,14 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
         let sweep_every = Some(Duration::from_millis(100));
         let evidence = options.evidence.then(|| Place::Folder(evidence_of(database)));
         let watch = watch.clone();
-        let settings =
-            portreeve_referral::Settings { backdating_days_max, watch, justification, sweep_every, evidence };
+        let settings = portreeve_referral::Settings {
+            backdating_days_max,
+            watch,
+            justification,
+            sweep_every,
+            evidence,
+            matching_key: Some(MatchingKey::new([7; 32])),
+        };
         let service =
             portreeve_referral::Service::open(database, settings, Arc::clone(clock), Arc::clone(&ids)).await.unwrap();
         service.routes(&mut server);

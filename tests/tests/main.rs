@@ -7,6 +7,7 @@ mod bad_input;
 mod challenges;
 mod compose;
 mod consultation;
+mod deconfliction;
 mod drafts;
 mod duplicates;
 mod erasure;

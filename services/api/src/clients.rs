@@ -30,6 +30,7 @@ use crate::decision::v1::stay_service_client::StayServiceClient;
 use crate::referral::v1::address_rule_service_client::AddressRuleServiceClient;
 use crate::referral::v1::agreement_service_client::AgreementServiceClient;
 use crate::referral::v1::authorisation_service_client::AuthorisationServiceClient;
+use crate::referral::v1::deconfliction_service_client::DeconflictionServiceClient;
 use crate::referral::v1::draft_service_client::DraftServiceClient;
 use crate::referral::v1::evidence_service_client::EvidenceServiceClient;
 use crate::referral::v1::legal_basis_service_client::LegalBasisServiceClient;
@@ -187,6 +188,8 @@ pub type ObservationClient = ObservationServiceClient<Transport>;
 pub type OrganisationClient = OrganisationServiceClient<Transport>;
 /// A client of the referral service.
 pub type ReferralClient = ReferralServiceClient<Transport>;
+/// A client of the service of interests and holds.
+pub type DeconflictionClient = DeconflictionServiceClient<Transport>;
 /// A client of the service of drafts.
 pub type DraftClient = DraftServiceClient<Transport>;
 /// A client of the service of evidence.
@@ -260,6 +263,8 @@ constructors! {
     organisation: OrganisationServiceClient as OrganisationClient;
     /// A client of the referral service.
     referral: ReferralServiceClient as ReferralClient;
+    /// A client of the service of interests and holds.
+    deconfliction: DeconflictionServiceClient as DeconflictionClient;
     /// A client of the service of drafts.
     draft: DraftServiceClient as DraftClient;
     /// A client of the service of evidence.

@@ -93,6 +93,12 @@ reasons! {
     PermissionDenied = "PERMISSION_DENIED" => PermissionDenied,
     /// No such organisation.
     OrganisationNotFound = "ORGANISATION_NOT_FOUND" => NotFound,
+    /// No such registered interest.
+    InterestNotFound = "INTEREST_NOT_FOUND" => NotFound,
+    /// No such hold.
+    HoldNotFound = "HOLD_NOT_FOUND" => NotFound,
+    /// The server has no key to match targets with.
+    MatchingKeyMissing = "MATCHING_KEY_MISSING" => FailedPrecondition,
     /// No such referral.
     ReferralNotFound = "REFERRAL_NOT_FOUND" => NotFound,
     /// No such case.

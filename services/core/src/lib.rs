@@ -12,6 +12,7 @@ pub mod erasure;
 pub mod error;
 pub mod id;
 pub mod identity;
+pub mod interest;
 pub mod ledger;
 pub mod limits;
 pub mod location;

@@ -48,6 +48,22 @@ pub const URL_CHARS_MAX: usize = 2_048;
 pub const TARGET_HANDLES_MAX: usize = 20;
 /// Characters of a handle.
 pub const HANDLE_CHARS_MAX: usize = 100;
+/// Interests that one agency has registered and that have not ended.
+pub const AGENCY_INTERESTS_MAX: usize = 2_000_000;
+/// Interests registered, and targets checked, in one call.
+pub const BATCH_INTERESTS_MAX: usize = 1_000;
+/// How long an interest lasts before it is renewed, in microseconds: 366 days.
+pub const INTEREST_MICROS_MAX: i64 = 366 * 24 * 3_600 * 1_000_000;
+/// Characters of the contact and of the reference of an interest.
+pub const INTEREST_TEXT_CHARS_MAX: usize = 200;
+/// How long an interest holds a referral, and how much longer with each renewal, in microseconds: 72 hours.
+pub const HOLD_MICROS: i64 = 72 * 3_600 * 1_000_000;
+/// How often a hold is renewed.
+pub const HOLD_RENEWALS_MAX: u32 = 3;
+/// Interests that hold one referral: the ones on which most depends.
+pub const REFERRAL_HOLDS_MAX: usize = 20;
+/// Held referrals, or interests past their time, that one sweep looks at together.
+pub const SWEEP_HOLDS_MAX: usize = 500;
 /// Links of one referral to others.
 pub const REFERRAL_LINKS_MAX: usize = 20;
 /// Hosts of one platform that stand for others.

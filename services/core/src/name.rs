@@ -215,6 +215,58 @@ impl FromStr for DraftName {
     }
 }
 
+/// `agencies/{agency}/drafts/{uuid}/holds/{uuid}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldName {
+    /// The draft that is held.
+    pub draft: DraftName,
+    /// The hold's identifier.
+    pub id: Uuid,
+}
+
+impl fmt::Display for HoldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/holds/{}", self.draft, self.id)
+    }
+}
+
+impl FromStr for HoldName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let read = || {
+            let (draft, id) = text.split_once("/holds/")?;
+            Some(Self { draft: draft.parse().ok()?, id: canonical(id)? })
+        };
+        read().ok_or(NameError("agencies/{agency}/drafts/{uuid}/holds/{uuid}"))
+    }
+}
+
+/// `agencies/{agency}/interests/{uuid}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterestName {
+    /// The agency whose it is.
+    pub agency: String,
+    /// The interest's identifier.
+    pub id: Uuid,
+}
+
+impl fmt::Display for InterestName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "agencies/{}/interests/{}", self.agency, self.id)
+    }
+}
+
+impl FromStr for InterestName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        parse_child(text, OrganisationKind::Agency, "interests")
+            .map(|(agency, id)| Self { agency, id })
+            .ok_or(NameError("agencies/{agency}/interests/{uuid}"))
+    }
+}
+
 /// `agencies/{agency}/evidence/{uuid}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EvidenceName {

@@ -62,6 +62,18 @@ impl PriorityLevel {
 }
 
 coded! {
+    /// How much depends on nobody disturbing what an agency has an interest in.
+    InterestPriority {
+        /// An inquiry would be disturbed.
+        Routine = 1,
+        /// An operation would be lost.
+        High = 2,
+        /// Somebody's life depends on it.
+        Critical = 3,
+    }
+}
+
+coded! {
     /// Under which law an order is issued.
     OrderRegime {
         /// A removal order (TCO art. 3).

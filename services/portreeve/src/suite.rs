@@ -16,6 +16,7 @@ use portreeve_runtime::channel::{self, AddressError};
 use portreeve_runtime::config::{Config, Part};
 use portreeve_runtime::identity::{Identity, IdentityError};
 use portreeve_runtime::lifecycle::Lifecycle;
+use portreeve_runtime::matching;
 use portreeve_runtime::server::{Builder, Running, StartError};
 use portreeve_runtime::watch;
 use portreeve_storage::EventLog;
@@ -27,6 +28,9 @@ pub enum SuiteError {
     /// The configuration names no database that there could be.
     #[error("database: {0}")]
     Database(#[source] portreeve_core::Error),
+    /// The key to match targets with cannot be used.
+    #[error("matching_key: {0}")]
+    MatchingKey(#[source] portreeve_core::Error),
     /// There is no key to sign checkpoints with where there should be one.
     #[error("audit_key: {0}")]
     AuditKey(#[source] portreeve_core::Error),
@@ -74,11 +78,14 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
     if matches!(part, Part::Suite | Part::Referral) {
         let (backdating_days_max, watch) = (config.max_backdating_days, streams.clone());
         let evidence = config.evidence().map_err(SuiteError::Evidence)?;
+        let key = matching::path(config.matching_key.as_deref(), &database);
+        let matching_key = key.map(|path| matching::open(&path)).transpose().map_err(SuiteError::MatchingKey)?;
         let settings = portreeve_referral::Settings {
             backdating_days_max,
             watch,
             justification,
             evidence,
+            matching_key,
             ..portreeve_referral::Settings::default()
         };
         let service = portreeve_referral::Service::open(&database, settings, Arc::clone(&clock), Arc::clone(&ids))

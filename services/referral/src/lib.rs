@@ -1,6 +1,7 @@
 //! The referral service: organisations, and what agencies refer to platforms.
 
 mod addresses;
+mod clearing;
 pub mod domain;
 mod evidence;
 mod retention;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use portreeve_api::referral::v1::address_rule_service_server::AddressRuleServiceServer;
 use portreeve_api::referral::v1::agreement_service_server::AgreementServiceServer;
 use portreeve_api::referral::v1::authorisation_service_server::AuthorisationServiceServer;
+use portreeve_api::referral::v1::deconfliction_service_server::DeconflictionServiceServer;
 use portreeve_api::referral::v1::draft_service_server::DraftServiceServer;
 use portreeve_api::referral::v1::evidence_service_server::EvidenceServiceServer;
 use portreeve_api::referral::v1::legal_basis_service_server::LegalBasisServiceServer;
@@ -26,6 +28,7 @@ use portreeve_api::referral::v1::review_flag_service_server::ReviewFlagServiceSe
 use portreeve_api::referral::v1::signing_service_server::SigningServiceServer;
 use portreeve_consultation as consultation;
 use portreeve_core::consultation::Policy;
+use portreeve_core::interest::MatchingKey;
 use portreeve_core::{Clock, IdSource, Result, limits};
 use portreeve_runtime::watch;
 use portreeve_storage::{Database, EventLog, Objects, Parts, Place, Writer};
@@ -49,6 +52,8 @@ pub struct Settings {
     pub sweep_every: Option<Duration>,
     /// Where the bytes of evidence are kept; `None` to take none.
     pub evidence: Option<Place>,
+    /// With what targets are matched that agencies have an interest in; `None` to take no interests.
+    pub matching_key: Option<MatchingKey>,
 }
 
 impl Default for Settings {
@@ -59,6 +64,7 @@ impl Default for Settings {
             justification: Policy::default(),
             sweep_every: Some(Duration::from_mins(1)),
             evidence: None,
+            matching_key: None,
         }
     }
 }
@@ -118,6 +124,7 @@ impl Service {
         server.add(self.legal_bases());
         server.add(self.evidence());
         server.add(self.address_rules());
+        server.add(self.deconfliction());
     }
 
     /// The server of `ReferralService`.
@@ -207,6 +214,13 @@ impl Service {
     /// The server of `AddressRuleService`.
     pub fn address_rules(&self) -> AddressRuleServiceServer<Rpc> {
         AddressRuleServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `DeconflictionService`.
+    pub fn deconfliction(&self) -> DeconflictionServiceServer<Rpc> {
+        DeconflictionServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

@@ -1,5 +1,5 @@
 //! What the service does of itself, by the clock alone: erasing what is past its time, putting addresses in the form of rules that
-//! have changed, and taking away bytes that are no evidence.
+//! have changed, sending what was held, and taking away bytes that are no evidence.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Ledger;
 use crate::store::Reads;
-use crate::{addresses, evidence, retention};
+use crate::{addresses, clearing, evidence, retention};
 
 /// Sweeps after which the objects are looked through, too: a large store takes its time, and what it holds in vain can wait.
 const OBJECTS_EVERY: u64 = 60;
@@ -34,6 +34,8 @@ pub(crate) async fn run(
             let readdressed = addresses::sweep(&parts, clock.now()).await;
             let done = "put addresses in the form of changed rules";
             told(readdressed, done, "addresses could not be put in the form of changed rules");
+            let cleared = clearing::sweep(&parts, clock.now()).await;
+            told(cleared, "sent what was held", "what was held could not be looked at");
             if let Some(objects) = objects.as_ref().filter(|_| tick % OBJECTS_EVERY == 0) {
                 let removed = evidence::sweep(objects, &parts.reads, clock.now()).await;
                 let done = "took away bytes that are no evidence";

@@ -88,7 +88,7 @@ fn create(name: &DraftName, content: &Arc<Said>, author: &str) -> Command {
 
 fn authorise(name: &DraftName, content: &Arc<Said>, etag: i64, approver: &str) -> Command {
     let (found, approver) = (Some(Arc::clone(content)), approver.to_owned());
-    Command::AuthoriseDraft(Box::new(Authorise { name: name.clone(), etag, approver, found, signed: None }))
+    Command::AuthoriseDraft(Box::new(Authorise { name: name.clone(), etag, approver, found, signed: None, key: None }))
 }
 
 async fn a_draft_becomes_the_referral_of_its_identifier(database: &Database) {
@@ -242,7 +242,8 @@ async fn demands_decide_within_the_commit(database: &Database) {
     let nca = principal("agencies/nca");
     let refer = || {
         let drafts = vec![store.draft("nca", "hb", "https://hb.example/1")];
-        let command = Command::Create { drafts, field: DraftField::Referral, member: String::new(), history: false };
+        let command =
+            Command::Create { drafts, field: DraftField::Referral, member: String::new(), history: false, key: None };
         store.envelope(nca.clone(), command)
     };
     let demands = Demands { grounds: [Ground::OfferTransportSea].into(), ..Demands::default() };

@@ -74,7 +74,7 @@ impl Store {
 
     fn create(&self, member: &str) -> Command {
         let drafts = vec![self.draft("nca", "hb", &self.page())];
-        Command::Create { drafts, field: DraftField::Referral, member: member.into(), history: false }
+        Command::Create { drafts, field: DraftField::Referral, member: member.into(), history: false, key: None }
     }
 
     async fn known(&self, name: &MeasureName) -> Measure {
@@ -112,6 +112,7 @@ async fn no_race_slips_a_referral_in(database: &Database) {
                 field: DraftField::Referral,
                 member: String::new(),
                 history: false,
+                key: None,
             },
         ),
     ];

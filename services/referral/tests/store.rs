@@ -135,7 +135,7 @@ async fn a_batch_is_taken_whole_or_not_at_all(database: &Database) {
     let good = || store.draft("nca", "hb", &store.page());
     let drafts = vec![good(), store.draft("nca", "hb", "https://ch.example/1"), good()];
     let refused = store
-        .submit(Command::Create { drafts, field: DraftField::Drafts, member: String::new(), history: false })
+        .submit(Command::Create { drafts, field: DraftField::Drafts, member: String::new(), history: false, key: None })
         .await
         .unwrap_err();
     assert_eq!(refused.violations()[0].field, "drafts[1].target.url");
@@ -146,6 +146,7 @@ async fn a_batch_is_taken_whole_or_not_at_all(database: &Database) {
             field: DraftField::Drafts,
             member: String::new(),
             history: false,
+            key: None,
         })
         .await
         .unwrap();

@@ -46,6 +46,10 @@ pub struct Config {
     /// The file with the Ed25519 key that checkpoints of the logs are signed with (PKCS#8 in PEM); made if it does not
     /// exist. If unset: `audit.key` in the data folder; on Postgres none, and no checkpoints. Replicas need the same one.
     pub audit_key: Option<String>,
+    /// The file with the key under which targets are matched that agencies have an interest in (32 bytes in base64); made if it does
+    /// not exist. If unset: `matching.key` in the data folder; on Postgres none, and no interests are taken. Replicas need the same
+    /// one. For the referral service.
+    pub matching_key: Option<String>,
     /// Where the bytes of evidence are kept, apart from the data: `file:FOLDER` (made if it does not exist) or
     /// `s3://BUCKET/PREFIX` (whatever speaks S3; where it is, and with which keys, is said by the AWS variables of the
     /// environment: `AWS_ENDPOINT`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`). If unset: the folder `evidence` in
@@ -101,6 +105,7 @@ impl Default for Config {
             referral_url: None,
             decision_url: None,
             audit_key: None,
+            matching_key: None,
             evidence: None,
             metrics_listen: None,
             log_format: LogFormat::Text,
@@ -181,6 +186,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_key: Option<String>,
+    /// The file with the key under which targets are matched [default: matching.key in the data folder]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matching_key: Option<String>,
     /// Where the bytes of evidence are kept: file:FOLDER or s3://BUCKET/PREFIX [default: evidence in the data folder]
     #[arg(long, value_name = "PLACE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -595,6 +604,7 @@ mod tests {
             ("referral_url", "http://127.0.0.1:8"),
             ("decision_url", "http://127.0.0.1:9"),
             ("audit_key", "elsewhere.pem"),
+            ("matching_key", "matching.key"),
             ("evidence", "s3://evidence/here"),
             ("metrics_listen", "127.0.0.1:10"),
             ("log_format", "json"),

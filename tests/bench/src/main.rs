@@ -9,6 +9,7 @@ mod create;
 mod delivery;
 mod drafts;
 mod import;
+mod matching;
 mod memory;
 mod proof;
 mod read;
@@ -87,6 +88,8 @@ enum Part {
     Delivery,
     /// `QueryReport` with one referral and with many
     Report,
+    /// `CheckTargets` against a million registered interests
+    Matching,
     /// Resident memory of `portreeve serve`
     Memory,
 }
@@ -148,6 +151,9 @@ async fn run(options: Options) -> Result<ExitCode> {
     }
     if options.wants(Part::Report) {
         report::measure(&options, &mut table).await?;
+    }
+    if options.wants(Part::Matching) {
+        matching::measure(&options, &mut table).await?;
     }
     if options.wants(Part::Tree) {
         proof::tree(&options, &mut table).await?;

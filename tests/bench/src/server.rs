@@ -9,6 +9,7 @@ use portreeve_api::clients::{self, Acting, ReferralClient};
 use portreeve_api::referral::v1::referral_service_server::{ReferralService, ReferralServiceServer};
 use portreeve_api::referral::v1::{self as wire, Organisation, OrganisationKind};
 use portreeve_core::id::RandomIds;
+use portreeve_core::interest::MatchingKey;
 use portreeve_core::time::SystemClock;
 use portreeve_core::{Clock, IdSource};
 use portreeve_runtime::layers::admission::Limits;
@@ -47,7 +48,8 @@ impl Suite {
         let life = Lifecycle::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
-        let settings = portreeve_referral::Settings::default();
+        let matching_key = Some(MatchingKey::new([7; 32]));
+        let settings = portreeve_referral::Settings { matching_key, ..portreeve_referral::Settings::default() };
         let referral =
             portreeve_referral::Service::open(database, settings, Arc::clone(&clock), Arc::clone(&ids)).await?;
         // The load comes from one agency, far faster than one is let call in earnest.
@@ -107,6 +109,20 @@ pub(crate) async fn register(channel: &Channel) -> Result<()> {
         };
         organisations.create_organisation(request).await.context("cannot register an organisation")?;
     }
+    Ok(())
+}
+
+/// Registers another agency.
+pub(crate) async fn register_agency(channel: &Channel, name: &str) -> Result<()> {
+    let mut organisations = clients::organisation(channel.clone(), Acting::new("operators/portreeve")?);
+    let id = name.rsplit('/').next().unwrap_or_default().to_owned();
+    let kind = OrganisationKind::Agency as i32;
+    let request = wire::CreateOrganisationRequest {
+        organisation: Some(Organisation { display_name: id.clone(), kind, ..Organisation::default() }),
+        organisation_id: id,
+        request_id: drafts::request_id(999_999),
+    };
+    organisations.create_organisation(request).await.context("cannot register an organisation")?;
     Ok(())
 }
 

@@ -159,6 +159,30 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
                 }
             }
         }
+        "GetInterest" | "ListInterests" | "CheckTargets" | "ListHolds" => {
+            // So that there is something to find; the same each time.
+            let mut of = client.deconfliction();
+            let url = "https://chirrup.example/read";
+            let new = sample::interest("nca", "chirrup", url, "2029-01-01", "read");
+            let target = new.interests[0].target.clone();
+            let registered = of.register_interests(new).await.unwrap().into_inner().interests.remove(0);
+            match method.rsplit('/').next() {
+                Some("GetInterest") => {
+                    let request = referral::GetInterestRequest { name: registered.name, at_least: Vec::new() };
+                    of.get_interest(request).await.map(drop)
+                }
+                Some("ListInterests") => {
+                    let request = referral::ListInterestsRequest { parent, ..Default::default() };
+                    of.list_interests(request).await.map(drop)
+                }
+                Some("CheckTargets") => {
+                    let targets = target.into_iter().collect();
+                    let request = referral::CheckTargetsRequest { parent, targets, at_least: Vec::new() };
+                    of.check_targets(request).await.map(drop)
+                }
+                _ => of.list_holds(referral::ListHoldsRequest { parent, ..Default::default() }).await.map(drop),
+            }
+        }
         "GetDraft" | "ListDrafts" => {
             // So that there is something to find; the same each time.
             let written = client.drafts().create_draft(sample::write("nca", "chirrup", "read")).await.unwrap();

@@ -178,8 +178,10 @@ async fn issue(client: &Client, grantee: &str) -> String {
 }
 
 /// Services of which tests of their own say who sees and who changes what: `measures.rs`, `review_flags.rs`, `erasure`,
-/// `challenges.rs`, `orders.rs`, `inbox.rs`, `observations.rs` and `evidence.rs`.
-const ELSEWHERE: [&str; 9] = [
+/// `challenges.rs`, `orders.rs`, `inbox.rs`, `observations.rs`, `evidence.rs` and
+/// `deconfliction.rs`.
+const ELSEWHERE: [&str; 10] = [
+    "/portreeve.referral.v1.DeconflictionService/",
     "/portreeve.referral.v1.EvidenceService/",
     "/portreeve.referral.v1.ObservationService/",
     "/portreeve.decision.v1.ChallengeService/",

@@ -675,6 +675,10 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
             | Change::AddressRulesChanged(_)
             | Change::AddressRulesSnapshot(_)
             | Change::AddressesSwept(_)
+            // What is held has not been sent.
+            | Change::InterestChanged(_)
+            | Change::HoldChanged(_)
+            | Change::HoldSnapshot(_)
             | Change::Linked(_),
         )
         | None => {

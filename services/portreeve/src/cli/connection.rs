@@ -348,6 +348,8 @@ impl Session {
         observations: observation(referral) -> ObservationClient,
         /// The flags for review.
         flags: review_flag(referral) -> ReviewFlagClient,
+        /// The interests and holds.
+        deconfliction: deconfliction(referral) -> DeconflictionClient,
         /// The drafts.
         drafts: draft(referral) -> DraftClient,
         /// What agencies demand before they refer.

@@ -31,6 +31,7 @@ mod grant;
 mod health;
 pub(crate) mod import;
 mod inbox;
+mod interest;
 mod json;
 mod lease;
 mod measure;
@@ -87,6 +88,8 @@ enum Command {
     Observe(Box<observe::Observe>),
     Observations(observe::Observations),
     Evidence(Box<evidence::Evidence>),
+    Interest(Box<interest::Interest>),
+    Hold(interest::Hold),
     Organisation(organisation::Organisation),
     Addresses(addresses::Addresses),
     Challenge(Box<challenge::Challenge>),
@@ -147,6 +150,8 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Observe(command) => command.run().await?,
         Command::Observations(command) => command.run().await?,
         Command::Evidence(command) => command.run().await?,
+        Command::Interest(command) => command.run().await?,
+        Command::Hold(command) => command.run().await?,
         Command::Organisation(command) => command.run().await?,
         Command::Lease(command) => command.run().await?,
         Command::Stay(command) => command.run().await?,

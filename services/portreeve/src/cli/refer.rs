@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use portreeve_api::referral::v1::{
-    CreateReferralRequest, LinkReferralsRequest, ReferralDraft, WithdrawReferralRequest,
+    CreateReferralRequest, LinkReferralsRequest, ReferralDraft, ReferralState, WithdrawReferralRequest,
 };
 use portreeve_core::id::Uuid;
 use portreeve_core::name::ReferralName;
@@ -114,8 +114,15 @@ impl Refer {
             say!("{}", json::line(&reply, "portreeve.referral.v1.CreateReferralResponse")?)?;
             return Ok(());
         }
-        let name = reply.referral.unwrap_or_default().name;
-        if reply.duplicate {
+        let referral = reply.referral.unwrap_or_default();
+        let held = referral.state == i32::from(ReferralState::Held);
+        let name = referral.name;
+        if held {
+            say!("held: {name}")?;
+            say!(
+                "(another agency has an interest in it; `portreeve hold list` tells whom to speak to, and until when it waits)"
+            )?;
+        } else if reply.duplicate {
             say!("referred before: {name}")?;
             say!("(the same target for the same ground; nothing was recorded: --follows {name} refers it once more)")?;
         } else {

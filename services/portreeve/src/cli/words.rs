@@ -12,9 +12,9 @@ use portreeve_api::decision::v1::{
 };
 use portreeve_api::referral::v1::{
     AfterEnd, AgreementState, CaptureMethod, Defence, DefenceFinding, DraftState, EvidenceGrade, FieldGroup,
-    GraphicSeverity, MeasureAppealOutcome, MeasureKind, MeasureState, MisuseGravity, MisuseIntent, ObservationFinding,
-    ObservationMethod, OrderRegime, OrganisationKind, PriorityLevel, Purpose, RedactionLevel, ReferralState,
-    RetentionClass, ReviewFlagState, ReviewOutcome,
+    GraphicSeverity, HoldState, InterestPriority, InterestState, MatchResult, MeasureAppealOutcome, MeasureKind,
+    MeasureState, MisuseGravity, MisuseIntent, ObservationFinding, ObservationMethod, OrderRegime, OrganisationKind,
+    PriorityLevel, Purpose, RedactionLevel, ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
 };
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
 use portreeve_core::time::{Date, Timestamp};
@@ -108,6 +108,10 @@ words! {
     DraftState = "DRAFT_STATE_",
     EvidenceGrade = "EVIDENCE_GRADE_",
     FieldGroup = "FIELD_GROUP_",
+    HoldState = "HOLD_STATE_",
+    InterestPriority = "INTEREST_PRIORITY_",
+    InterestState = "INTEREST_STATE_",
+    MatchResult = "MATCH_RESULT_",
     GraphicSeverity = "GRAPHIC_SEVERITY_",
     Figure = "FIGURE_",
     GoneBy = "GONE_BY_",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portreeve_core::interest::MatchingKey;
 use portreeve_core::name::{DraftName, OrganisationKind, ReferralName};
 use portreeve_core::{Error, Reason, Result, Timestamp, limits};
 
@@ -18,9 +19,18 @@ pub enum DraftStanding {
         /// What is to be referred. Once the draft is final, nothing of it is kept here.
         content: Arc<Said>,
     },
+    /// To be sent, and waiting for other agencies to let it go.
+    Held {
+        /// What is to be referred.
+        content: Arc<Said>,
+        /// Who authorised it; `None` for what needed nobody to.
+        authorised: Option<Authorisation>,
+        /// Since when.
+        since: Timestamp,
+    },
     /// Sent: the referral of the same identifier.
     Authorised {
-        /// The member who authorised it.
+        /// The member who authorised it; empty for what needed nobody to.
         approver: String,
         /// When.
         at: Timestamp,
@@ -39,10 +49,20 @@ impl DraftStanding {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Draft { .. } => "DRAFT",
+            Self::Held { .. } => "HELD",
             Self::Authorised { .. } => "AUTHORISED",
             Self::Discarded { .. } => "DISCARDED",
         }
     }
+}
+
+/// That a draft was authorised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorisation {
+    /// The member who did.
+    pub approver: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A draft.
@@ -73,14 +93,28 @@ impl Draft {
     /// What is to be referred, while that is not decided.
     pub const fn content(&self) -> Option<&Arc<Said>> {
         match &self.standing {
-            DraftStanding::Draft { content } => Some(content),
+            DraftStanding::Draft { content } | DraftStanding::Held { content, .. } => Some(content),
             DraftStanding::Authorised { .. } | DraftStanding::Discarded { .. } => None,
         }
     }
 
+    /// Whether it waits for other agencies to let it go.
+    pub const fn is_held(&self) -> bool {
+        matches!(self.standing, DraftStanding::Held { .. })
+    }
+
+    /// Whether the member wrote it, or sent it.
+    pub(super) fn answers(&self, member: &str) -> bool {
+        let sent = match &self.standing {
+            DraftStanding::Held { authorised: Some(of), .. } => same_member(&of.approver, member),
+            _ => false,
+        };
+        sent || self.is_by(member)
+    }
+
     /// Whether the member is one of the authors, however their name is spelt: certificates and tokens may differ in case.
     fn is_by(&self, member: &str) -> bool {
-        self.authors.iter().any(|author| author.trim().eq_ignore_ascii_case(member.trim()))
+        self.authors.iter().any(|author| same_member(author, member))
     }
 
     fn check_etag(&self, etag: Option<i64>) -> Result<()> {
@@ -91,13 +125,17 @@ impl Draft {
             .with("actual", self.updated))
     }
 
-    fn impossible(&self, to: &str) -> Error {
+    pub(super) fn impossible(&self, to: &str) -> Error {
         let from = self.standing.name();
         Error::new(Reason::InvalidTransition, format!("{} is {from}, and cannot become {to}", self.name))
             .with("name", &self.name)
             .with("from", from)
             .with("to", to)
     }
+}
+
+fn same_member(one: &str, other: &str) -> bool {
+    one.trim().eq_ignore_ascii_case(other.trim())
 }
 
 /// The refusal of a name that is no draft's.
@@ -118,6 +156,8 @@ pub struct Authorise {
     pub found: Option<Arc<Said>>,
     /// The agency's signature, if it signs.
     pub signed: Option<Box<Signed>>,
+    /// With what other agencies' interests are found; `None` where there are none.
+    pub key: Option<MatchingKey>,
 }
 
 impl State {
@@ -163,7 +203,7 @@ impl State {
         now: Timestamp,
     ) -> Result<Vec<Event>> {
         let draft = self.draft(name)?;
-        let known = draft.content().ok_or_else(|| draft.impossible("DRAFT"))?;
+        let known = draft.content().filter(|_| draft.is_open()).ok_or_else(|| draft.impossible("DRAFT"))?;
         // Said again with the same content, it is done already, and whoever says it has written nothing.
         if known == content {
             return Ok(Vec::new());
@@ -191,7 +231,8 @@ impl State {
             DraftStanding::Draft { content } => content,
             // Said again by the same member, it is done already.
             DraftStanding::Authorised { approver, .. } if *approver == act.approver => return Ok(Vec::new()),
-            DraftStanding::Authorised { .. } | DraftStanding::Discarded { .. } => {
+            DraftStanding::Held { authorised: Some(of), .. } if of.approver == act.approver => return Ok(Vec::new()),
+            DraftStanding::Held { .. } | DraftStanding::Authorised { .. } | DraftStanding::Discarded { .. } => {
                 return Err(draft.impossible("AUTHORISED"));
             }
         };
@@ -223,6 +264,12 @@ impl State {
             let standing = DraftStanding::Discarded { at: now, duplicate_of: Some(known.name.clone()) };
             return Ok(vec![Event::DraftChanged(Box::new(Draft { standing, updated_at: now, ..draft.clone() }))]);
         }
+        let addressed = self.addressed(&referral.said);
+        let hits = self.hits(&addressed, act.key.as_ref(), None, now);
+        if !hits.is_empty() {
+            let (held, holds) = Self::hold(draft.waiting_authorised(&addressed, &act.approver, now), &hits, now);
+            return Ok([vec![held], holds].concat());
+        }
         let standing = DraftStanding::Authorised { approver: act.approver.clone(), at: now };
         let authorised = Draft { standing, updated_at: now, ..draft.clone() };
         Ok(vec![Event::DraftChanged(Box::new(authorised)), created])
@@ -233,10 +280,11 @@ impl State {
         match &draft.standing {
             DraftStanding::Discarded { .. } => return Ok(Vec::new()),
             DraftStanding::Authorised { .. } => return Err(draft.impossible("DISCARDED")),
-            DraftStanding::Draft { .. } => draft.check_etag(etag)?,
+            DraftStanding::Draft { .. } | DraftStanding::Held { .. } => draft.check_etag(etag)?,
         }
         let standing = DraftStanding::Discarded { at: now, duplicate_of: None };
-        Ok(vec![Event::DraftChanged(Box::new(Draft { standing, updated_at: now, ..draft.clone() }))])
+        let discarded = Event::DraftChanged(Box::new(Draft { standing, updated_at: now, ..draft.clone() }));
+        Ok([vec![discarded], self.withdraw_holds(name, now)].concat())
     }
 }
 

@@ -7,9 +7,11 @@ use portreeve_core::agreement::{Agreement, AgreementName, Terms};
 use portreeve_core::canonical::RuleSet;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
+use portreeve_core::interest::{MatchingKey, Tag};
+use portreeve_core::location::Location;
 use portreeve_core::name::{
-    DraftName, EvidenceName, MeasureName, ObservationName, OrganisationKind, OrganisationName, ReferralName,
-    ReviewFlagName,
+    DraftName, EvidenceName, HoldName, InterestName, MeasureName, ObservationName, OrganisationKind, OrganisationName,
+    ReferralName, ReviewFlagName,
 };
 use portreeve_core::signature::{PublicKey, Revocation};
 use portreeve_core::vocabulary::{EraseCause, FieldGroup, RetentionClass};
@@ -21,6 +23,8 @@ use super::authorisation::{AuthorisationPolicy, Demands, Sender};
 use super::draft::{Authorise, Draft};
 use super::duplicate::{Known, Matter};
 use super::evidence::Evidence;
+use super::hold::{Clearing, Hold, Override};
+use super::interest::{Interest, NewInterest};
 use super::measure::{self, Measure, NewMeasure, Reach, no_measure};
 use super::observation::{Observation, Observed};
 use super::organisation::Organisation;
@@ -63,7 +67,57 @@ pub enum Command {
         member: String,
         /// Whether it may tell of what occurred before the agency demanded more.
         history: bool,
+        /// With what other agencies' interests are found; `None` where there are none.
+        key: Option<MatchingKey>,
     },
+    /// Register interests in what others might refer: all of them or none.
+    RegisterInterests {
+        /// The agency.
+        agency: String,
+        /// The interests.
+        interests: Vec<NewInterest>,
+        /// With what their targets are found again.
+        key: MatchingKey,
+    },
+    /// Let an interest last until another time.
+    RenewInterest {
+        /// Which.
+        name: InterestName,
+        /// When it ends by itself now.
+        expires_at: Timestamp,
+    },
+    /// End an interest.
+    EndInterest {
+        /// Which.
+        name: InterestName,
+    },
+    /// End interests that are past their time.
+    ExpireInterests {
+        /// Which.
+        names: Vec<InterestName>,
+    },
+    /// Let a referral go that an interest holds.
+    ReleaseHold {
+        /// Which.
+        name: HoldName,
+        /// The agency whose interest it is.
+        holder: String,
+    },
+    /// Hold a referral longer.
+    RenewHold {
+        /// Which.
+        name: HoldName,
+        /// The agency whose interest it is.
+        holder: String,
+        /// Which renewal it is: 1 for the first.
+        renewal: u32,
+        /// The interest, as it was found.
+        interest: InterestName,
+    },
+    /// Send a held referral all the same.
+    OverrideHolds(Box<Override>),
+    /// Send a held referral that waits for nothing any more.
+    ClearHeld(Box<Clearing>),
     /// Write a draft.
     CreateDraft {
         /// Its name, minted for it.
@@ -320,6 +374,10 @@ pub enum Event {
     },
     /// A platform's referrals were looked at for that, up to a position.
     AddressesSwept(AddressSweep),
+    /// An interest was registered, renewed or ended.
+    InterestChanged(Box<Interest>),
+    /// A referral was held, or a hold renewed or ended.
+    HoldChanged(Box<Hold>),
     /// A referral was linked to others.
     Linked {
         /// The referral.
@@ -370,6 +428,16 @@ pub struct State {
     pub carriers: HashMap<Uuid, HashSet<Uuid>>,
     /// The newest rules of addresses, by platform.
     pub rules: HashMap<String, AddressRules>,
+    /// Earlier rules of addresses under which interests are found, by platform.
+    pub matched_rules: HashMap<String, Vec<AddressRules>>,
+    /// Interests by identifier.
+    pub interests: HashMap<Uuid, Interest>,
+    /// Interests by what finds their target.
+    pub interests_in: HashMap<Tag, Vec<Uuid>>,
+    /// How many interests of an agency have not ended.
+    pub live_interests: HashMap<String, usize>,
+    /// Holds by identifier.
+    pub holds: HashMap<Uuid, Hold>,
     /// Referrals by what they are about, of those that agencies may repeat.
     pub known: HashMap<Matter, Vec<Known>>,
     /// What is to be persisted.
@@ -407,6 +475,12 @@ pub struct Changes {
     pub rules: HashSet<String>,
     /// New versions of rules of addresses, in the order of the log.
     pub versions: Vec<AddressRules>,
+    /// Interests that are new or have changed.
+    pub interests: HashSet<Uuid>,
+    /// By how many the interests of an agency that have not ended have become more, or fewer.
+    pub live_interests: HashMap<String, i64>,
+    /// Holds that are new or have changed.
+    pub holds: HashSet<Uuid>,
 }
 
 /// The ledger of referrals and organisations.
@@ -419,17 +493,41 @@ impl portreeve_core::Ledger for Ledger {
 
     fn decide(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event>> {
         match command {
-            Command::Create { drafts, field, member, history } => {
+            Command::Create { drafts, field, member, history, key } => {
                 let sender = Sender { member, history: *history, authorised: false };
                 let create = |(index, draft)| state.create(draft, sender, || field.path(index), now);
                 // All are checked, those too that say what was said already.
-                let created = drafts.iter().enumerate().map(create).collect::<Result<Vec<_>>>()?;
-                if *field == DraftField::Draft {
-                    return Ok(created);
+                let mut created = drafts.iter().enumerate().map(create).collect::<Result<Vec<_>>>()?;
+                if *field != DraftField::Draft {
+                    let mut repeated = state.repeated(drafts).into_iter();
+                    created.retain(|_| repeated.next().is_none_or(|of| of.is_none()));
                 }
-                let repeated = state.repeated(drafts).into_iter();
-                Ok(created.into_iter().zip(repeated).filter(|(_, of)| of.is_none()).map(|(new, _)| new).collect())
+                // What waits takes the place of what is sent; what it waits for comes after all of them, so that a repeat
+                // finds by its place what it repeats.
+                let mut holds = Vec::new();
+                for event in &mut created {
+                    let Event::Created(referral) = &*event else { continue };
+                    let happened = history.then_some(referral.occurred_at);
+                    let hits = state.hits(referral, key.as_ref(), happened, now);
+                    if !hits.is_empty() {
+                        let (held, of) = State::hold(Draft::waiting(&referral.said, member, now), &hits, now);
+                        *event = held;
+                        holds.extend(of);
+                    }
+                }
+                created.extend(holds);
+                Ok(created)
             }
+            Command::RegisterInterests { agency, interests, key } => {
+                state.register_interests(agency, interests, key, now)
+            }
+            Command::RenewInterest { name, expires_at } => state.renew_interest(name, *expires_at, now),
+            Command::EndInterest { name } => state.end_interest(name, now),
+            Command::ExpireInterests { names } => Ok(state.expire_interests(names, now)),
+            Command::ReleaseHold { name, holder } => state.release(name, holder, now),
+            Command::RenewHold { name, holder, renewal, .. } => state.renew(name, holder, *renewal, now),
+            Command::OverrideHolds(act) => state.override_holds(act, now),
+            Command::ClearHeld(of) => state.clear(of, now),
             Command::Withdraw { name, reason, occurred_at } => state.withdraw(name, reason, *occurred_at, now),
             Command::CreateOrganisation { name, display_name, hosts } => {
                 state.create_organisation(name, display_name, hosts, now)
@@ -635,6 +733,29 @@ impl portreeve_core::Ledger for Ledger {
                 }
             }
             Event::Linked { referral, .. } => state.change(Referral { updated: position, ..(**referral).clone() }),
+            Event::InterestChanged(changed) => {
+                let id = changed.name.id;
+                let known = state.interests.get(&id);
+                let (created, created_at) = known.map_or((position, recorded_at), |of| (of.created, of.created_at));
+                let (was, is) = (known.is_some_and(|of| of.ended_at.is_none()), changed.ended_at.is_none());
+                let more = i64::from(is) - i64::from(was);
+                *state.changes.live_interests.entry(changed.name.agency.clone()).or_default() += more;
+                if let Some(live) = state.live_interests.get_mut(&changed.name.agency) {
+                    *live = (*live + usize::from(is)).saturating_sub(usize::from(was));
+                }
+                if known.is_none() {
+                    state.interests_in.entry(changed.tag).or_default().push(id);
+                }
+                state.changes.interests.insert(id);
+                let changed = Interest { created, created_at, updated: position, ..(**changed).clone() };
+                state.interests.insert(id, changed);
+            }
+            Event::HoldChanged(changed) => {
+                let id = changed.name.id;
+                let created = state.holds.get(&id).map_or(position, |known| known.created);
+                state.changes.holds.insert(id);
+                state.holds.insert(id, Hold { created, updated: position, ..(**changed).clone() });
+            }
             Event::AddressesSwept(sweep) => {
                 if let Some(rules) = state.rules.get_mut(&sweep.platform) {
                     rules.swept = sweep.through;
@@ -657,25 +778,35 @@ impl State {
         self.organisation(OrganisationKind::Agency, &said.name.agency)?;
         self.check_may_refer(&said.name.agency, sender.member, now)?;
         self.organisation(OrganisationKind::Platform, &said.platform)?;
-        let host = said.target.location.host();
-        // What has no address routes to nobody: it goes to the platform that the agency names.
-        if !host.is_empty()
-            && said.target.location.domains().find_map(|domain| self.hosts.get(domain)) != Some(&said.platform)
-        {
-            let message =
-                format!("the host {host} does not route to platforms/{}; name the platform whose it is", said.platform);
-            return Err(Error::new(Reason::UrlOfAnotherPlatform, message)
-                .with("host", host)
-                .with("platform", format!("platforms/{}", said.platform))
-                .at(format!("{}.target.url", field()), "must have a host that routes to the platform"));
-        }
+        self.check_host(&said.platform, &said.target.location, &format!("{}.target.url", field()))?;
         self.check_before_sent(draft, sender, &field)?;
-        let exhibits = self.exhibits(&said.name.agency, &said.evidence, &field)?;
         self.check_order(draft, &field, now)?;
         self.check_signature(draft, &field, now)?;
+        self.made(draft, &field, now)
+    }
+
+    /// Refuses what is on another platform. What has no address routes to nobody: it is where the agency says.
+    pub(super) fn check_host(&self, platform: &str, location: &Location, field: &str) -> Result<()> {
+        let host = location.host();
+        if host.is_empty()
+            || location.domains().find_map(|domain| self.hosts.get(domain)).is_some_and(|of| of == platform)
+        {
+            return Ok(());
+        }
+        let message = format!("the host {host} does not route to platforms/{platform}; name the platform whose it is");
+        Err(Error::new(Reason::UrlOfAnotherPlatform, message)
+            .with("host", host)
+            .with("platform", format!("platforms/{platform}"))
+            .at(field, "must have a host that routes to the platform"))
+    }
+
+    /// The referral that is sent, with the evidence that it carries and in the form of the rules of now.
+    pub(super) fn made(&self, draft: &NewReferral, field: &impl Fn() -> String, now: Timestamp) -> Result<Event> {
+        let said = &draft.said;
+        let exhibits = self.exhibits(&said.name.agency, &said.evidence, field)?;
         Ok(Event::Created(Box::new(Referral {
             exhibits,
-            said: self.linked(&self.addressed(said), &field)?,
+            said: self.linked(&self.addressed(said), field)?,
             occurred_at: draft.occurred_at.unwrap_or(now).min(now),
             recorded_at: now,
             standing: Standing::Submitted,

@@ -29,6 +29,7 @@ use super::authorisation::{read_policy, write_policy};
 use super::drafts::convert::{read_draft as read_recorded_draft, seal as seal_draft};
 use super::evidence;
 use super::evidence::convert::{Digests, canonical, read_evidence, read_exhibits, read_names, write_exhibit};
+use super::interests::convert::{read_hold, read_interest, record_interest, write_hold};
 use super::links::{self, read_links, write_links};
 use super::measures::convert::{read_measure, write_measure};
 use super::observations;
@@ -39,8 +40,8 @@ use super::protected_context::{read_check, read_recorded, write_check};
 use super::review_flags::convert::{read_flag, write_flag};
 use super::target::{self, read_target, write_target};
 use crate::domain::{
-    Event, Handling, LegalBasis, NewReferral, Order, Organisation, Referral, RetentionPolicy, Rule, Said, Signature,
-    Signed, SigningProfile, Standing, legal_basis,
+    Draft, DraftStanding, Event, Handling, LegalBasis, NewReferral, Order, Organisation, Referral, RetentionPolicy,
+    Rule, Said, Signature, Signed, SigningProfile, Standing, legal_basis,
 };
 use crate::store::Filter;
 
@@ -241,6 +242,23 @@ pub fn conceal(referral: &mut wire::Referral, view: View, scope: &Scope) {
         let (tlp, classification) = (handling.tlp, handling.classification);
         *handling = wire::Handling { tlp, classification, ..wire::Handling::default() };
     }
+}
+
+/// What was to be sent and is held, as an answer shows it to whoever sends it. There is none before it is sent.
+pub fn write_held(draft: &Draft) -> Option<wire::Referral> {
+    let DraftStanding::Held { content, since, .. } = &draft.standing else { return None };
+    let unsent = Referral {
+        said: Arc::clone(content),
+        exhibits: Vec::new(),
+        occurred_at: *since,
+        recorded_at: *since,
+        standing: Standing::Submitted,
+        erasures: Vec::new(),
+        created: 0,
+        updated: 0,
+    };
+    let state = wire::ReferralState::Held as i32;
+    Some(wire::Referral { state, occurred_at: None, recorded_at: None, ..write_referral(&unsent) })
 }
 
 /// Erasures as the database keeps them: as the contract writes them.
@@ -671,6 +689,16 @@ impl Codec<Event> for Log {
                 let change = sealed(referral, false, Change::Linked);
                 (referral.name.agency.as_str(), referral.platform.as_str(), *at, change)
             }
+            Event::InterestChanged(interest) => (
+                interest.name.agency.as_str(),
+                "",
+                interest.ended_at.unwrap_or(interest.created_at),
+                Change::InterestChanged(record_interest(interest)),
+            ),
+            // Under the name of whoever has the interest: the agency that refers is not told whose it is.
+            Event::HoldChanged(hold) => {
+                (hold.interest.agency.as_str(), "", hold.changed_at(), Change::HoldChanged(write_hold(hold)))
+            }
             Event::AddressesSwept(sweep) => ("", "", sweep.at, Change::AddressesSwept(write_sweep(sweep))),
         };
         let body = wire::ReferralChange {
@@ -734,6 +762,10 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
             let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
             read_referral(referral).map(|referral| Event::Linked { referral: Box::new(referral), at })
         }
+        Change::InterestChanged(interest) => {
+            read_interest(interest).map(|interest| Event::InterestChanged(Box::new(interest)))
+        }
+        Change::HoldChanged(hold) => read_hold(hold).map(|hold| Event::HoldChanged(Box::new(hold))),
         Change::AddressesSwept(sweep) => {
             let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
             read_sweep(sweep, at).map(Event::AddressesSwept)
@@ -747,7 +779,8 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
         | Change::ObservationSnapshot(_)
         | Change::DraftSnapshot(_)
         | Change::EvidenceSnapshot(_)
-        | Change::AddressRulesSnapshot(_) => None,
+        | Change::AddressRulesSnapshot(_)
+        | Change::HoldSnapshot(_) => None,
     };
     event.ok_or_else(unreadable)
 }
@@ -780,12 +813,21 @@ pub fn is_graded(body: &[u8]) -> bool {
 }
 
 /// Whether an event is its agency's alone, and not even the suite's own services': what has not been sent is nobody else's, and
-/// neither is how evidence was come by.
+/// neither is how evidence was come by, nor in what an agency has an interest.
 pub fn is_private(body: &[u8]) -> bool {
     // What cannot be read is no draft that was written here: whoever verifies the log must find it.
     let message = wire::ReferralChange::decode(body).ok();
     let change = message.and_then(|message| message.change);
-    matches!(change, Some(Change::DraftChanged(_) | Change::EvidenceUploaded(_) | Change::EvidenceErased(_)))
+    matches!(
+        change,
+        Some(
+            Change::DraftChanged(_)
+                | Change::EvidenceUploaded(_)
+                | Change::EvidenceErased(_)
+                | Change::InterestChanged(_)
+                | Change::HoldChanged(_)
+        )
+    )
 }
 
 fn unreadable() -> Error {

@@ -19,6 +19,7 @@ use super::convert::{conceal, show_referral, write_change, write_organisation, w
 use super::drafts::add_authorisations;
 use super::drafts::convert::write_draft;
 use super::evidence::convert::write_evidence;
+use super::interests::convert as interests;
 use super::measures::convert::write_measure;
 use super::observations::convert::write_observation;
 use super::review_flags::convert::write_flag;
@@ -42,6 +43,14 @@ impl ReferralFeed {
         let others = filter == Filter::default();
         let measures = Filter { agency: None, ..filter.clone() } == Filter::default();
         Self { reads, asker, filter, others, measures }
+    }
+
+    /// The agency whose holds are shown, if any are: the reader's own, to who asks for all of it.
+    fn holds<'s>(&self, scope: &'s Scope) -> Option<&'s str> {
+        match scope {
+            Scope::Agency(own) => self.concerns(scope, own).then_some(own.as_str()),
+            Scope::All | Scope::Platform(_) | Scope::Nothing => None,
+        }
     }
 
     /// Whether what concerns one agency alone is the reader's to know, and asked for.
@@ -77,6 +86,7 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         Change::EvidenceUploaded(of) | Change::EvidenceErased(of) | Change::EvidenceSnapshot(of) => {
             Some(of.name.as_str())
         }
+        Change::HoldChanged(hold) | Change::HoldSnapshot(hold) => Some(hold.name.as_str()),
         Change::RetentionPolicyChanged(_)
         | Change::AuthorisationPolicyChanged(_)
         | Change::OrganisationCreated(_)
@@ -88,12 +98,13 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         | Change::AgreementSnapshot(_)
         | Change::AddressRulesChanged(_)
         | Change::AddressRulesSnapshot(_)
+        | Change::InterestChanged(_)
         | Change::AddressesSwept(_) => None,
     }
 }
 
 /// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency, then agreements,
-/// measures, flags, drafts, observations and evidence by position, then rules of addresses by platform. The first byte tells which.
+/// measures, flags, drafts, observations and evidence by position, then rules of addresses by platform, then holds by position. The first byte tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;
 const SIGNING: u8 = 3;
@@ -104,6 +115,7 @@ const DRAFT: u8 = 7;
 const OBSERVATION: u8 = 8;
 const EVIDENCE: u8 = 9;
 const ADDRESS_RULES: u8 = 10;
+const HOLD: u8 = 11;
 
 #[async_trait]
 impl Feed for ReferralFeed {
@@ -168,6 +180,14 @@ impl Feed for ReferralFeed {
                 let agency = &evidence.name().agency;
                 self.concerns(reader.scope(), agency) && may_see_drafts(reader.scope(), agency)
             }
+            Event::HoldChanged(hold) => {
+                if let Some(Change::HoldChanged(shown)) = &mut message.change {
+                    interests::conceal(shown, hold, reader.scope());
+                }
+                self.holds(reader.scope()).is_some() && interests::may_see(reader.scope(), hold)
+            }
+            // In what an agency has an interest no stream shows, its own neither.
+            Event::InterestChanged(_) => false,
             Event::AuthorisationChanged(policy) => self.others && reader.scope().allows(&policy.agency, ""),
         };
         Ok(shown.then_some(message))
@@ -291,7 +311,8 @@ impl Feed for ReferralFeed {
                 rows.push(row(key, evidence.updated, Change::EvidenceSnapshot(write_evidence(&evidence))));
             }
         }
-        if self.others && rows.len() < limit {
+        let rules = after.first().is_none_or(|kind| *kind <= ADDRESS_RULES);
+        if self.others && rules && rows.len() < limit {
             let platform = match after.split_first() {
                 Some((&ADDRESS_RULES, platform)) => std::str::from_utf8(platform).map_err(|_| foreign())?,
                 _ => "",
@@ -299,6 +320,15 @@ impl Feed for ReferralFeed {
             for rules in self.reads.address_rules_after(principal, platform, at, limit - rows.len()).await? {
                 let key = [&[ADDRESS_RULES], rules.platform.as_bytes()].concat();
                 rows.push(row(key, rules.updated, Change::AddressRulesSnapshot(write_rules(&rules))));
+            }
+        }
+        if let Some(own) = self.holds(reader.scope()).filter(|_| rows.len() < limit) {
+            let (from, left) = (place(HOLD)?, limit - rows.len());
+            for hold in self.reads.holds(principal, own, false, from, Some(at), left).await? {
+                let key = [&[HOLD], hold.created.to_be_bytes().as_slice()].concat();
+                let mut shown = interests::write_hold(&hold);
+                interests::conceal(&mut shown, &hold, reader.scope());
+                rows.push(row(key, hold.updated, Change::HoldSnapshot(shown)));
             }
         }
         Ok(fitting(rows.into_iter()))

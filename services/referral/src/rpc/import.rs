@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _, stream};
 use portreeve_api::referral::v1 as wire;
+use portreeve_core::interest::MatchingKey;
 use portreeve_core::name::{OrganisationKind, parse_owner};
 use portreeve_core::principal::Role;
 use portreeve_core::token::Revision;
@@ -19,6 +20,7 @@ use super::Rpc;
 use super::convert::{read_draft, refuse_classified, take_jws, with_jws};
 use super::evidence::convert::Digests;
 use super::evidence::digests;
+use super::referrals::sent;
 use crate::domain::ledger::DraftField;
 use crate::domain::{Command, Event, Ledger};
 use crate::store::Reads;
@@ -37,6 +39,7 @@ struct Import {
     ids: Arc<dyn IdSource>,
     caller: Principal,
     backdating_days_max: u32,
+    matching_key: Option<MatchingKey>,
 }
 
 /// A message with what the ones before it have settled.
@@ -55,6 +58,7 @@ impl Rpc {
             ids: Arc::clone(&self.ids),
             caller: principal(&request)?,
             backdating_days_max: self.settings.backdating_days_max,
+            matching_key: self.settings.matching_key,
         };
         let incoming = (request.into_inner(), None::<String>, 0, import.clone());
         let numbered = stream::unfold(Some(incoming), |state| async move {
@@ -158,15 +162,13 @@ impl Import {
             }
             let result = match outcome {
                 Ok(outcome) => {
-                    let name = outcome.events.first().and_then(|recorded| match &recorded.event {
-                        Event::Created(referral) => Some(referral.name.to_string()),
-                        _ => None,
-                    });
+                    let sent = outcome.events.first().and_then(|recorded| sent(&recorded.event)).unwrap_or_default();
+                    let held = sent.state == wire::ReferralState::Held as i32;
                     let replayed = outcome.replayed;
                     if newest.as_ref().is_none_or(|newest| newest.position < outcome.position) {
                         newest = Some(outcome);
                     }
-                    import_result::Result::Imported(wire::ImportedReferral { name: name.unwrap_or_default(), replayed })
+                    import_result::Result::Imported(wire::ImportedReferral { name: sent.name, replayed, held })
                 }
                 Err(error) => import_result::Result::Error(item_status(&error)),
             };
@@ -192,7 +194,8 @@ impl Import {
         let guard = guard.ok_or_else(|| Error::internal("a request id passed its check but cannot be read"))?;
         let guard = guard.unless_too_late(in_time);
         let (member, history) = (self.caller.member().to_owned(), self.caller.has(Role::Import));
-        let command = Command::Create { drafts: vec![read], field: DraftField::Draft, member, history };
+        let (field, key) = (DraftField::Draft, self.matching_key);
+        let command = Command::Create { drafts: vec![read], field, member, history, key };
         Ok(Envelope { principal: self.caller.clone(), guard, command })
     }
 }

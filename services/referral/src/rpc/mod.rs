@@ -8,6 +8,7 @@ pub mod drafts;
 pub mod evidence;
 mod feed;
 mod import;
+pub mod interests;
 mod legal_bases;
 pub mod links;
 pub mod measures;
@@ -88,6 +89,12 @@ impl Rpc {
 fn agency_of(name: &str, end: &str) -> Option<String> {
     let owner = name.strip_suffix(end)?.strip_suffix('/')?;
     parse_owner(owner, OrganisationKind::Agency).ok().map(str::to_owned)
+}
+
+/// Refuses everybody but the agency's own, before anything is looked for.
+fn is_own(caller: &Principal, agency: &str) -> Result<()> {
+    let own = caller.kind() == OrganisationKind::Agency && caller.id() == agency;
+    if own { Ok(()) } else { Err(caller.denied()) }
 }
 
 /// Refuses who may not know what an agency has set for its own referrals: itself, and those who watch or run the exchange, may.

@@ -11,7 +11,7 @@ use portreeve_core::access::Reader;
 use portreeve_core::name::{OrganisationKind, ReferralName, parse_owner, parse_parent};
 use portreeve_core::principal::{Role, Scope};
 use portreeve_core::token::Page;
-use portreeve_core::{Error, Principal, Result};
+use portreeve_core::{Error, Principal, Recorded, Result};
 use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::{self, Start, filter_hash};
@@ -22,7 +22,9 @@ use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status, Streaming};
 use wire::referral_service_server::ReferralService;
 
-use super::convert::{read_draft, read_filter, refuse_classified, show_referral, take_jws, with_jws, write_referral};
+use super::convert::{
+    read_draft, read_filter, refuse_classified, show_referral, take_jws, with_jws, write_held, write_referral,
+};
 use super::drafts::add_authorisations;
 use super::evidence::digests;
 use super::feed::{ReferralFeed, agency};
@@ -125,7 +127,8 @@ impl Rpc {
         let guard = guard.map(|guard| guard.unless_too_late(in_time));
         let (member, history) = (caller.member().to_owned(), caller.has(Role::Import));
         let field = DraftField::Referral;
-        let command = draft.map(|draft| Command::Create { drafts: vec![draft], field, member, history });
+        let key = self.settings.matching_key;
+        let command = draft.map(|draft| Command::Create { drafts: vec![draft], field, member, history, key });
         let outcome = self.submit(&caller, guard, command).await?;
         let mut referrals = self.referred(&caller, &outcome).await?;
         Ok(wire::CreateReferralResponse {
@@ -162,7 +165,8 @@ impl Rpc {
         let in_time = drafts.iter().try_for_each(|draft| check_backdating(&caller, draft.occurred_at, now, days));
         let guard = guard.map(|guard| guard.unless_too_late(in_time));
         let (member, history) = (caller.member().to_owned(), caller.has(Role::Import));
-        let command = Command::Create { drafts, field: DraftField::Drafts, member, history };
+        let key = self.settings.matching_key;
+        let command = Command::Create { drafts, field: DraftField::Drafts, member, history, key };
         let outcome = self.submit(&caller, guard, Some(command)).await?;
         Ok(wire::BatchCreateReferralsResponse {
             referrals: self.referred(&caller, &outcome).await?,
@@ -180,9 +184,12 @@ impl Rpc {
         let known = self.parts.reads.referrals_at(&reader, &positions).await?;
         let known =
             known.iter().map(|(referral, view)| (referral.created, show_referral(referral, *view, reader.scope())));
-        let known = known.collect::<HashMap<_, _>>();
+        let mut known = known.collect::<HashMap<_, _>>();
+        // What it repeats may be held by the same command.
+        let own = |recorded: &Recorded<Event>| Some((recorded.position, sent(&recorded.event)?));
+        known.extend(outcome.events.iter().filter_map(own));
         let mut referrals = Vec::with_capacity(outcome.events.len() + positions.len());
-        let mut new = written(outcome);
+        let mut new = outcome.events.iter().filter_map(|recorded| sent(&recorded.event));
         for (place, position) in &outcome.cited {
             referrals.extend(new.by_ref().take(place - referrals.len()));
             let known = known.get(position).cloned();
@@ -372,6 +379,15 @@ impl Selected {
     }
 }
 
+/// What a command sent, or was to send and holds.
+pub(super) fn sent(event: &Event) -> Option<wire::Referral> {
+    match event {
+        Event::Created(referral) => Some(write_referral(referral)),
+        Event::DraftChanged(draft) => write_held(draft),
+        _ => None,
+    }
+}
+
 /// The referrals of a command's events, from the events alone, so that a replay gives the same.
 pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Referral> {
     outcome.events.iter().filter_map(|recorded| match &recorded.event {
@@ -393,6 +409,8 @@ pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Re
         | Event::DraftChanged(_)
         | Event::AuthorisationChanged(_)
         | Event::AddressRulesChanged(_)
+        | Event::InterestChanged(_)
+        | Event::HoldChanged(_)
         | Event::AddressesSwept(_) => None,
     })
 }

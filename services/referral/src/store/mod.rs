@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{DraftName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
+use portreeve_core::interest::Tag;
+use portreeve_core::name::{
+    DraftName, HoldName, InterestName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName,
+};
 use portreeve_core::principal::Scope;
 use portreeve_core::vocabulary::{FieldGroup, Ground, Nature, TargetKind};
 use portreeve_core::{Clock, IdSource, Principal, Result, Timestamp};
@@ -16,8 +19,8 @@ use tokio::task::JoinHandle;
 
 use crate::domain::observation::Observation;
 use crate::domain::{
-    AddressRules, AuthorisationPolicy, Draft, Evidence, Ledger, Measure, Organisation, Referral, RetentionPolicy,
-    ReviewFlag, SigningProfile,
+    AddressRules, AuthorisationPolicy, Draft, Evidence, Hold, Interest, Ledger, Measure, Organisation, Referral,
+    RetentionPolicy, ReviewFlag, SigningProfile,
 };
 
 pub mod postgres;
@@ -257,6 +260,39 @@ pub trait Reads: Send + Sync + 'static {
 
     /// Referrals to a platform between two positions, with the position of each, for putting them in the form of its rules.
     async fn referred(&self, platform: &str, after: i64, before: i64, limit: usize) -> Result<Vec<(i64, Uuid)>>;
+
+    /// The newest rules of addresses of platforms, and earlier ones under which interests are found.
+    async fn matched_rules(&self, platforms: &[String]) -> Result<Vec<AddressRules>>;
+
+    /// The interests that have not ended, by what finds their target, for matching alone: whose they are is nobody else's to see.
+    async fn interests_in(&self, tags: HashSet<Tag>) -> Result<Vec<Interest>>;
+
+    /// An interest. Whether the principal may see it is the caller's to ask.
+    async fn interest(&self, principal: &Principal, name: &InterestName) -> Result<Option<Interest>>;
+
+    /// Interests of an agency after a position, in the order in which they were registered.
+    async fn interests(&self, principal: &Principal, agency: &str, after: i64, limit: usize) -> Result<Vec<Interest>>;
+
+    /// A hold. Whether the principal may see it is the caller's to ask.
+    async fn hold(&self, principal: &Principal, name: &HoldName) -> Result<Option<Hold>>;
+
+    /// Holds that concern an agency (those alone that are not settled, if `open`) after a position, in the order in which they
+    /// began.
+    async fn holds(
+        &self,
+        principal: &Principal,
+        agency: &str,
+        open: bool,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Hold>>;
+
+    /// Interests that are past their time and were not ended.
+    async fn interests_over(&self, now: Timestamp, limit: usize) -> Result<Vec<InterestName>>;
+
+    /// Held drafts that wait for nothing any more, after a position.
+    async fn held_clear(&self, after: i64, now: Timestamp, limit: usize) -> Result<Vec<Draft>>;
 
     /// For how long an agency's referrals are kept; `None` while it never said.
     async fn retention_policy(&self, principal: &Principal, agency: &str) -> Result<Option<RetentionPolicy>>;

@@ -116,6 +116,7 @@ impl Store {
             field: DraftField::Referral,
             member: String::new(),
             history: false,
+            key: None,
         })
         .await
     }

@@ -88,6 +88,8 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::AddressRulesChanged(_)
                 | Change::Readdressed(_)
                 | Change::AddressesSwept(_)
+                | Change::InterestChanged(_)
+                | Change::HoldChanged(_)
                 | Change::Linked(_),
             ) => {}
             Some(
@@ -100,7 +102,8 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::ObservationSnapshot(_)
                 | Change::DraftSnapshot(_)
                 | Change::EvidenceSnapshot(_)
-                | Change::AddressRulesSnapshot(_),
+                | Change::AddressRulesSnapshot(_)
+                | Change::HoldSnapshot(_),
             )
             | None => return Err(unreadable()),
         }

@@ -3,9 +3,7 @@
 //! On SQLite it lies beside the data unless another place is named. On Postgres it must be named: kept in the database, it
 //! would be at hand for exactly the one who is able to rewrite the log there.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use portreeve_core::audit::SigningKey;
@@ -13,16 +11,14 @@ use portreeve_core::{Error, Reason, Result};
 use portreeve_storage::Database;
 use rand::TryRngCore as _;
 
+use crate::secret;
+
 /// The file's name in a data folder.
 const FILE: &str = "audit.key";
 
 /// Where the key is: where the configuration says, or else in the data folder.
 pub fn path(configured: Option<&str>, database: &Database) -> Option<PathBuf> {
-    match (configured, database) {
-        (Some(configured), _) => Some(configured.into()),
-        (None, Database::Sqlite { folder }) => Some(folder.join(FILE)),
-        (None, Database::Postgres { .. }) => None,
-    }
+    secret::path(configured, FILE, database)
 }
 
 /// The key in the file. One that does not exist is made, for its owner's eyes only.
@@ -30,46 +26,24 @@ pub fn open(path: &Path) -> Result<SigningKey> {
     let failed = |error: io::Error| {
         Error::new(Reason::StorageUnavailable, format!("the audit key {} cannot be used: {error}", path.display()))
     };
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make(path).map_err(failed)?;
-            fs::read_to_string(path).map_err(failed)?
-        }
-        read => read.map_err(failed)?,
-    };
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & 0o007 != 0 {
-        tracing::warn!(file = %path.display(), "everybody on this machine can read the audit key");
-    }
+    let text = secret::read(path, "audit key", new).map_err(failed)?;
     SigningKey::from_pem(&text).ok_or_else(|| {
         let hint = "it is no Ed25519 key as `openssl genpkey -algorithm ed25519` makes it";
         failed(io::Error::new(io::ErrorKind::InvalidData, hint))
     })
 }
 
-/// Makes the file whole or not at all; another process may be at it, too, and then the first one's stays.
-fn make(path: &Path) -> io::Result<()> {
+fn new() -> io::Result<String> {
     let mut seed = [0; 32];
     rand::rngs::OsRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
-    let pem = SigningKey::from_seed(seed).to_pem().map_err(io::Error::other)?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder)?;
-    }
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
-    let mut file = File::options().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(pem.as_bytes())?;
-    file.sync_all()?;
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
+    SigningKey::from_seed(seed).to_pem().map_err(io::Error::other)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -80,7 +54,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no draft is left");
         assert_eq!(open(&path).unwrap().verifier("x"), made.verifier("x"));
-        make(&path).unwrap();
+        secret::make(&path, &new().unwrap()).unwrap();
         assert_eq!(open(&path).unwrap().verifier("x"), made.verifier("x"), "an existing key stays");
         let other = open(&folder.path().join("other")).unwrap();
         assert_ne!(other.verifier("x"), made.verifier("x"));

@@ -54,7 +54,7 @@ impl Book {
 
     fn authorise(&mut self, name: &DraftName, etag: i64, approver: &str) -> Result<Vec<Event>, Reason> {
         let found = self.state.drafts.get(&name.id).and_then(Draft::content).cloned();
-        let act = Authorise { name: name.clone(), etag, approver: approver.into(), found, signed: None };
+        let act = Authorise { name: name.clone(), etag, approver: approver.into(), found, signed: None, key: None };
         self.run(&Command::AuthoriseDraft(Box::new(act)))
     }
 }
@@ -265,7 +265,7 @@ fn demands_hold_for_what_occurs_since_they_were_made() {
         let id = name(u128::from(book.head.unsigned_abs()) + 100);
         let referral = NewReferral { said: content(&id, "one", checked), occurred_at: at, signed: None };
         let (drafts, member) = (vec![referral], String::new());
-        let command = Command::Create { drafts, field: DraftField::Referral, member, history };
+        let command = Command::Create { drafts, field: DraftField::Referral, member, history, key: None };
         book.run(&command).map(|events| events.len())
     };
     assert_eq!(refer(&mut book, None, false, None), Ok(1));

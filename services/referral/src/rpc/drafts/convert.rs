@@ -19,12 +19,14 @@ use super::super::order::{self, write_order};
 use super::super::priority::{self, write_priority};
 use super::super::protected_context::{read_recorded, write_check};
 use super::super::target::{self, write_target};
-use crate::domain::{Draft, DraftStanding, Handling, LegalBasis, Said};
+use crate::domain::draft::Authorisation;
+use crate::domain::{Draft, DraftStanding, Handling, LegalBasis, Said, Signature};
 
 /// The state's number in the contract and in the database.
 pub fn state_code(standing: &DraftStanding) -> i32 {
     match standing {
         DraftStanding::Draft { .. } => wire::DraftState::Draft as i32,
+        DraftStanding::Held { .. } => wire::DraftState::Held as i32,
         DraftStanding::Authorised { .. } => wire::DraftState::Authorised as i32,
         DraftStanding::Discarded { .. } => wire::DraftState::Discarded as i32,
     }
@@ -43,7 +45,11 @@ pub(super) fn write_content(said: &Said) -> wire::ReferralDraft {
         content_language: said.content_language.clone(),
         occurred_at: None,
         handling: Some(write_handling(&said.handling)),
-        signature: None,
+        // Of what is held: a draft that waits to be authorised has none.
+        signature: said.signature.as_ref().map(|signature| wire::ReferralSignature {
+            jws: signature.jws.clone(),
+            occurred_at: signature.occurred_at.map(write_time),
+        }),
         protected_context: said.protected_context.as_ref().map(write_check),
         order: said.order.as_ref().map(write_order),
         priority: said.priority.as_ref().map(write_priority),
@@ -77,7 +83,10 @@ fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said>
             Some(handling) => read_handling(&mut Violations::new(), "", handling.clone())?,
             None => Handling::default(),
         },
-        signature: None,
+        signature: match &message.signature {
+            Some(signature) => Some(read_signature(signature)?),
+            None => None,
+        },
         protected_context: match &message.protected_context {
             Some(check) => Some(read_recorded(check)?),
             None => None,
@@ -100,6 +109,14 @@ fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said>
     })
 }
 
+fn read_signature(message: &wire::ReferralSignature) -> Option<Signature> {
+    let occurred_at = match &message.occurred_at {
+        Some(at) => Some(read_time(at).ok()?),
+        None => None,
+    };
+    Some(Signature { jws: message.jws.clone(), occurred_at })
+}
+
 /// A draft for the wire. Its etag is the position of its last change.
 pub fn write_draft(draft: &Draft) -> wire::Draft {
     let mut message = wire::Draft {
@@ -113,6 +130,14 @@ pub fn write_draft(draft: &Draft) -> wire::Draft {
     };
     match &draft.standing {
         DraftStanding::Draft { content } => message.referral = Some(write_content(content)),
+        DraftStanding::Held { content, authorised, since } => {
+            message.referral = Some(write_content(content));
+            message.held_at = Some(write_time(*since));
+            if let Some(of) = authorised {
+                message.approver.clone_from(&of.approver);
+                message.authorised_at = Some(write_time(of.at));
+            }
+        }
         DraftStanding::Authorised { approver, at } => {
             message.approver.clone_from(approver);
             message.authorised_at = Some(write_time(*at));
@@ -135,6 +160,14 @@ pub fn read_draft(message: &wire::Draft) -> Option<Draft> {
         wire::DraftState::Draft => {
             DraftStanding::Draft { content: Arc::new(read_content(&name, message.referral.as_ref()?)?) }
         }
+        wire::DraftState::Held => DraftStanding::Held {
+            content: Arc::new(read_content(&name, message.referral.as_ref()?)?),
+            authorised: match &message.authorised_at {
+                Some(at) => Some(Authorisation { approver: message.approver.clone(), at: read_time(at).ok()? }),
+                None => None,
+            },
+            since: time(&message.held_at)?,
+        },
         wire::DraftState::Authorised => {
             DraftStanding::Authorised { approver: message.approver.clone(), at: time(&message.authorised_at)? }
         }
@@ -160,12 +193,13 @@ pub fn read_draft(message: &wire::Draft) -> Option<Draft> {
 /// Who answers for the referral that a draft became.
 pub fn write_authorisation(draft: &Draft) -> Option<wire::ReferralAuthorisation> {
     match &draft.standing {
-        DraftStanding::Authorised { approver, at } => Some(wire::ReferralAuthorisation {
+        // What was sent without a draft was held as one, and nobody has authorised it.
+        DraftStanding::Authorised { approver, at } if !approver.is_empty() => Some(wire::ReferralAuthorisation {
             authors: draft.authors.clone(),
             approver: approver.clone(),
             authorised_at: Some(write_time(*at)),
         }),
-        DraftStanding::Draft { .. } | DraftStanding::Discarded { .. } => None,
+        _ => None,
     }
 }
 
@@ -184,7 +218,7 @@ pub(in super::super) fn seal(draft: &Draft) -> (Change, Personal) {
         // What is given up leaves nothing.
         erases: match &draft.standing {
             DraftStanding::Discarded { .. } => FieldGroup::ERASABLE.to_vec(),
-            DraftStanding::Draft { .. } | DraftStanding::Authorised { .. } => Vec::new(),
+            DraftStanding::Draft { .. } | DraftStanding::Held { .. } | DraftStanding::Authorised { .. } => Vec::new(),
         },
     };
     (Change::DraftChanged(message), personal)
@@ -203,7 +237,15 @@ fn take_personal(draft: &mut wire::ReferralDraft) -> Vec<(FieldGroup, wire::Refe
         ..empty()
     };
     vec![
-        (FieldGroup::Target, wire::ReferralDraft { target, evidence: std::mem::take(&mut draft.evidence), ..empty() }),
+        (
+            FieldGroup::Target,
+            wire::ReferralDraft {
+                target,
+                evidence: std::mem::take(&mut draft.evidence),
+                signature: draft.signature.take(),
+                ..empty()
+            },
+        ),
         (FieldGroup::Reasons, reasons),
         (FieldGroup::Grade, wire::ReferralDraft { handling, ..empty() }),
     ]

@@ -22,7 +22,7 @@ use wire::draft_service_server::DraftService;
 use super::convert::{read_draft, read_signature, refuse_classified, show_referral, write_referral};
 use super::evidence::convert::Digests;
 use super::evidence::digests;
-use super::{Rpc, fit};
+use super::{Rpc, fit, is_own};
 use crate::domain::draft::no_draft;
 use crate::domain::{Authorise, Command, Draft, DraftStanding, Event, Said};
 use crate::store::Reads;
@@ -152,7 +152,8 @@ impl Rpc {
         let (name, etag) = violations.finish(name.zip(etag))?;
         may_authorise(&caller, &name)?;
         let approver = caller.member().to_owned();
-        let act = Authorise { name: name.clone(), etag, approver, found, signed: signed.map(Box::new) };
+        let key = self.settings.matching_key;
+        let act = Authorise { name: name.clone(), etag, approver, found, signed: signed.map(Box::new), key };
         let outcome = self.submit(&caller, guard, Some(Command::AuthoriseDraft(Box::new(act)))).await?;
         let draft = self.left(&caller, &name, &outcome).await?;
         let created = outcome.events.iter().find_map(|recorded| match &recorded.event {
@@ -161,7 +162,7 @@ impl Rpc {
         });
         let duplicate_of = match &draft.standing {
             DraftStanding::Discarded { duplicate_of, .. } => duplicate_of.clone(),
-            DraftStanding::Draft { .. } | DraftStanding::Authorised { .. } => None,
+            DraftStanding::Draft { .. } | DraftStanding::Held { .. } | DraftStanding::Authorised { .. } => None,
         };
         let referral = match (created, &duplicate_of) {
             (Some(referral), _) => Some(wire::Referral { authorisation: write_authorisation(&draft), ..referral }),
@@ -280,12 +281,6 @@ fn may_write(caller: &Principal, name: &DraftName) -> Result<()> {
 fn may_authorise(caller: &Principal, name: &DraftName) -> Result<()> {
     caller.require_as(Role::Approver, OrganisationKind::Agency, &name.agency)?;
     caller.require_named()
-}
-
-/// Refuses everybody but the agency's own, before anything is looked for.
-fn is_own(caller: &Principal, agency: &str) -> Result<()> {
-    let own = caller.kind() == OrganisationKind::Agency && caller.id() == agency;
-    if own { Ok(()) } else { Err(caller.denied()) }
 }
 
 /// What is to be referred. Wrong fields are noted under `referral`.

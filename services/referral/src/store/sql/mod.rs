@@ -4,6 +4,7 @@ mod address_rules;
 mod authorisation;
 mod drafts;
 mod evidence;
+mod interests;
 mod measures;
 mod observations;
 pub mod reads;
@@ -41,6 +42,7 @@ pub fn statements() -> Vec<(&'static str, String)> {
     all.extend(evidence::statements());
     all.extend(authorisation::statements());
     all.extend(address_rules::statements());
+    all.extend(interests::statements());
     all.extend(reads::AT.texts().into_iter().map(|text| ("referrals_at", text)));
     all.extend(reads::STATEMENTS.iter().map(|(name, text)| (*name, (*text).to_owned())));
     all

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
-use portreeve_core::name::{DraftName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName};
+use portreeve_core::interest::Tag;
+use portreeve_core::name::{
+    DraftName, HoldName, InterestName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName,
+};
 use portreeve_core::principal::Scope;
 use portreeve_core::{Principal, Result, Timestamp, limits};
 use portreeve_storage::unavailable;
@@ -17,12 +20,12 @@ use super::observations;
 use super::review_flags;
 use super::signing::{self, ProfileRow};
 use super::tables::{OrganisationRow, Tables, kept_agreement, organisation};
-use super::{Db, Lookup, Store, address_rules, agreements, authorisation, drafts, evidence, retention};
+use super::{Db, Lookup, Store, address_rules, agreements, authorisation, drafts, evidence, interests, retention};
 use crate::domain::evidence::key;
 use crate::domain::observation::Observation;
 use crate::domain::{
-    AddressRules, AuthorisationPolicy, Draft, Evidence, Ledger, Measure, Organisation, Referral, RetentionPolicy,
-    ReviewFlag, SigningProfile,
+    AddressRules, AuthorisationPolicy, Draft, Evidence, Hold, Interest, Ledger, Measure, Organisation, Referral,
+    RetentionPolicy, ReviewFlag, SigningProfile,
 };
 use crate::rpc::convert::state_code;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
@@ -479,6 +482,52 @@ impl crate::store::Reads for Reads {
     async fn referred(&self, platform: &str, after: i64, before: i64, limit: usize) -> Result<Vec<(i64, Uuid)>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         address_rules::referred(self.0.readers(), platform, after, before, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn matched_rules(&self, platforms: &[String]) -> Result<Vec<AddressRules>> {
+        interests::rules_of(self.0.readers(), platforms).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn interests_in(&self, tags: HashSet<Tag>) -> Result<Vec<Interest>> {
+        interests::by_tag(self.0.readers(), tags).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn interest(&self, _principal: &Principal, name: &InterestName) -> Result<Option<Interest>> {
+        let found = interests::by_id(self.0.readers(), &[name.id]).await.map_err(|e| unavailable(&e))?;
+        Ok(found.into_iter().find(|interest| interest.name == *name))
+    }
+
+    async fn interests(&self, _principal: &Principal, agency: &str, after: i64, limit: usize) -> Result<Vec<Interest>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        interests::page(self.0.readers(), agency, after, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn hold(&self, _principal: &Principal, name: &HoldName) -> Result<Option<Hold>> {
+        let found = interests::holds(self.0.readers(), &[name.id]).await.map_err(|e| unavailable(&e))?;
+        Ok(found.into_iter().find(|hold| hold.name == *name))
+    }
+
+    async fn holds(
+        &self,
+        _principal: &Principal,
+        agency: &str,
+        open: bool,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Hold>> {
+        let (since, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+        interests::holds_page(self.0.readers(), agency, open, after, since, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn interests_over(&self, now: Timestamp, limit: usize) -> Result<Vec<InterestName>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        interests::over(self.0.readers(), now, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn held_clear(&self, after: i64, now: Timestamp, limit: usize) -> Result<Vec<Draft>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        interests::clear(self.0.readers(), after, now, limit).await.map_err(|e| unavailable(&e))
     }
 
     async fn retention_policy(&self, _principal: &Principal, agency: &str) -> Result<Option<RetentionPolicy>> {

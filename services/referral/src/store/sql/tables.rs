@@ -7,6 +7,7 @@ use portreeve_core::Timestamp;
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::canonical::{RuleSet, key};
 use portreeve_core::id::Uuid;
+use portreeve_core::interest::MatchingKey;
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
 use portreeve_core::vocabulary::{FieldGroup, Ground, Nature};
 use portreeve_runtime::agreements::{decode, encode};
@@ -17,9 +18,11 @@ use super::observations;
 use super::review_flags;
 use super::signing::{self, Agencies};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, retention, seal};
-use super::{address_rules, authorisation, drafts, evidence};
+use super::{address_rules, authorisation, drafts, evidence, interests};
 use crate::domain::ledger::DraftField;
-use crate::domain::{Command, Event, Known, Ledger, Link, Matter, Organisation, Referral, Said, Standing, State};
+use crate::domain::{
+    Clearing, Command, Event, Known, Ledger, Link, Matter, Organisation, Referral, Said, Standing, State,
+};
 use crate::rpc::convert::{Log, encode_erasures, state_code};
 use crate::rpc::evidence::convert::encode_exhibits;
 use crate::rpc::target::encode_handles;
@@ -182,6 +185,16 @@ pub struct Keys {
     setting: Vec<(String, Arc<RuleSet>)>,
     /// What may have been referred already.
     repeatable: Vec<Arc<Said>>,
+    /// What may hit an interest, with what finds those.
+    matched: Vec<(Arc<Said>, MatchingKey)>,
+    interests: BTreeSet<Uuid>,
+    /// Agencies whose interests are counted.
+    interested: BTreeSet<String>,
+    holds: BTreeSet<Uuid>,
+    /// Drafts whose holds decide something.
+    held: BTreeSet<Uuid>,
+    /// Interests whose holds decide something.
+    holding: BTreeSet<Uuid>,
 }
 
 impl Keys {
@@ -198,6 +211,16 @@ impl Keys {
         self.rules.insert(said.platform.clone());
         self.referrals.extend(said.links.iter().map(|link| link.referral.id));
         self.referrals.extend(said.order.iter().filter_map(|order| order.escalates.as_ref()).map(|name| name.id));
+    }
+
+    /// What decides whether something held is sent.
+    fn clear(&mut self, of: &Clearing) {
+        self.drafts.insert(of.name.id);
+        self.held.insert(of.name.id);
+        if let Some(found) = &of.found {
+            self.refer(found);
+            self.repeatable.push(Arc::clone(found));
+        }
     }
 
     fn change(&mut self, name: &OrganisationName, hosts: &[String]) {
@@ -235,13 +258,17 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         "evidence",
         "address_rules",
         "address_rules_version",
+        "interest",
+        "interest_count",
+        "hold",
     ];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
         match command {
-            Command::Create { drafts, field, .. } => {
+            Command::Create { drafts, field, key, .. } => {
                 for draft in drafts {
                     keys.refer(&draft.said);
+                    keys.matched.extend(key.map(|key| (Arc::clone(&draft.said), key)));
                 }
                 if *field != DraftField::Draft {
                     keys.repeatable.extend(drafts.iter().map(|draft| Arc::clone(&draft.said)));
@@ -325,9 +352,11 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 if let Some(found) = &act.found {
                     keys.refer(found);
                     keys.repeatable.push(Arc::clone(found));
+                    keys.matched.extend(act.key.map(|key| (Arc::clone(found), key)));
                 }
             }
             Command::DiscardDraft { name, .. } => {
+                keys.held.insert(name.id);
                 keys.drafts.insert(name.id);
                 keys.drafting.insert(name.agency.clone());
             }
@@ -345,6 +374,32 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Command::Link { name, others } => {
                 keys.referrals.extend(others.iter().chain([name]).map(|name| name.id));
             }
+            Command::RegisterInterests { agency, interests, .. } => {
+                keys.organisations.insert(format!("agencies/{agency}"));
+                keys.interested.insert(agency.clone());
+                for of in interests {
+                    keys.organisations.insert(format!("platforms/{}", of.platform));
+                    keys.hosts.extend(of.location.domains().map(str::to_owned));
+                    keys.rules.insert(of.platform.clone());
+                }
+            }
+            Command::RenewInterest { name, .. } => {
+                keys.interests.insert(name.id);
+            }
+            Command::EndInterest { name } => {
+                keys.interests.insert(name.id);
+                keys.holding.insert(name.id);
+            }
+            Command::ExpireInterests { names } => keys.interests.extend(names.iter().map(|name| name.id)),
+            Command::ReleaseHold { name, .. } => {
+                keys.holds.insert(name.id);
+            }
+            Command::RenewHold { name, interest, .. } => {
+                keys.interests.insert(interest.id);
+                keys.holds.insert(name.id);
+            }
+            Command::OverrideHolds(act) => keys.clear(&act.of),
+            Command::ClearHeld(of) => keys.clear(of),
             Command::Readdress { sweep, ids } => {
                 keys.rules.insert(sweep.platform.clone());
                 keys.referrals.extend(ids);
@@ -392,6 +447,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Event::AddressRulesChanged(rules) => {
                 keys.rules.insert(rules.platform.clone());
             }
+            Event::InterestChanged(interest) => {
+                keys.interests.insert(interest.name.id);
+            }
+            Event::HoldChanged(hold) => {
+                keys.holds.insert(hold.name.id);
+            }
             Event::AddressesSwept(sweep) => {
                 keys.rules.insert(sweep.platform.clone());
             }
@@ -431,6 +492,13 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let demands = reads.find(&authorisation::POLICIES, &keys.demanding.into_iter().collect::<Vec<_>>());
         let exhibited = evidence::find(&mut reads, keys.evidence, keys.carrying);
         let addressing = reads.find(&address_rules::NEWEST, &keys.rules.into_iter().collect::<Vec<_>>());
+        let platforms = keys.matched.iter().map(|(said, _)| said.platform.clone()).collect::<BTreeSet<_>>();
+        let matching = reads.find(&interests::RULES, &platforms.into_iter().collect::<Vec<_>>());
+        let by_interest = reads.find(&interests::OF_INTERESTS, &drafts::column(keys.holding));
+        let by_draft = reads.find(&interests::OF_DRAFTS, &drafts::column(keys.held));
+        let by_hold = reads.find(&interests::HOLDS, &drafts::column(keys.holds));
+        let known_interests = reads.find(&interests::BY_ID, &drafts::column(keys.interests));
+        let live = reads.find(&interests::LIVE, &keys.interested.iter().cloned().collect::<Vec<_>>());
         let mut rows = reads.run(conn).await?;
         (state.evidence, state.carriers) = evidence::found(&mut rows, exhibited)?;
         let observed: Vec<(Vec<u8>, i64)> = rows.take(observed)?;
@@ -458,6 +526,20 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         for of in address_rules::rules(rows.take(addressing)?)? {
             state.rules.insert(of.platform.clone(), of);
         }
+        state.matched_rules = interests::rules(rows.take(matching)?)?;
+        for ticket in [by_interest, by_draft, by_hold] {
+            for hold in rows.take::<interests::Row>(ticket)?.into_iter().map(interests::hold) {
+                let hold = hold?;
+                state.holds.insert(hold.name.id, hold);
+            }
+        }
+        for interest in rows.take::<interests::Row>(known_interests)?.into_iter().map(interests::interest) {
+            let interest = interest?;
+            state.interests.insert(interest.name.id, interest);
+        }
+        state.live_interests = keys.interested.into_iter().map(|agency| (agency, 0)).collect();
+        let live: Vec<(String, i64)> = rows.take(live)?;
+        state.live_interests.extend(live.into_iter().map(|(of, live)| (of, usize::try_from(live).unwrap_or_default())));
         for (agency, reach) in measures::reaches(rows.take(of_agencies)?)? {
             state.reaches.entry(agency).or_default().push(reach);
         }
@@ -494,6 +576,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             state.agreements.insert(agreement.name, agreement);
         }
         know(conn, &keys.repeatable, &keys.setting, &mut state).await?;
+        interest(conn, &keys.matched, &keys.setting, &mut state).await?;
         for party in agreements::counted(&mut rows, parties)? {
             *state.agreements_of.entry(party).or_default() += 1;
         }
@@ -513,6 +596,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             authorisation: demands,
             evidence: shown,
             rules,
+            interests: matched,
+            holds,
             changes,
             ..
         } = state;
@@ -535,6 +620,10 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let changed = changes.rules.iter().filter_map(|platform| rules.get(platform)).collect::<Vec<_>>();
         address_rules::persist(script, &changed).await?;
         address_rules::keep(script, &changes.versions).await?;
+        let changed = changes.interests.iter().filter_map(|id| matched.get(id)).collect::<Vec<_>>();
+        interests::persist(script, &changed, &changes.live_interests).await?;
+        let changed = changes.holds.iter().filter_map(|id| holds.get(id)).collect::<Vec<_>>();
+        interests::persist_holds(script, &changed).await?;
         INSERT_REFERRAL.run(script, &changes.created, bind_referral).await?;
         evidence::attach(script, &changes.created).await?;
         observations::persist(script, &changes.observed).await?;
@@ -615,6 +704,35 @@ async fn know(
     for row in rows {
         let (matter, known) = read_known(row).ok_or_else(|| sqlx::Error::Decode("a referral cannot be read".into()))?;
         state.known.entry(matter).or_default().push(known);
+    }
+    Ok(())
+}
+
+/// Finds the interests that the batch may hit, as it does what it may repeat.
+async fn interest(
+    conn: &mut Conn,
+    matched: &[(Arc<Said>, MatchingKey)],
+    setting: &[(String, Arc<RuleSet>)],
+    state: &mut State,
+) -> sqlx::Result<()> {
+    let mut tags = Vec::new();
+    for (said, key) in matched {
+        let location = &said.target.location;
+        tags.extend(state.tags(key, &said.platform, location));
+        let then = setting.iter().filter(|(platform, _)| *platform == said.platform);
+        let then = then.map(|(_, rules)| location.under(rules, 0));
+        tags.extend(then.map(|location| key.tag(&said.platform, location.canonical())));
+    }
+    let tags = interests::tags(tags);
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let mut reads = Reads::new();
+    let found = reads.find(&interests::BY_TAG, &tags);
+    for row in reads.run(conn).await?.take::<interests::Row>(found)? {
+        let interest = interests::interest(row)?;
+        state.interests_in.entry(interest.tag).or_default().push(interest.name.id);
+        state.interests.insert(interest.name.id, interest);
     }
     Ok(())
 }
