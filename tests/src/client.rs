@@ -97,6 +97,11 @@ impl Client {
         clients::measure(self.channel.clone(), self.acting.clone())
     }
 
+    /// `OperationService`.
+    pub fn operations(&self) -> clients::OperationClient {
+        clients::operation(self.channel.clone(), self.acting.clone())
+    }
+
     /// `ReviewFlagService`.
     pub fn flags(&self) -> ReviewFlagClient {
         clients::review_flag(self.channel.clone(), self.acting.clone())

@@ -123,6 +123,8 @@ fn referral_item(change: referral::ReferralChange) -> Item {
         Change::HoldChanged(it) => ("hold changed", false, it.name.clone(), format!("{it:?}")),
         Change::HoldSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::InterestChanged(it) => ("interest changed", false, it.name.clone(), format!("{it:?}")),
+        Change::OperationChanged(it) => ("operation changed", false, it.name.clone(), format!("{it:?}")),
+        Change::OperationSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
         Change::ReviewFlagSnapshot(it) => ("snapshot", true, it.name.clone(), format!("{it:?}")),
     };
     let recorded = sample::micros(change.recorded_at.as_ref());

@@ -337,6 +337,7 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         }),
         evidence: vec!["chat.png".into()],
         links: vec![referral::ReferralLink { kind: 9, referral: "another".into(), platform: String::new() }],
+        operation: "Heron".into(),
     };
     let wrong = [
         "platform",
@@ -371,6 +372,7 @@ async fn everything_wrong_in_a_referral_is_told_at_once(database: &Database) {
         "evidence[0]",
         "links[0].kind",
         "links[0].referral",
+        "operation",
     ];
     let at = |path: &str| wrong.iter().map(|field| format!("{path}.{field}")).collect::<Vec<_>>();
     let request = referral::CreateReferralRequest {

@@ -500,7 +500,8 @@ async fn small_counts_are_withheld_from_researchers_alone(database: &Database) {
             Figure::UndecidedAgeP90Days,
             Figure::UndecidedAgeMaxDays,
             Figure::DecisionTimesDecided,
-            Figure::DecidedOnlyP90Days
+            Figure::DecidedOnlyP90Days,
+            Figure::Targets
         ]
     );
     assert_eq!(total.undecided_ages.unwrap().buckets[0].count, 32);

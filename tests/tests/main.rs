@@ -21,6 +21,7 @@ mod inbox;
 mod matrix;
 mod measures;
 mod observations;
+mod operations;
 mod orders;
 mod rebuild;
 mod repeats;

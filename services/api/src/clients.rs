@@ -36,6 +36,7 @@ use crate::referral::v1::evidence_service_client::EvidenceServiceClient;
 use crate::referral::v1::legal_basis_service_client::LegalBasisServiceClient;
 use crate::referral::v1::measure_service_client::MeasureServiceClient;
 use crate::referral::v1::observation_service_client::ObservationServiceClient;
+use crate::referral::v1::operation_service_client::OperationServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
 use crate::referral::v1::referral_service_client::ReferralServiceClient;
 use crate::referral::v1::retention_service_client::RetentionServiceClient;
@@ -184,6 +185,8 @@ pub type AgreementClient = AgreementServiceClient<Transport>;
 pub type MeasureClient = MeasureServiceClient<Transport>;
 /// A client of the observation service.
 pub type ObservationClient = ObservationServiceClient<Transport>;
+/// A client of the operation service.
+pub type OperationClient = OperationServiceClient<Transport>;
 /// A client of the organisation service.
 pub type OrganisationClient = OrganisationServiceClient<Transport>;
 /// A client of the referral service.
@@ -259,6 +262,8 @@ constructors! {
     measure: MeasureServiceClient as MeasureClient;
     /// A client of the observation service.
     observation: ObservationServiceClient as ObservationClient;
+    /// A client of the operation service.
+    operation: OperationServiceClient as OperationClient;
     /// A client of the organisation service.
     organisation: OrganisationServiceClient as OrganisationClient;
     /// A client of the referral service.

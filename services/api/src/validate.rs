@@ -84,6 +84,10 @@ const PATTERNS: &[(&str, &str)] = &[
         "a measure's name: agencies/{agency}/measures/{uuid}",
     ),
     (
+        "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/operations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        "an operation's name: agencies/{agency}/operations/{uuid}",
+    ),
+    (
         "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/reviewFlags/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
         "a flag's name: agencies/{agency}/referrals/{uuid}/reviewFlags/{uuid}",
     ),

@@ -221,6 +221,12 @@ reasons! {
     EvidenceDamaged = "EVIDENCE_DAMAGED" => DataLoss,
     /// A platform's rules of addresses never had that version.
     AddressRulesNotFound = "ADDRESS_RULES_NOT_FOUND" => NotFound,
+    /// No such operation, or none of the agency's.
+    OperationNotFound = "OPERATION_NOT_FOUND" => NotFound,
+    /// The agency was invited to the operation and does not take part in it.
+    OperationNotJoined = "OPERATION_NOT_JOINED" => FailedPrecondition,
+    /// The operation is not open: not yet, or no more.
+    OperationNotOpen = "OPERATION_NOT_OPEN" => FailedPrecondition,
     /// A fault of ours.
     Internal = "INTERNAL" => Internal,
 }

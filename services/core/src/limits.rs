@@ -159,6 +159,16 @@ pub const INBOX_CANDIDATES_MORE: usize = 64;
 pub const INBOX_PACE_MS: u64 = 100;
 /// Cases whose clocks are marked in one commit.
 pub const TICK_CASES_MAX: usize = 200;
+/// Agencies of one operation, its lead included.
+pub const OPERATION_AGENCIES_MAX: usize = 32;
+/// Operations that one agency leads, closed ones included.
+pub const AGENCY_OPERATIONS_MAX: usize = 1_000;
+/// Targets of one operation, each counted once.
+pub const OPERATION_TARGETS_MAX: u32 = 50_000;
+/// Days from the begin of an operation's window to its end.
+pub const OPERATION_DAYS_MAX: i64 = 92;
+/// Days ahead at which an operation may begin.
+pub const OPERATION_AHEAD_DAYS_MAX: i64 = 366;
 /// Flags for review that one agency has to answer.
 pub const AGENCY_OPEN_FLAGS_MAX: usize = 1_000;
 /// Characters of the reasons of one answer of a protected-context check.

@@ -183,6 +183,31 @@ impl FromStr for MeasureName {
     }
 }
 
+/// `agencies/{lead}/operations/{uuid}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationName {
+    /// The agency that leads it.
+    pub agency: String,
+    /// The operation's identifier.
+    pub id: Uuid,
+}
+
+impl fmt::Display for OperationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "agencies/{}/operations/{}", self.agency, self.id)
+    }
+}
+
+impl FromStr for OperationName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        parse_child(text, OrganisationKind::Agency, "operations")
+            .map(|(agency, id)| Self { agency, id })
+            .ok_or(NameError("agencies/{agency}/operations/{uuid}"))
+    }
+}
+
 /// `agencies/{agency}/drafts/{uuid}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DraftName {
@@ -506,6 +531,9 @@ mod tests {
         let measure = "agencies/nca/measures/0190b2f0-0000-7000-8000-000000000001";
         assert_eq!(measure.parse::<MeasureName>().unwrap().to_string(), measure);
         assert!(measure.parse::<ReferralName>().is_err() && referral.parse::<MeasureName>().is_err());
+        let operation = "agencies/nca/operations/0190b2f0-0000-7000-8000-000000000001";
+        assert_eq!(operation.parse::<OperationName>().unwrap().to_string(), operation);
+        assert!(operation.parse::<MeasureName>().is_err() && referral.parse::<OperationName>().is_err());
         let draft = "agencies/nca/drafts/0190b2f0-0000-7000-8000-000000000001";
         let read = draft.parse::<DraftName>().unwrap();
         assert_eq!((read.to_string(), read.referral().to_string()), (draft.to_owned(), referral.to_owned()));

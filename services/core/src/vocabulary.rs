@@ -441,7 +441,7 @@ coded! {
 }
 
 coded! {
-    /// How a referral stands to another of its agency.
+    /// How a referral stands to another.
     LinkKind {
         /// It goes on with the same target.
         Follows = 1,
@@ -449,6 +449,15 @@ coded! {
         Supersedes = 2,
         /// Both are of one network.
         SameNetwork = 3,
+        /// The other was the first of an operation with the same target; made by the ledger alone.
+        SameTarget = 4,
+    }
+}
+
+impl LinkKind {
+    /// Whether what has the link goes on with the other.
+    pub const fn goes_on(self) -> bool {
+        matches!(self, Self::Follows | Self::Supersedes)
     }
 }
 

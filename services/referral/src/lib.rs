@@ -21,6 +21,7 @@ use portreeve_api::referral::v1::evidence_service_server::EvidenceServiceServer;
 use portreeve_api::referral::v1::legal_basis_service_server::LegalBasisServiceServer;
 use portreeve_api::referral::v1::measure_service_server::MeasureServiceServer;
 use portreeve_api::referral::v1::observation_service_server::ObservationServiceServer;
+use portreeve_api::referral::v1::operation_service_server::OperationServiceServer;
 use portreeve_api::referral::v1::organisation_service_server::OrganisationServiceServer;
 use portreeve_api::referral::v1::referral_service_server::ReferralServiceServer;
 use portreeve_api::referral::v1::retention_service_server::RetentionServiceServer;
@@ -125,6 +126,7 @@ impl Service {
         server.add(self.evidence());
         server.add(self.address_rules());
         server.add(self.deconfliction());
+        server.add(self.operations());
     }
 
     /// The server of `ReferralService`.
@@ -158,6 +160,13 @@ impl Service {
     /// The server of `RetentionService`.
     pub fn retention(&self) -> RetentionServiceServer<Rpc> {
         RetentionServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `OperationService`.
+    pub fn operations(&self) -> OperationServiceServer<Rpc> {
+        OperationServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

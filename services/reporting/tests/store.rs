@@ -43,7 +43,7 @@ impl Store {
     async fn follow(&self, after: i64, steps: &[Step]) -> portreeve_core::Result<usize> {
         let guard = Guard::Follow { source: "decision", epoch: EPOCH, after, through: after + 1, carries: Vec::new() };
         let (heard_on, steps) = (Some(Date::from_days(100)), steps.to_vec());
-        let learnt = Learnt { source: Source::Decision, heard_on, steps, agreements: vec![] };
+        let learnt = Learnt { source: Source::Decision, heard_on, steps, agreements: vec![], operations: vec![] };
         let command = Command::Learn(learnt);
         let principal = principal("services/reporting");
         let outcome = self.opened.0.writer.submit(Envelope { principal, guard, command }).await?;
@@ -51,7 +51,7 @@ impl Store {
     }
 
     async fn report(&self, definition: &Definition) -> Report {
-        let permitted = Permitted::new(&Reader::own(principal("operators/op")), definition.clone()).unwrap();
+        let permitted = Permitted::new(&Reader::own(principal("operators/op")), &[], definition.clone()).unwrap();
         let selected = self.opened.0.reads.select(&permitted).await.unwrap();
         report(definition, Date::from_days(50), &selected.slices)
     }
@@ -59,8 +59,10 @@ impl Store {
 
 fn subjects() -> impl Strategy<Value = Subject> {
     let words = |words: &'static [&'static str]| prop::sample::select(words).prop_map(str::to_owned);
-    (-3..40_i32, words(&["nca", "bka"]), words(&["hb", "ch"]), 1..4_i64, 1..3_i64, 1..3_i64, words(&["", "ar", "sq"]))
-        .prop_map(|(cohort, agency, platform, ground, target_kind, nature, content_language)| Subject {
+    let joint = prop::sample::select(vec![("", false), ("a", false), ("a", true), ("b", false)]);
+    let whose = (words(&["nca", "bka"]), words(&["hb", "ch"]), joint);
+    (-3..40_i32, whose, 1..4_i64, 1..3_i64, 1..3_i64, words(&["", "ar", "sq"])).prop_map(
+        |(cohort, (agency, platform, joint), ground, target_kind, nature, content_language)| Subject {
             cohort_day: Date::from_days(cohort),
             agency,
             platform,
@@ -68,7 +70,10 @@ fn subjects() -> impl Strategy<Value = Subject> {
             target_kind,
             nature,
             content_language,
-        })
+            operation: joint.0.to_owned(),
+            same_target: joint.1,
+        },
+    )
 }
 
 /// Any step from anywhere to anywhere: the store adds up whatever it is told.
@@ -117,11 +122,18 @@ fn definitions() -> impl Strategy<Value = Definition> {
         words(&["hb", "ch"]),
         (codes(), codes(), codes()),
         words(&["platforms/hb/clauses/he-1", "platforms/hb/clauses/he-2"]),
-        words(&["ar", "fa"]),
+        (words(&["ar", "fa"]), words(&["a", "c"])),
     );
     let dimensions = prop::sample::subsequence(Dimension::ALL.to_vec(), 0..=4).prop_shuffle();
     (-5..30_i32, 0..45_i32, day(0..90), day(0..110), dimensions, filter).prop_map(
-        |(from, length, as_of, known_at, dimensions, (agencies, platforms, codes, clauses, content_languages))| {
+        |(
+            from,
+            length,
+            as_of,
+            known_at,
+            dimensions,
+            (agencies, platforms, codes, clauses, (content_languages, operations)),
+        )| {
             let (grounds, natures, target_kinds) = codes;
             Definition {
                 cohort_from: Date::from_days(from),
@@ -129,7 +141,16 @@ fn definitions() -> impl Strategy<Value = Definition> {
                 as_of,
                 known_at,
                 dimensions,
-                filter: Filter { agencies, platforms, grounds, natures, target_kinds, clauses, content_languages },
+                filter: Filter {
+                    agencies,
+                    platforms,
+                    grounds,
+                    natures,
+                    target_kinds,
+                    clauses,
+                    content_languages,
+                    operations,
+                },
             }
         },
     )
@@ -214,7 +235,7 @@ async fn what_is_read_is_of_one_moment(database: &Database) {
             }
         }
     });
-    let permitted = Permitted::new(&Reader::own(principal("operators/op")), everything()).unwrap();
+    let permitted = Permitted::new(&Reader::own(principal("operators/op")), &[], everything()).unwrap();
     let mut last = 0;
     while last < 60 {
         let selected = store.opened.0.reads.select(&permitted).await.unwrap();

@@ -94,6 +94,18 @@ const TABLE: &[(&str, &[Permitted])] = &[
         ],
     ),
     (
+        "portreeve.referral.v1.OperationService",
+        &[
+            ("CreateOperation", APPROVER),
+            ("UpdateOperation", APPROVER),
+            ("JoinOperation", APPROVER),
+            ("LeaveOperation", APPROVER),
+            ("CloseOperation", APPROVER),
+            ("GetOperation", EVERYBODY),
+            ("ListOperations", EVERYBODY),
+        ],
+    ),
+    (
         "portreeve.referral.v1.ReviewFlagService",
         &[
             ("FlagReferral", OVERSIGHT),
@@ -244,6 +256,9 @@ pub const PUBLIC_READS: &[&str] = &[
     // What agencies agree on is the parties' to know, and tells of no person.
     "portreeve.referral.v1.AgreementService/GetAgreement",
     "portreeve.referral.v1.AgreementService/ListAgreements",
+    // An operation is its agencies' to know, and tells of no person.
+    "portreeve.referral.v1.OperationService/GetOperation",
+    "portreeve.referral.v1.OperationService/ListOperations",
     "portreeve.referral.v1.SigningService/GetSigningProfile",
     // For how long an agency keeps its referrals tells of no person.
     "portreeve.referral.v1.RetentionService/GetRetentionPolicy",
@@ -305,10 +320,14 @@ mod tests {
                 "AnswerReviewFlag",
                 "AppealMeasure",
                 "AuthoriseDraft",
+                "CloseOperation",
                 "CreateAgreement",
+                "CreateOperation",
                 "EraseReferral",
                 "ExtendAgreement",
                 "GiveNotice",
+                "JoinOperation",
+                "LeaveOperation",
                 "OverrideHolds",
                 "ResumeAgreement",
                 "RevokeSigningKey",
@@ -316,6 +335,7 @@ mod tests {
                 "SetRetentionPolicy",
                 "SetSigningPolicy",
                 "SuspendAgreement",
+                "UpdateOperation",
             ],
         ),
         (

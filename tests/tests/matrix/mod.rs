@@ -178,12 +178,12 @@ async fn issue(client: &Client, grantee: &str) -> String {
 }
 
 /// Services of which tests of their own say who sees and who changes what: `measures.rs`, `review_flags.rs`, `erasure`,
-/// `challenges.rs`, `orders.rs`, `inbox.rs`, `observations.rs`, `evidence.rs` and
-/// `deconfliction.rs`.
-const ELSEWHERE: [&str; 10] = [
+/// `challenges.rs`, `orders.rs`, `inbox.rs`, `observations.rs`, `operations.rs`, `evidence.rs` and `deconfliction.rs`.
+const ELSEWHERE: [&str; 11] = [
     "/portreeve.referral.v1.DeconflictionService/",
     "/portreeve.referral.v1.EvidenceService/",
     "/portreeve.referral.v1.ObservationService/",
+    "/portreeve.referral.v1.OperationService/",
     "/portreeve.decision.v1.ChallengeService/",
     "/portreeve.decision.v1.StayService/",
     "/portreeve.decision.v1.ClockService/",

@@ -202,6 +202,10 @@ pub struct Referred {
     pub priority: Option<Priority>,
     /// The evidence that the agency serves to the platform.
     pub evidence: Vec<Exhibit>,
+    /// The operation to which it belongs, as the contract names it; empty for none.
+    pub operation: String,
+    /// The first referral of the operation to the platform with the same target; `None` where this is it.
+    pub same_target: Option<ReferralName>,
 }
 
 /// The platform's confirmation that a case came in. The start of its clock; never changes.

@@ -275,6 +275,8 @@ pub fn write_case(case: &Case, revision: String) -> wire::Case {
         escalated_to: case.escalated_to.as_ref().map(ToString::to_string).unwrap_or_default(),
         lease: case.lease.as_ref().map(write_lease),
         review_began_at: case.review_began_at.map(write_time),
+        operation: referred.operation.clone(),
+        same_target: referred.same_target.as_ref().map(ToString::to_string).unwrap_or_default(),
         protected_context: write_check(&referred.protected_context),
         evidence: write_exhibits(&referred.evidence),
         signature: referred.signature.as_ref().map(|signature| referral::ReferralSignature {
@@ -517,12 +519,14 @@ pub fn conceal(case: &mut wire::Case, view: View) {
 }
 
 /// Who reviews is the platform's own business.
-/// And an order with which a referral is escalated is its agency's to share.
+/// And an order with which a referral is escalated is its agency's to share, as is the operation to which it belongs.
 pub fn hide_lease(case: &mut wire::Case, reader: &Principal) {
     if let Scope::Agency(own) = reader.scope() {
         case.lease = None;
         if case.agency.strip_prefix("agencies/") != Some(own.as_str()) {
             case.escalated_to.clear();
+            case.operation.clear();
+            case.same_target.clear();
         }
     }
 }
@@ -586,6 +590,11 @@ fn read_case(message: &wire::Case) -> Option<Case> {
             order: None,
             priority: None,
             evidence: read_exhibits(&message.evidence),
+            operation: message.operation.clone(),
+            same_target: match message.same_target.as_str() {
+                "" => None,
+                name => Some(name.parse().ok()?),
+            },
         },
         progress,
         withdrawal,
@@ -642,6 +651,15 @@ fn read_legal_basis(basis: &referral::LegalBasis) -> LegalBasis {
     LegalBasis { code: basis.code.clone(), statute: basis.statute.clone(), section: basis.section.clone() }
 }
 
+/// The first referral of the operation with the same target, if this is not it; `None` for a name that is none.
+#[expect(clippy::option_option, reason = "no such referral, and one that cannot be read, are two things")]
+fn read_same_target(links: &[referral::ReferralLink]) -> Option<Option<ReferralName>> {
+    match links.iter().find(|link| link.kind() == referral::ReferralLinkKind::SameTarget) {
+        None => Some(None),
+        Some(link) => Some(Some(link.referral.parse().ok()?)),
+    }
+}
+
 /// What a change of the referral log told; `None` if it is not about a referral.
 pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
     use referral::referral_change::Change;
@@ -679,7 +697,9 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
             | Change::InterestChanged(_)
             | Change::HoldChanged(_)
             | Change::HoldSnapshot(_)
-            | Change::Linked(_),
+            | Change::Linked(_)
+            | Change::OperationChanged(_)
+            | Change::OperationSnapshot(_),
         )
         | None => {
             return Ok(None);
@@ -716,6 +736,8 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
                 order: message.order.as_ref().map(read_order),
                 priority: message.priority.as_ref().map(read_priority),
                 evidence: read_exhibits(&message.evidence),
+                operation: message.operation.clone(),
+                same_target: read_same_target(&message.links)?,
             },
             withdrawal,
             erasures: read_erasures(&message.erasures)?,
@@ -844,6 +866,7 @@ pub fn read_case_filter(violations: &mut Violations, filter: Option<&wire::CaseF
         submitted_until: optional_time(violations, "filter.submitted_until", filter.submitted_until.as_ref()),
         replay_candidates: filter.replay_candidates,
         discrepancies: filter.discrepancies.iter().filter_map(|code| Discrepancy::from_code(*code)).collect(),
+        operations: filter.operations.clone(),
     }
 }
 

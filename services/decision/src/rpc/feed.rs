@@ -99,9 +99,9 @@ impl Feed for CaseFeed {
             (case.replay, message.replay_candidate_before) = (None, false);
             message.change.as_mut().and_then(case_in).into_iter().for_each(|case| case.replay_candidate = None);
         }
-        if !self.filter.is_whole()
-            && !self.filter.selects_change(&case, message.replay_candidate_before, message.discrepancy_before)
-        {
+        let selected = self.filter.shows(&case, reader.scope())
+            && self.filter.selects_change(&case, message.replay_candidate_before, message.discrepancy_before);
+        if !self.filter.is_whole() && !selected {
             return Ok(None);
         }
         // Who reviews is the platform's own business; that somebody does is the agency's too.

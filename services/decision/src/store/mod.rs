@@ -52,6 +52,8 @@ pub struct CaseFilter {
     pub replay_candidates: bool,
     /// With one of these discrepancies.
     pub discrepancies: Vec<Discrepancy>,
+    /// Of one of these operations, as the contract names them.
+    pub operations: Vec<String>,
 }
 
 fn any<T: PartialEq>(chosen: &[T], value: &T) -> bool {
@@ -72,6 +74,7 @@ impl CaseFilter {
             && any(&self.grounds, &referred.ground)
             && any(&self.natures, &referred.nature)
             && any(&self.target_kinds, &referred.target.kind)
+            && any(&self.operations, &referred.operation)
             && within(self.submitted_from, self.submitted_until, referred.occurred_at)
             && (!self.replay_candidates || case.replay.is_some())
             && (self.discrepancies.is_empty() || case.discrepancy().is_some_and(|of| self.discrepancies.contains(&of)))
@@ -87,6 +90,11 @@ impl CaseFilter {
             wider.discrepancies.clear();
         }
         wider.selects(case)
+    }
+
+    /// Whether the filter may select what is seen so: nobody finds a case by its operation who does not see that.
+    pub fn shows(&self, case: &Case, scope: &Scope) -> bool {
+        self.operations.is_empty() || !matches!(scope, Scope::Agency(own) if *own != case.referred.name.agency)
     }
 
     /// Whether nothing but the platform narrows it.

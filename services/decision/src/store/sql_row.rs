@@ -25,7 +25,7 @@ macro_rules! case_columns {
              c.acknowledged_recorded_us, c.first_decided_us, c.withdrawn_us, c.withdrawal_recorded_us, \
              c.withdrawal_reason, c.signature, c.signed_occurred_us, c.tlp, c.conditional, c.erasures, c.replay_clause, \
              c.replay_version, c.replay_since_us, c.challenges, c.observation, c.sighting, \
-             c.context_check, c.course, c.exhibits \
+             c.context_check, c.course, c.exhibits, c.operation, c.same_target \
              FROM cases c WHERE ",
             $condition
         )
@@ -137,6 +137,8 @@ pub(crate) struct CaseRow {
     context_check: Vec<u8>,
     course: Vec<u8>,
     exhibits: Vec<u8>,
+    operation: String,
+    same_target: String,
 }
 
 impl CaseRow {
@@ -214,6 +216,11 @@ impl CaseRow {
                 order: None,
                 priority: None,
                 evidence: decode_exhibits(&self.exhibits)?,
+                operation: self.operation,
+                same_target: match self.same_target.as_str() {
+                    "" => None,
+                    name => Some(name.parse().ok()?),
+                },
             },
             progress,
             withdrawal,

@@ -175,6 +175,8 @@ pub(crate) fn referred(number: u128, position: i64) -> Told {
             order: None,
             priority: None,
             evidence: Vec::new(),
+            operation: String::new(),
+            same_target: None,
         },
         withdrawal: None,
         erasures: Vec::new(),

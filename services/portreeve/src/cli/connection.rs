@@ -340,6 +340,8 @@ impl Session {
     clients! {
         /// The referral service.
         referrals: referral(referral) -> ReferralClient,
+        /// Operations.
+        operations: operation(referral) -> OperationClient,
         /// The measures against misuse.
         measures: measure(referral) -> MeasureClient,
         /// The evidence.

@@ -8,7 +8,7 @@ use portreeve_api::referral::v1::{
     Defence, DefenceFinding, Handling, LegalBasis, Priority, PriorityLevel, ProtectedContextAnswer,
     ProtectedContextCheck, ReferralDraft, ReferralLink, ReferralLinkKind, Target, TargetHandle,
 };
-use portreeve_core::name::{EvidenceName, OrganisationName, ReferralName};
+use portreeve_core::name::{EvidenceName, OperationName, OrganisationName, ReferralName};
 
 use super::failure::{Failure, Result};
 use super::order::Order;
@@ -42,6 +42,9 @@ pub(crate) struct What {
     /// A referral of the same agency whose target is of the same network; may be repeated
     #[arg(long, value_name = "REFERRAL")]
     network: Vec<ReferralName>,
+    /// The operation to which it belongs, in which the agency takes part
+    #[arg(long, value_name = "OPERATION")]
+    operation: Option<OperationName>,
     /// The legal nature: what the platform must do follows from it
     #[arg(long, value_name = "NATURE", value_parser = words_of::<ReferralNature>(), ignore_case = true)]
     nature: ReferralNature,
@@ -254,6 +257,7 @@ impl What {
             priority: self.priority.priority()?,
             evidence: self.evidence.iter().map(ToString::to_string).collect(),
             links,
+            operation: self.operation.as_ref().map(ToString::to_string).unwrap_or_default(),
             ..ReferralDraft::default()
         })
     }

@@ -9,7 +9,7 @@ use portreeve_api::decision::v1::{
 use portreeve_api::watch;
 use portreeve_core::id::Uuid;
 use portreeve_core::limits;
-use portreeve_core::name::OrganisationKind;
+use portreeve_core::name::{OperationName, OrganisationKind};
 use tonic_types::RpcStatusExt as _;
 
 use super::connection::{Reading, Session, call, now, request_id};
@@ -41,6 +41,9 @@ pub(crate) struct Inbox {
     /// Only cases for this ground
     #[arg(long, value_name = "GROUND", value_parser = words_of::<Ground>(), ignore_case = true, hide_possible_values = true)]
     ground: Vec<Ground>,
+    /// Only cases of referrals that belong to this operation
+    #[arg(long, value_name = "OPERATION")]
+    operation: Vec<OperationName>,
     /// Only candidates for replay: left up because a clause permitted it that does so no more
     #[arg(long)]
     replay: bool,
@@ -80,6 +83,7 @@ impl Inbox {
             grounds: self.ground.iter().map(|ground| (*ground).into()).collect(),
             agencies: self.reading.agencies(&session),
             replay_candidates: self.replay,
+            operations: self.operation.iter().map(ToString::to_string).collect(),
             discrepancies: self.discrepancy.iter().map(|which| (*which).into()).collect(),
             ..CaseFilter::default()
         });

@@ -36,6 +36,7 @@ mod json;
 mod lease;
 mod measure;
 mod observe;
+mod operation;
 mod order;
 mod organisation;
 mod pki;
@@ -102,6 +103,7 @@ enum Command {
     Sign(sign::Sign),
     Grant(grant::Grant),
     Measure(Box<measure::Measure>),
+    Operation(Box<operation::Operation>),
     Flag(flag::Flag),
     Retention(retention::Retention),
     Agreement(Box<agreement::Agreement>),
@@ -163,6 +165,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Sign(command) => command.run().await?,
         Command::Grant(command) => command.run().await?,
         Command::Measure(command) => command.run().await?,
+        Command::Operation(command) => command.run().await?,
         Command::Challenge(command) => command.run().await?,
         Command::Flag(command) => command.run().await?,
         Command::Retention(command) => command.run().await?,

@@ -12,9 +12,10 @@ use portreeve_api::decision::v1::{
 };
 use portreeve_api::referral::v1::{
     AfterEnd, AgreementState, CaptureMethod, Defence, DefenceFinding, DraftState, EvidenceGrade, FieldGroup,
-    GraphicSeverity, HoldState, InterestPriority, InterestState, MatchResult, MeasureAppealOutcome, MeasureKind,
-    MeasureState, MisuseGravity, MisuseIntent, ObservationFinding, ObservationMethod, OrderRegime, OrganisationKind,
-    PriorityLevel, Purpose, RedactionLevel, ReferralState, RetentionClass, ReviewFlagState, ReviewOutcome,
+    GraphicSeverity, HoldState, InterestPriority, InterestState, JointAgencyState, MatchResult, MeasureAppealOutcome,
+    MeasureKind, MeasureState, MisuseGravity, MisuseIntent, ObservationFinding, ObservationMethod, OperationState,
+    OrderRegime, OrganisationKind, PriorityLevel, Purpose, RedactionLevel, ReferralState, RetentionClass,
+    ReviewFlagState, ReviewOutcome,
 };
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
 use portreeve_core::time::{Date, Timestamp};
@@ -93,6 +94,8 @@ words! {
     ClockKind = "CLOCK_KIND_",
     ClockState = "CLOCK_STATE_",
     ConsultationKind = "CONSULTATION_KIND_",
+    JointAgencyState = "JOINT_AGENCY_STATE_",
+    OperationState = "OPERATION_STATE_",
     OrderRegime = "ORDER_REGIME_",
     PriorityLevel = "PRIORITY_LEVEL_",
     QuestionCode = "QUESTION_CODE_",

@@ -272,7 +272,7 @@ impl State {
         }
         let standing = DraftStanding::Authorised { approver: act.approver.clone(), at: now };
         let authorised = Draft { standing, updated_at: now, ..draft.clone() };
-        Ok(vec![Event::DraftChanged(Box::new(authorised)), created])
+        self.placed(vec![Event::DraftChanged(Box::new(authorised)), created])
     }
 
     pub(super) fn discard(&self, name: &DraftName, etag: Option<i64>, now: Timestamp) -> Result<Vec<Event>> {

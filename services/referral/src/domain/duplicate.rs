@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use portreeve_core::Cited;
 use portreeve_core::canonical::key;
 use portreeve_core::name::ReferralName;
-use portreeve_core::vocabulary::{Ground, LinkKind, Nature};
+use portreeve_core::vocabulary::{Ground, Nature};
 
 use super::ledger::State;
 use super::referral::{NewReferral, Referral, Said, Standing};
@@ -75,7 +75,7 @@ impl State {
             if let Some(known) = self.referred(&said) {
                 return Some(Cited::At(known.created));
             }
-            if said.links.iter().any(|link| link.kind != LinkKind::SameNetwork) {
+            if said.links.iter().any(|link| link.kind.goes_on()) {
                 // What it goes on with is no draft of the same command: that has no name yet.
                 fresh += 1;
                 return None;

@@ -140,12 +140,16 @@ impl State {
     ) -> Vec<&super::Interest> {
         let Some(key) = key else { return Vec::new() };
         let tags = self.tags(key, &said.platform, &said.target.location);
+        // Whoever takes part in an operation has agreed to what is referred in it.
+        let operation = said.operation.as_ref().and_then(|name| self.operations.get(&name.id));
+        let agreed = |agency: &str| operation.is_some_and(|operation| operation.has_part(agency));
         let mut hits = tags
             .iter()
             .filter_map(|tag| self.interests_in.get(tag))
             .flatten()
             .filter_map(|id| self.interests.get(id))
             .filter(|known| known.platform == said.platform && known.counts(now) && known.holds(said))
+            .filter(|known| !agreed(&known.name.agency))
             .filter(|known| happened.is_none_or(|at| at >= known.created_at))
             .collect::<Vec<_>>();
         hits.sort_unstable_by_key(|known| (std::cmp::Reverse(known.priority), known.created));
@@ -303,7 +307,7 @@ impl State {
         let created = self.made(&new, &|| "referral".into(), now)?;
         let standing = DraftStanding::Authorised { approver, at: now };
         let sent = Draft { standing, updated_at: now, ..draft.clone() };
-        Ok(vec![Event::DraftChanged(Box::new(sent)), created])
+        self.placed(vec![Event::DraftChanged(Box::new(sent)), created])
     }
 }
 

@@ -10,8 +10,8 @@ use portreeve_core::id::Uuid;
 use portreeve_core::interest::{MatchingKey, Tag};
 use portreeve_core::location::Location;
 use portreeve_core::name::{
-    DraftName, EvidenceName, HoldName, InterestName, MeasureName, ObservationName, OrganisationKind, OrganisationName,
-    ReferralName, ReviewFlagName,
+    DraftName, EvidenceName, HoldName, InterestName, MeasureName, ObservationName, OperationName, OrganisationKind,
+    OrganisationName, ReferralName, ReviewFlagName,
 };
 use portreeve_core::signature::{PublicKey, Revocation};
 use portreeve_core::vocabulary::{EraseCause, FieldGroup, RetentionClass};
@@ -27,6 +27,7 @@ use super::hold::{Clearing, Hold, Override};
 use super::interest::{Interest, NewInterest};
 use super::measure::{self, Measure, NewMeasure, Reach, no_measure};
 use super::observation::{Observation, Observed};
+use super::operation::{self, NewOperation, Operation, Place};
 use super::organisation::Organisation;
 use super::referral::{NewReferral, Referral, Said, Standing};
 use super::retention::RetentionPolicy;
@@ -273,6 +274,15 @@ pub enum Command {
         /// Who does it, as a principal writes itself.
         by: String,
     },
+    /// Plan an operation.
+    CreateOperation(Box<NewOperation>),
+    /// Do something about an operation.
+    ActOnOperation {
+        /// Which.
+        name: OperationName,
+        /// What is done.
+        act: operation::Act,
+    },
     /// Flag a referral for review.
     Flag {
         /// The flag's name, minted for it.
@@ -351,6 +361,8 @@ pub enum Event {
     AgreementChanged(Box<Agreement>),
     /// A measure against misuse was imposed or changed.
     MeasureChanged(Box<Measure>),
+    /// An operation was planned or changed.
+    OperationChanged(Box<Operation>),
     /// A referral was flagged for review, or a flag answered.
     FlagChanged(Box<ReviewFlag>),
     /// The target of a referral was looked at.
@@ -440,6 +452,12 @@ pub struct State {
     pub holds: HashMap<Uuid, Hold>,
     /// Referrals by what they are about, of those that agencies may repeat.
     pub known: HashMap<Matter, Vec<Known>>,
+    /// Operations by identifier.
+    pub operations: HashMap<Uuid, Operation>,
+    /// How many operations an agency leads.
+    pub operations_of: HashMap<String, usize>,
+    /// The first referrals of operations by where they point, of those places at which agencies may refer.
+    pub firsts: HashMap<Place, ReferralName>,
     /// What is to be persisted.
     pub changes: Changes,
 }
@@ -481,6 +499,8 @@ pub struct Changes {
     pub live_interests: HashMap<String, i64>,
     /// Holds that are new or have changed.
     pub holds: HashSet<Uuid>,
+    /// Operations that are new or have changed, or in which something was referred.
+    pub operations: HashSet<Uuid>,
 }
 
 /// The ledger of referrals and organisations.
@@ -516,7 +536,7 @@ impl portreeve_core::Ledger for Ledger {
                     }
                 }
                 created.extend(holds);
-                Ok(created)
+                state.placed(created)
             }
             Command::RegisterInterests { agency, interests, key } => {
                 state.register_interests(agency, interests, key, now)
@@ -558,6 +578,8 @@ impl portreeve_core::Ledger for Ledger {
                 let changed = measure::act(known.ok_or_else(|| no_measure(name))?, act, by, now)?;
                 Ok(changed.map(|changed| Event::MeasureChanged(Box::new(changed))).into_iter().collect())
             }
+            Command::CreateOperation(new) => state.create_operation(new, now),
+            Command::ActOnOperation { name, act } => state.act_on_operation(name, act, now),
             Command::Observe { name, observed, observed_at } => state.observe(name, observed, *observed_at, now),
             Command::RecordEvidence(new) => state.record_evidence(new, now),
             Command::DeleteEvidence { name } => state.delete_evidence(name, now),
@@ -596,6 +618,7 @@ impl portreeve_core::Ledger for Ledger {
                     state.carriers.entry(exhibit.name.id).or_default().insert(referral.name.id);
                 }
                 state.know(&referral);
+                state.count_in(&referral);
                 state.changes.created.push(referral);
             }
             Event::Withdrawn(referral) => {
@@ -682,6 +705,16 @@ impl portreeve_core::Ledger for Ledger {
                 state.changes.measures.insert(id);
                 state.measures.insert(id, changed);
             }
+            Event::OperationChanged(changed) => {
+                let id = changed.name.id;
+                let known = state.operations.get(&id).map(|known| (known.created, known.tally));
+                if known.is_none() {
+                    *state.operations_of.entry(changed.name.agency.clone()).or_default() += 1;
+                }
+                let (created, tally) = known.unwrap_or((position, operation::Tally::default()));
+                state.changes.operations.insert(id);
+                state.operations.insert(id, Operation { created, tally, updated: position, ..(**changed).clone() });
+            }
             Event::Observed(observation) => {
                 *state.observed.entry(observation.name.referral.id).or_default() += 1;
                 let observation = Observation { recorded_at, created: position, ..(**observation).clone() };
@@ -730,6 +763,7 @@ impl portreeve_core::Ledger for Ledger {
                 state.change(Referral { updated: position, ..(**referral).clone() });
                 if let Some(referral) = state.referral(&referral.name).cloned() {
                     state.know(&referral);
+                    state.know_first(&referral);
                 }
             }
             Event::Linked { referral, .. } => state.change(Referral { updated: position, ..(**referral).clone() }),
@@ -779,6 +813,7 @@ impl State {
         self.check_may_refer(&said.name.agency, sender.member, now)?;
         self.organisation(OrganisationKind::Platform, &said.platform)?;
         self.check_host(&said.platform, &said.target.location, &format!("{}.target.url", field()))?;
+        self.check_operation(said, &field, now)?;
         self.check_before_sent(draft, sender, &field)?;
         self.check_order(draft, &field, now)?;
         self.check_signature(draft, &field, now)?;

@@ -1,4 +1,4 @@
-//! How referrals of one agency stand to one another.
+//! How referrals stand to one another.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use portreeve_core::{Error, Reason, Result, Timestamp, limits};
 use super::ledger::{Event, State, no_referral};
 use super::referral::Said;
 
-/// That a referral stands to another of its agency.
+/// That a referral stands to another: of its agency, but for the same target in an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// How.
@@ -22,11 +22,11 @@ pub struct Link {
 }
 
 impl Link {
-    /// Whether a reader sees it who sees the referral of the agency that has it: the agency, and the platform of both.
-    pub fn is_seen(&self, scope: &Scope) -> bool {
+    /// Whether a reader sees it who sees the referral of the agency (`owner`) that has it: that agency, the other's, and the platform of both.
+    pub fn is_seen(&self, scope: &Scope, owner: &str) -> bool {
         match scope {
             Scope::All => true,
-            Scope::Agency(own) => *own == self.referral.agency,
+            Scope::Agency(own) => own == owner || *own == self.referral.agency,
             Scope::Platform(own) => *own == self.platform,
             Scope::Nothing => false,
         }
@@ -69,7 +69,7 @@ impl State {
     /// Whether what is to be referred goes on with a referral, or with one that does, and so does not repeat it.
     pub(super) fn goes_on(&self, said: &Said, with: &ReferralName) -> bool {
         let follows = |of: &Said| {
-            let links = of.links.iter().filter(|link| link.kind != LinkKind::SameNetwork);
+            let links = of.links.iter().filter(|link| link.kind.goes_on());
             links.map(|link| link.referral.clone()).collect::<Vec<_>>()
         };
         follows(said).iter().any(|named| {
@@ -91,12 +91,14 @@ impl State {
         if links == referral.links {
             return Ok(Vec::new());
         }
-        if links.len() > limits::REFERRAL_LINKS_MAX {
-            let message = format!("{name} would have {} links, which is more than it can have", links.len());
+        // The ledger's own link takes no place of those that the agency has.
+        let said = links.iter().filter(|link| link.kind != LinkKind::SameTarget).count();
+        if said > limits::REFERRAL_LINKS_MAX {
+            let message = format!("{name} would have {said} links, which is more than it can have");
             return Err(Error::new(Reason::LimitExceeded, message)
                 .with("limit", "links")
                 .with("maximum", limits::REFERRAL_LINKS_MAX)
-                .with("actual", links.len()));
+                .with("actual", said));
         }
         let mut referral = referral.clone();
         Arc::make_mut(&mut referral.said).links = links;

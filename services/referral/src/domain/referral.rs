@@ -6,7 +6,8 @@ use std::sync::Arc;
 use portreeve_core::access::Marks;
 use portreeve_core::erasure::Erasure;
 use portreeve_core::id::Uuid;
-use portreeve_core::name::ReferralName;
+use portreeve_core::name::{OperationName, ReferralName};
+use portreeve_core::principal::Scope;
 use portreeve_core::vocabulary::{Ground, Nature};
 use portreeve_core::{Timestamp, limits};
 
@@ -60,8 +61,10 @@ pub struct Said {
     pub priority: Option<Priority>,
     /// The evidence that it carries.
     pub evidence: Vec<Uuid>,
-    /// How it stands to others of the agency.
+    /// How it stands to others.
     pub links: Vec<Link>,
+    /// The operation to which it belongs.
+    pub operation: Option<OperationName>,
 }
 
 /// A referral that is to be made.
@@ -133,6 +136,11 @@ impl Referral {
             conditions: self.handling.conditions.is_some(),
             recorded_at: self.recorded_at,
         }
+    }
+
+    /// Whether a reader who sees it sees to which operation it belongs: its agency and its platform, and no partners.
+    pub fn is_seen_in_operation(&self, scope: &Scope) -> bool {
+        !matches!(scope, Scope::Agency(own) if *own != self.name.agency)
     }
 
     /// The referral as it stood before a moment: what was recorded then or later had not happened.

@@ -34,6 +34,7 @@ use super::links::{self, read_links, write_links};
 use super::measures::convert::{read_measure, write_measure};
 use super::observations;
 use super::observations::convert::read_observation;
+use super::operations::convert::{read_operation, write_operation};
 use super::order::{self, write_order};
 use super::priority::{self, write_priority};
 use super::protected_context::{read_check, read_recorded, write_check};
@@ -147,6 +148,7 @@ pub(super) fn read_draft(
         },
         evidence,
         links: links?,
+        operation: draft.operation.parse().ok(),
     };
     Some(NewReferral { said: Arc::new(said), occurred_at, signed: signed.map(Box::new) })
 }
@@ -217,9 +219,14 @@ pub(super) fn write_handling(handling: &Handling) -> wire::Handling {
 /// Takes out of a referral what its reader does not see.
 pub fn conceal(referral: &mut wire::Referral, view: View, scope: &Scope) {
     evidence::convert::conceal(&mut referral.evidence, view);
+    let owner = parse_owner(&referral.agency, OrganisationKind::Agency).unwrap_or_default();
     referral.links.retain(|link| {
-        links::read_recorded(std::slice::from_ref(link)).is_some_and(|link| link.iter().all(|link| link.is_seen(scope)))
+        let read = links::read_recorded(std::slice::from_ref(link));
+        read.is_some_and(|link| link.iter().all(|link| link.is_seen(scope, owner)))
     });
+    if matches!(scope, Scope::Agency(own) if own != owner) {
+        referral.operation.clear();
+    }
     if !view.groups.has(FieldGroup::Target)
         && let Some(target) = &mut referral.target
     {
@@ -378,6 +385,7 @@ pub fn read_filter(violations: &mut Violations, filter: Option<&wire::ReferralFi
         states: filter.states.clone(),
         target_kinds: filter.target_kinds.iter().filter_map(|code| TargetKind::from_code(*code)).collect(),
         linked_to: filter.linked_to.parse().ok(),
+        operations: filter.operations.iter().filter_map(|name| name.parse().ok()).collect(),
         canonical_url: (!filter.canonical_url.is_empty()).then(|| filter.canonical_url.clone()),
     }
 }
@@ -448,6 +456,7 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
         priority: referral.priority.as_ref().map(write_priority),
         evidence: referral.exhibits.iter().map(|exhibit| write_exhibit(exhibit)).collect(),
         links: write_links(&referral.links),
+        operation: referral.operation.as_ref().map(ToString::to_string).unwrap_or_default(),
         ..wire::Referral::default()
     };
     if let Standing::Withdrawn { at, recorded_at, reason } = &referral.standing {
@@ -507,6 +516,10 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
         },
         evidence: exhibits.iter().map(|exhibit| exhibit.name.id).collect(),
         links: links::read_recorded(&message.links)?,
+        operation: match message.operation.as_str() {
+            "" => None,
+            name => Some(name.parse().ok()?),
+        },
     };
     Some(Referral {
         said: Arc::new(said),
@@ -646,6 +659,13 @@ impl Codec<Event> for Log {
                 measure.updated_at,
                 Change::MeasureChanged(write_measure(measure, measure.updated_at)),
             ),
+            // Under the lead's name, so that it is nobody's but its agencies'.
+            Event::OperationChanged(operation) => (
+                operation.name.agency.as_str(),
+                "",
+                operation.updated_at,
+                Change::OperationChanged(write_operation(operation, operation.updated_at)),
+            ),
             Event::FlagChanged(flag) => (
                 flag.name.referral.agency.as_str(),
                 "",
@@ -738,6 +758,9 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
         Change::Observed(observation) => {
             read_observation(observation).map(|observation| Event::Observed(Box::new(observation)))
         }
+        Change::OperationChanged(operation) => {
+            read_operation(operation).map(|operation| Event::OperationChanged(Box::new(operation)))
+        }
         Change::ReviewFlagChanged(flag) => read_flag(flag).map(|flag| Event::FlagChanged(Box::new(flag))),
         Change::DraftChanged(draft) => read_recorded_draft(draft).map(|draft| Event::DraftChanged(Box::new(draft))),
         Change::EvidenceUploaded(evidence) => {
@@ -780,7 +803,8 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
         | Change::DraftSnapshot(_)
         | Change::EvidenceSnapshot(_)
         | Change::AddressRulesSnapshot(_)
-        | Change::HoldSnapshot(_) => None,
+        | Change::HoldSnapshot(_)
+        | Change::OperationSnapshot(_) => None,
     };
     event.ok_or_else(unreadable)
 }
@@ -813,7 +837,7 @@ pub fn is_graded(body: &[u8]) -> bool {
 }
 
 /// Whether an event is its agency's alone, and not even the suite's own services': what has not been sent is nobody else's, and
-/// neither is how evidence was come by, nor in what an agency has an interest.
+/// neither is how evidence was come by, in what an agency has an interest, or what an operation is called and who was invited to it.
 pub fn is_private(body: &[u8]) -> bool {
     // What cannot be read is no draft that was written here: whoever verifies the log must find it.
     let message = wire::ReferralChange::decode(body).ok();
@@ -826,6 +850,7 @@ pub fn is_private(body: &[u8]) -> bool {
                 | Change::EvidenceErased(_)
                 | Change::InterestChanged(_)
                 | Change::HoldChanged(_)
+                | Change::OperationChanged(_)
         )
     )
 }
@@ -862,6 +887,9 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
     }
     if let Some(Change::AgreementChanged(agreement)) = &mut message.change {
         agreement.etag = stored.position.to_string();
+    }
+    if let Some(Change::OperationChanged(operation)) = &mut message.change {
+        operation.etag = stored.position.to_string();
     }
     if let Some(Change::DraftChanged(draft)) = &mut message.change {
         draft.etag = stored.position.to_string();

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use portreeve_api::referral::v1 as wire;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::Agreement;
+use portreeve_core::name::OrganisationKind;
 use portreeve_core::principal::Scope;
-use portreeve_core::{Error, Reason, Result, Timestamp};
+use portreeve_core::{Error, Principal, Reason, Result, Timestamp};
 use portreeve_runtime::agreements::{Asker, write_agreement};
 use portreeve_runtime::watch::{Feed, fitting};
 use portreeve_runtime::wire::write_time;
@@ -22,6 +23,7 @@ use super::evidence::convert::write_evidence;
 use super::interests::convert as interests;
 use super::measures::convert::write_measure;
 use super::observations::convert::write_observation;
+use super::operations::convert::write_operation;
 use super::review_flags::convert::write_flag;
 use crate::domain::Event;
 use crate::store::{Filter, Query, Reads};
@@ -64,6 +66,25 @@ impl ReferralFeed {
     }
 }
 
+impl ReferralFeed {
+    /// Whose operations the reader is shown: those of one agency, or all (`Some(None)`) to the suite's own services; none to platforms and
+    /// oversight.
+    #[expect(clippy::option_option, reason = "all, and none, are two things")]
+    fn of_operations<'p>(&self, reader: &'p Principal) -> Option<Option<&'p str>> {
+        let asked = self.filter.agency.as_deref();
+        match reader.kind() {
+            OrganisationKind::Agency => {
+                (self.measures && asked.is_none_or(|asked| asked == reader.id())).then(|| Some(reader.id()))
+            }
+            OrganisationKind::Service => (self.others).then_some(None),
+            OrganisationKind::Platform
+            | OrganisationKind::Oversight
+            | OrganisationKind::Operator
+            | OrganisationKind::Researcher => None,
+        }
+    }
+}
+
 /// Whether what has not been sent, or how evidence was come by, is the reader's to know: its agency's own, and not even the
 /// suite's.
 fn may_see_drafts(scope: &Scope, agency: &str) -> bool {
@@ -99,12 +120,15 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         | Change::AddressRulesChanged(_)
         | Change::AddressRulesSnapshot(_)
         | Change::InterestChanged(_)
-        | Change::AddressesSwept(_) => None,
+        | Change::AddressesSwept(_)
+        | Change::OperationChanged(_)
+        | Change::OperationSnapshot(_) => None,
     }
 }
 
 /// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency, then agreements,
-/// measures, flags, drafts, observations and evidence by position, then rules of addresses by platform, then holds by position. The first byte tells which.
+/// measures, flags, drafts, observations and evidence by position, then rules of addresses by platform, then holds and operations by
+/// position. The first byte tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;
 const SIGNING: u8 = 3;
@@ -116,6 +140,7 @@ const OBSERVATION: u8 = 8;
 const EVIDENCE: u8 = 9;
 const ADDRESS_RULES: u8 = 10;
 const HOLD: u8 = 11;
+const OPERATION: u8 = 12;
 
 #[async_trait]
 impl Feed for ReferralFeed {
@@ -142,7 +167,8 @@ impl Feed for ReferralFeed {
                 let view = view
                     .filter(|view| self.filter.selects(referral) && self.filter.shows(referral, *view, reader.scope()));
                 // Whom none of its links is shown learns nothing of them.
-                let linked = |_: &View| referral.links.iter().any(|link| link.is_seen(reader.scope()));
+                let owner = &referral.name.agency;
+                let linked = |_: &View| referral.links.iter().any(|link| link.is_seen(reader.scope(), owner));
                 let view = view.filter(|view| !matches!(of, Event::Linked { .. }) || linked(view));
                 // What was recorded after an end does not show, whatever it is about.
                 let view = view.filter(|view| view.before.is_none_or(|before| event.recorded_at < before));
@@ -170,6 +196,10 @@ impl Feed for ReferralFeed {
             Event::RetentionChanged(policy) => self.others && reader.scope().allows(&policy.agency, ""),
             Event::AgreementChanged(agreement) => self.others && may_see(reader.scope(), agreement),
             Event::MeasureChanged(measure) => self.concerns(reader.scope(), &measure.name.agency),
+            Event::OperationChanged(operation) => match self.of_operations(reader.principal()) {
+                Some(own) => own.is_none_or(|own| operation.names(own)),
+                None => false,
+            },
             Event::FlagChanged(flag) => self.concerns(reader.scope(), &flag.name.referral.agency),
             Event::Observed(observation) => self.concerns(reader.scope(), &observation.name.referral.agency),
             Event::DraftChanged(draft) => {
@@ -311,8 +341,8 @@ impl Feed for ReferralFeed {
                 rows.push(row(key, evidence.updated, Change::EvidenceSnapshot(write_evidence(&evidence))));
             }
         }
-        let rules = after.first().is_none_or(|kind| *kind <= ADDRESS_RULES);
-        if self.others && rules && rows.len() < limit {
+        let rules = self.others && after.first().is_none_or(|kind| *kind <= ADDRESS_RULES);
+        if rules && rows.len() < limit {
             let platform = match after.split_first() {
                 Some((&ADDRESS_RULES, platform)) => std::str::from_utf8(platform).map_err(|_| foreign())?,
                 _ => "",
@@ -322,13 +352,22 @@ impl Feed for ReferralFeed {
                 rows.push(row(key, rules.updated, Change::AddressRulesSnapshot(write_rules(&rules))));
             }
         }
-        if let Some(own) = self.holds(reader.scope()).filter(|_| rows.len() < limit) {
+        let held = self.holds(reader.scope()).filter(|_| after.first().is_none_or(|kind| *kind <= HOLD));
+        if let Some(own) = held.filter(|_| rows.len() < limit) {
             let (from, left) = (place(HOLD)?, limit - rows.len());
             for hold in self.reads.holds(principal, own, false, from, Some(at), left).await? {
                 let key = [&[HOLD], hold.created.to_be_bytes().as_slice()].concat();
                 let mut shown = interests::write_hold(&hold);
                 interests::conceal(&mut shown, &hold, reader.scope());
                 rows.push(row(key, hold.updated, Change::HoldSnapshot(shown)));
+            }
+        }
+        if let Some(own) = self.of_operations(principal).filter(|_| rows.len() < limit) {
+            let (from, left) = (place(OPERATION)?, limit - rows.len());
+            for operation in self.reads.operations(principal, own, from, Some(at), left).await? {
+                let key = [&[OPERATION], operation.created.to_be_bytes().as_slice()].concat();
+                let shown = write_operation(&operation, operation.updated_at);
+                rows.push(row(key, operation.updated, Change::OperationSnapshot(shown)));
             }
         }
         Ok(fitting(rows.into_iter()))

@@ -61,6 +61,12 @@ pub(super) fn read_links(
     let read = read.collect::<Vec<_>>();
     for (index, link) in read.iter().enumerate() {
         let Some(link) = link else { continue };
+        if link.kind == LinkKind::SameTarget {
+            violations.add(
+                format!("{path}[{index}].kind"),
+                "must not be SAME_TARGET: the ledger itself says so of operations",
+            );
+        }
         if link.referral.agency != agency {
             violations.add(format!("{path}[{index}].referral"), "must be a referral of the agency itself");
         }

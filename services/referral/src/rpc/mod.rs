@@ -13,6 +13,7 @@ mod legal_bases;
 pub mod links;
 pub mod measures;
 pub mod observations;
+pub mod operations;
 pub mod order;
 mod organisations;
 pub mod priority;

@@ -402,6 +402,7 @@ pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Re
         | Event::SigningChanged(_)
         | Event::AgreementChanged(_)
         | Event::MeasureChanged(_)
+        | Event::OperationChanged(_)
         | Event::FlagChanged(_)
         | Event::EvidenceUploaded(_)
         | Event::EvidenceErased(_)

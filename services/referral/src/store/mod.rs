@@ -9,7 +9,8 @@ use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::interest::Tag;
 use portreeve_core::name::{
-    DraftName, HoldName, InterestName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName,
+    DraftName, HoldName, InterestName, MeasureName, OperationName, OrganisationKind, OrganisationName, ReferralName,
+    ReviewFlagName,
 };
 use portreeve_core::principal::Scope;
 use portreeve_core::vocabulary::{FieldGroup, Ground, Nature, TargetKind};
@@ -19,8 +20,8 @@ use tokio::task::JoinHandle;
 
 use crate::domain::observation::Observation;
 use crate::domain::{
-    AddressRules, AuthorisationPolicy, Draft, Evidence, Hold, Interest, Ledger, Measure, Organisation, Referral,
-    RetentionPolicy, ReviewFlag, SigningProfile,
+    AddressRules, AuthorisationPolicy, Draft, Evidence, Hold, Interest, Ledger, Measure, Operation, Organisation,
+    Referral, RetentionPolicy, ReviewFlag, SigningProfile,
 };
 
 pub mod postgres;
@@ -59,6 +60,8 @@ pub struct Filter {
     pub linked_to: Option<ReferralName>,
     /// At one address in its canonical form.
     pub canonical_url: Option<String>,
+    /// Of one of these operations.
+    pub operations: Vec<OperationName>,
 }
 
 impl Filter {
@@ -79,13 +82,18 @@ impl Filter {
             && self.occurred_until.is_none_or(|until| referral.occurred_at < until)
             && self.linked_to.as_ref().is_none_or(|to| referral.links.iter().any(|link| link.referral == *to))
             && self.canonical_url.as_ref().is_none_or(|url| url == referral.target.location.canonical())
+            && (self.operations.is_empty()
+                || referral.operation.as_ref().is_some_and(|operation| self.operations.contains(operation)))
     }
 
     /// Whether the filter may select what is seen so: nobody finds by its address what he does not see the address of, nor by its
-    /// links what he does not see the links of.
+    /// links or its operation what he does not see these of.
     pub fn shows(&self, referral: &Referral, view: View, scope: &Scope) -> bool {
-        let seen = |to: &ReferralName| referral.links.iter().any(|link| link.referral == *to && link.is_seen(scope));
-        (self.canonical_url.is_none() || view.groups.has(FieldGroup::Target))
+        let owner = &referral.name.agency;
+        let seen =
+            |to: &ReferralName| referral.links.iter().any(|link| link.referral == *to && link.is_seen(scope, owner));
+        (self.operations.is_empty() || referral.is_seen_in_operation(scope))
+            && (self.canonical_url.is_none() || view.groups.has(FieldGroup::Target))
             && self.linked_to.as_ref().is_none_or(seen)
     }
 }
@@ -170,6 +178,20 @@ pub trait Reads: Send + Sync + 'static {
         unchanged_since: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Measure>>;
+
+    /// An operation. Whether the principal may see it is the caller's to ask.
+    async fn operation(&self, principal: &Principal, name: &OperationName) -> Result<Option<Operation>>;
+
+    /// Operations that an agency leads or was invited to (of all, if none is named) after a position, in the order in which they
+    /// were planned.
+    async fn operations(
+        &self,
+        principal: &Principal,
+        agency: Option<&str>,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Operation>>;
 
     /// A flag for review. Whether the principal may see it is the caller's to ask.
     async fn review_flag(&self, principal: &Principal, name: &ReviewFlagName) -> Result<Option<ReviewFlag>>;

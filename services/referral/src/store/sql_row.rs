@@ -25,7 +25,7 @@ macro_rules! referral_columns {
              r.withdrawal_reason, r.signature, r.signed_occurred_us, r.tlp, r.classification, \
              r.source_grade, r.assessment, r.conditions, r.erasures, \
              r.protected_context, r.order_terms, r.priority, r.exhibits, r.canonical_url, r.base_rules, r.rules, \
-             r.handles, r.links FROM referral r WHERE ",
+             r.handles, r.links, r.operation FROM referral r WHERE ",
             $condition
         )
     };
@@ -73,6 +73,7 @@ pub(crate) struct ReferralRow {
     rules: i64,
     handles: Vec<u8>,
     links: Vec<u8>,
+    operation: String,
 }
 
 impl ReferralRow {
@@ -135,6 +136,10 @@ impl ReferralRow {
             },
             evidence: exhibits.iter().map(|exhibit| exhibit.name.id).collect(),
             links: links::decode(&self.links)?,
+            operation: match self.operation.as_str() {
+                "" => None,
+                name => Some(name.parse().ok()?),
+            },
         };
         Some(Referral {
             said: Arc::new(said),

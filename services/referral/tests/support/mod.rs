@@ -90,6 +90,7 @@ impl Store {
             order: None,
             priority: None,
             evidence: Vec::new(),
+            operation: None,
             links: Vec::new(),
         };
         NewReferral { said: Arc::new(said), occurred_at: Some("2026-01-01".parse().unwrap()), signed: None }

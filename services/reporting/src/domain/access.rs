@@ -23,9 +23,11 @@ pub struct Permitted(Definition);
 impl Permitted {
     /// Narrows a definition: an agency counts what it referred, and what partners that it names share of theirs; a platform
     /// what was submitted to it; oversight, the operator and the suite's own services everything. Refuses one that names
-    /// figures of others: an answer of zero would be a lie.
-    pub fn new(reader: &Reader, mut definition: Definition) -> Result<Self> {
+    /// figures of others: an answer of zero would be a lie. `joint` are agencies whose figures of the operations that it names are known to an
+    /// agency for having joined these ([`partners`](super::partners)).
+    pub fn new(reader: &Reader, joint: &[String], mut definition: Definition) -> Result<Self> {
         let principal = reader.principal();
+        let tells_operations = definition.tells_operations();
         let filter = &mut definition.filter;
         let own = match principal.kind() {
             OrganisationKind::Agency => &mut filter.agencies,
@@ -35,9 +37,18 @@ impl Permitted {
             OrganisationKind::Service => return principal.require(Role::Service).map(|()| Self(definition)),
             OrganisationKind::Researcher => return Err(needs_a_grant(principal)),
         };
-        let shared = |id: &String| reader.shares().iter().any(|share| share.owner == *id);
+        let shared = |id: &String| joint.contains(id) || reader.shares().iter().any(|share| share.owner == *id);
         if own.iter().any(|id| id != principal.id() && !shared(id)) {
             return Err(principal.denied());
+        }
+        // In which operations a partner takes part is no agreement's to share.
+        if tells_operations
+            && principal.kind() == OrganisationKind::Agency
+            && own.iter().any(|id| id != principal.id() && !joint.contains(id))
+        {
+            let says = "must name, of other agencies, those that took part in the operations by which it filters, in all of which the caller does";
+            let message = "the report tells operations apart, of which agreements share nothing";
+            return Err(Error::new(Reason::AgreementExceeded, message).at("definition.filter.agencies", says));
         }
         if own.is_empty() {
             own.push(principal.id().to_owned());
@@ -108,7 +119,7 @@ mod tests {
         let day = Date::default();
         let definition =
             Definition { cohort_from: day, cohort_until: day, as_of: None, known_at: None, dimensions: vec![], filter };
-        Permitted::new(&Reader::own(principal), definition).map(|permitted| permitted.0.filter)
+        Permitted::new(&Reader::own(principal), &[], definition).map(|permitted| permitted.0.filter)
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub struct Subject {
     pub nature: i64,
     /// The content's main language; empty when not known.
     pub content_language: String,
+    /// The operation to which it belongs, as the contract names it; empty for none.
+    pub operation: String,
+    /// Whether its target had been referred in the operation before.
+    pub same_target: bool,
 }
 
 /// A clause at a version.
@@ -103,6 +107,13 @@ impl Cell {
         ] {
             hasher.update(number.to_be_bytes());
         }
+        // What belongs to no operation has the key that it had before there were any.
+        if !subject.operation.is_empty() {
+            hasher.update(b"operation");
+            hasher.update((subject.operation.len() as u64).to_be_bytes());
+            hasher.update(&subject.operation);
+            hasher.update([u8::from(subject.same_target)]);
+        }
         let mut id = [0; 16];
         id.iter_mut().zip(hasher.finalize()).for_each(|(to, from)| *to = from);
         id
@@ -142,7 +153,9 @@ mod tests {
             event_day: Date::default(),
             recorded_day: Date::default(),
         };
-        let changes: [fn(&mut Cell); 14] = [
+        let changes: [fn(&mut Cell); 16] = [
+            |c| c.subject.operation = "aa".into(),
+            |c| (c.subject.operation, c.subject.same_target) = ("aa".into(), true),
             |c| c.subject.cohort_day = Date::from_days(1),
             |c| c.subject.agency = "aa".into(),
             |c| c.subject.platform = "aa".into(),

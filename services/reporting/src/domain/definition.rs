@@ -29,11 +29,13 @@ pub enum Dimension {
     CohortWeek,
     /// The month in which it was referred.
     CohortMonth,
+    /// The operation to which it belongs.
+    Operation,
 }
 
 impl Dimension {
     /// Every dimension, in the order of the contract.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Agency,
         Self::Platform,
         Self::Ground,
@@ -45,6 +47,7 @@ impl Dimension {
         Self::CohortDay,
         Self::CohortWeek,
         Self::CohortMonth,
+        Self::Operation,
     ];
 
     /// Whether it is a span of cohort days.
@@ -66,6 +69,7 @@ impl Dimension {
             Self::CohortDay => Value::Day(subject.cohort_day),
             Self::CohortWeek => Value::Day(subject.cohort_day.week()),
             Self::CohortMonth => Value::Day(subject.cohort_day.month()),
+            Self::Operation => Value::Text(subject.operation.clone()),
         }
     }
 }
@@ -73,7 +77,7 @@ impl Dimension {
 /// The value of a dimension. Rows are ordered by these.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
-    /// An organisation's identifier, or a language.
+    /// An organisation's identifier, a language, or the name of an operation.
     Text(String),
     /// The number of an enum's value in the contract.
     Code(i64),
@@ -103,6 +107,8 @@ pub struct Filter {
     pub clauses: Vec<String>,
     /// Languages of content.
     pub content_languages: Vec<String>,
+    /// Names of operations.
+    pub operations: Vec<String>,
 }
 
 impl Filter {
@@ -117,6 +123,7 @@ impl Filter {
             && among(&self.target_kinds, &subject.target_kind)
             && among(&self.clauses, &standing.clause.clause)
             && among(&self.content_languages, &subject.content_language)
+            && among(&self.operations, &subject.operation)
     }
 }
 
@@ -156,7 +163,10 @@ impl Definition {
         cells
             .into_iter()
             .filter(|(cell, _)| self.selects(cell))
-            .map(|(cell, count)| Slice { subject: cell.subject.clone(), standing: cell.standing.clone(), count })
+            .map(|(cell, count)| {
+                let targets = if cell.subject.same_target { 0 } else { count };
+                Slice { subject: cell.subject.clone(), standing: cell.standing.clone(), count, targets }
+            })
             .collect()
     }
 }

@@ -236,6 +236,7 @@ impl Terms {
             ("target_kinds", self.filters(Dimension::TargetKind, &filter.target_kinds, &[])),
             ("clauses", self.filters(Dimension::Clause, &filter.clauses, &[])),
             ("content_languages", self.filters(Dimension::ContentLanguage, &filter.content_languages, &[])),
+            ("operations", self.filters(Dimension::Operation, &filter.operations, &[])),
         ] {
             if let Err(says) = said {
                 add(&format!("filter.{field}"), says.to_owned());
@@ -384,7 +385,7 @@ mod tests {
             narrowed.agencies.sort_by(|a, b| b.cmp(a));
             assert_eq!(narrowed, own, "{index}");
         }
-        let bad: [(Change, &str); 13] = [
+        let bad: [(Change, &str); 14] = [
             (|d| d.cohort_from = day("2020-01-14"), "cohort_from_date"),
             (|d| d.cohort_from = day("2020-01-16"), "cohort_from_date"),
             (|d| d.cohort_until = day("2020-05-21"), "cohort_until_date"),
@@ -398,6 +399,7 @@ mod tests {
             (|d| d.filter.target_kinds = vec![1], "filter.target_kinds"),
             (|d| d.filter.clauses = vec!["platforms/hb/clauses/he-7".into()], "filter.clauses"),
             (|d| d.filter.content_languages = vec!["sq".into()], "filter.content_languages"),
+            (|d| d.filter.operations = vec!["agencies/nca/operations/x".into()], "filter.operations"),
         ];
         let mut all = whole();
         for (change, field) in bad {
@@ -405,7 +407,7 @@ mod tests {
             change(&mut all);
         }
         let (reason, fields) = refused(&grant, all, "2026-02-01");
-        assert_eq!((reason, fields.len()), (Reason::GrantExceeded, 9), "all at once: {fields:?}");
+        assert_eq!((reason, fields.len()), (Reason::GrantExceeded, 10), "all at once: {fields:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use portreeve_core::name::OrganisationName;
 use portreeve_core::{Date, Error, Recorded, Result, Timestamp};
 
 use super::grant::{Grant, GrantName, Terms, no_grant};
-use super::{Cell, Definition, Permitted, Step};
+use super::{Cell, Definition, Joint, Permitted, Step};
 
 /// A log that is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +82,8 @@ pub struct Learnt {
     pub steps: Vec<Step>,
     /// Agreements that it tells of.
     pub agreements: Vec<Agreement>,
+    /// Operations that it tells of.
+    pub operations: Vec<Joint>,
 }
 
 /// The cube changed.
@@ -102,6 +104,8 @@ pub enum Event {
     CubeChanged(CubeChanged),
     /// The referral log told of an agreement, or of a change of one.
     AgreementLearnt(Box<Agreement>),
+    /// The referral log told who takes part in an operation, and it is news.
+    OperationLearnt(Joint),
     /// A grant was issued or revoked: the whole of it, as it is then.
     GrantChanged(Box<Grant>),
     /// A report was counted under a grant.
@@ -118,7 +122,9 @@ impl Event {
     pub fn deltas(&self) -> &[(Cell, i64)] {
         match self {
             Self::CubeChanged(changed) => &changed.deltas,
-            Self::AgreementLearnt(_) | Self::GrantChanged(_) | Self::QueryCounted { .. } => &[],
+            Self::AgreementLearnt(_) | Self::OperationLearnt(_) | Self::GrantChanged(_) | Self::QueryCounted { .. } => {
+                &[]
+            }
         }
     }
 }
@@ -134,6 +140,10 @@ pub struct State {
     pub agreements: BTreeMap<AgreementName, (Agreement, i64)>,
     /// Those of them that are new or have changed, with the position of the event that told so.
     pub learnt: BTreeMap<AgreementName, i64>,
+    /// Operations that the referral log told of, by their names.
+    pub operations: BTreeMap<String, Joint>,
+    /// Those of them that are new or have changed.
+    pub joined: BTreeSet<String>,
     /// The grants.
     pub grants: BTreeMap<GrantName, Grant>,
     /// Those of them that have changed.
@@ -158,6 +168,8 @@ impl portreeve_core::Ledger for Ledger {
                     .filter(|told| told.is_news(state.agreements.get(&told.name).map(|(known, _)| known)))
                     .cloned();
                 let news = news.map(|agreement| Event::AgreementLearnt(Box::new(agreement)));
+                let joint = learnt.operations.iter().filter(|told| state.operations.get(&told.operation) != Some(told));
+                let news = news.chain(joint.cloned().map(Event::OperationLearnt));
                 return Ok(news.chain(learn(state, learnt).map(Event::CubeChanged)).collect());
             }
             Command::Issue { name, terms, issuer } => Some(Event::GrantChanged(Box::new(Grant {
@@ -200,6 +212,10 @@ impl portreeve_core::Ledger for Ledger {
                 let first = state.agreements.get(&agreement.name).map_or(recorded.position, |(_, first)| *first);
                 state.agreements.insert(agreement.name, ((**agreement).clone(), first));
                 state.learnt.insert(agreement.name, recorded.position);
+            }
+            Event::OperationLearnt(joint) => {
+                state.joined.insert(joint.operation.clone());
+                state.operations.insert(joint.operation.clone(), joint.clone());
             }
             Event::GrantChanged(grant) => {
                 let issued = state.grants.get(&grant.name).map_or(recorded.position, |known| known.issued);

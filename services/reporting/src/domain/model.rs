@@ -116,11 +116,14 @@ fn kaplan_meier(decided: &[i64], censored: &[i64], tenths: u128) -> Option<i64> 
     None
 }
 
-fn modelled_row(key: Key, members: &[(Disposition, Option<i32>, Option<i32>, i64)]) -> Row {
+/// Where a referral stands, after how many days it was decided or withdrawn, how old it is, and whether it counts a target.
+type Member = (Disposition, Option<i32>, Option<i32>, i64, bool);
+
+fn modelled_row(key: Key, members: &[Member]) -> Row {
     let mut counts = Counts::default();
     let (mut ages, mut decided, mut censored) = (vec![], vec![], vec![]);
-    for (disposition, first, withdrawn, age) in members {
-        counts.add(*disposition, 1);
+    for (disposition, first, withdrawn, age, counted) in members {
+        counts.add(*disposition, 1, i64::from(*counted));
         match (first, withdrawn) {
             (Some(days), _) => decided.push(i64::from(*days)),
             (None, Some(days)) => censored.push(i64::from(*days)),
@@ -173,6 +176,7 @@ fn modelled(histories: &[History], definition: &Definition, as_of: i32, known_at
             || !(filter.target_kinds.is_empty() || filter.target_kinds.contains(&subject.target_kind))
             || !(filter.clauses.is_empty() || filter.clauses.contains(&clause.clause))
             || !(filter.content_languages.is_empty() || filter.content_languages.contains(&subject.content_language))
+            || !(filter.operations.is_empty() || filter.operations.contains(&subject.operation))
         {
             continue;
         }
@@ -188,8 +192,9 @@ fn modelled(histories: &[History], definition: &Definition, as_of: i32, known_at
             Dimension::CohortDay => Value::Day(cohort),
             Dimension::CohortWeek => Value::Day(cohort.week()),
             Dimension::CohortMonth => Value::Day(cohort.month()),
+            Dimension::Operation => Value::Text(subject.operation.clone()),
         });
-        let member = (disposition, first, withdrawn, i64::from(as_of - cohort.days()));
+        let member = (disposition, first, withdrawn, i64::from(as_of - cohort.days()), !subject.same_target);
         rows.entry(key.collect()).or_default().push(member);
         all.push(member);
     }
@@ -209,8 +214,9 @@ fn subjects() -> impl Strategy<Value = Subject> {
         1..3_i64,
         1..3_i64,
         words(&["", "ar", "sq"]),
+        prop::sample::select(vec![("", false), ("a", false), ("a", true), ("b", false)]),
     )
-        .prop_map(|(cohort, agency, platform, ground, target_kind, nature, content_language)| Subject {
+        .prop_map(|(cohort, agency, platform, ground, target_kind, nature, content_language, joint)| Subject {
             cohort_day: day(cohort),
             agency,
             platform,
@@ -218,6 +224,8 @@ fn subjects() -> impl Strategy<Value = Subject> {
             target_kind,
             nature,
             content_language,
+            operation: joint.0.to_owned(),
+            same_target: joint.1,
         })
 }
 
@@ -271,19 +279,28 @@ fn definitions() -> impl Strategy<Value = (Definition, i32, i32)> {
         prop_oneof![3 => Just(vec![]), 1 => prop::sample::subsequence(words.to_vec(), 1..=words.len())]
             .prop_map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
-    let filter =
-        (
-            words(&["nca", "bka"]),
-            words(&["harbourbook", "chirrup"]),
-            codes(),
-            codes(),
-            codes(),
-            words(&["platforms/harbourbook/clauses/he-1"]),
-            words(&["ar", "fa"]),
-        )
-            .prop_map(|(agencies, platforms, grounds, natures, target_kinds, clauses, content_languages)| {
-                Filter { agencies, platforms, grounds, natures, target_kinds, clauses, content_languages }
-            });
+    let filter = (
+        words(&["nca", "bka"]),
+        words(&["harbourbook", "chirrup"]),
+        codes(),
+        codes(),
+        codes(),
+        words(&["platforms/harbourbook/clauses/he-1"]),
+        words(&["ar", "fa"]),
+        words(&["a", "c"]),
+    )
+        .prop_map(
+            |(agencies, platforms, grounds, natures, target_kinds, clauses, content_languages, operations)| Filter {
+                agencies,
+                platforms,
+                grounds,
+                natures,
+                target_kinds,
+                clauses,
+                content_languages,
+                operations,
+            },
+        );
     (0..40_i32, 0..60_i32, 0..150_i32, 0..150_i32, dimensions, filter).prop_map(
         |(from, length, as_of, known_at, dimensions, filter)| {
             let definition = Definition {
@@ -305,7 +322,7 @@ fn followed<'s>(stretches: impl IntoIterator<Item = &'s [Step]>) -> BTreeMap<Cel
     let mut position = 0;
     for steps in stretches {
         let (heard_on, steps) = (Some(day(0)), steps.to_vec());
-        let learnt = Learnt { source: Source::Decision, heard_on, steps, agreements: vec![] };
+        let learnt = Learnt { source: Source::Decision, heard_on, steps, agreements: vec![], operations: vec![] };
         let command = Command::Learn(learnt);
         for event in Ledger::decide(&state, &command, Timestamp::default()).unwrap() {
             position += 1;

@@ -16,30 +16,38 @@ pub struct Slice {
     pub standing: Standing,
     /// How many there are; signed while it is a change.
     pub count: i64,
+    /// How many of them count a target; likewise.
+    pub targets: i64,
 }
 
-/// Referrals by disposition; signed while they are a change.
+/// Referrals by disposition, and the targets among them; signed while they are a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts([i64; Disposition::ALL.len()]);
+pub struct Counts {
+    referrals: [i64; Disposition::ALL.len()],
+    /// Referrals without those whose target had been referred in their operation before.
+    pub targets: i64,
+}
 
 impl Counts {
-    /// Adds to one disposition.
-    pub fn add(&mut self, disposition: Disposition, count: i64) {
-        for (of, sum) in Disposition::ALL.iter().zip(&mut self.0) {
+    /// Adds referrals to one disposition, and the targets that they count.
+    pub fn add(&mut self, disposition: Disposition, count: i64, targets: i64) {
+        for (of, sum) in Disposition::ALL.iter().zip(&mut self.referrals) {
             if *of == disposition {
                 *sum += count;
             }
         }
+        self.targets += targets;
     }
 
     /// Adds others.
     pub fn merge(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
+        self.referrals.iter_mut().zip(other.referrals).for_each(|(sum, count)| *sum += count);
+        self.targets += other.targets;
     }
 
     /// Every disposition with its count, in the order of the contract.
     pub fn detail(&self) -> impl Iterator<Item = (Disposition, i64)> {
-        Disposition::ALL.iter().copied().zip(self.0)
+        Disposition::ALL.iter().copied().zip(self.referrals)
     }
 
     /// The count of one bucket.
@@ -49,7 +57,7 @@ impl Counts {
 
     /// All referrals: the denominator.
     pub fn referred(&self) -> i64 {
-        self.0.iter().sum()
+        self.referrals.iter().sum()
     }
 
     /// Whether nothing is counted anywhere.
@@ -117,7 +125,7 @@ pub struct Report {
 pub fn report(definition: &Definition, as_of: Date, slices: &[Slice]) -> Report {
     let mut rows = BTreeMap::<Key, Sums>::new();
     let mut all = Sums::default();
-    for slice in slices.iter().filter(|slice| slice.count != 0) {
+    for slice in slices.iter().filter(|slice| slice.count != 0 || slice.targets != 0) {
         rows.entry(definition.key(&slice.subject, &slice.standing)).or_default().add(slice, as_of);
         all.add(slice, as_of);
     }
@@ -136,7 +144,7 @@ struct Sums {
 
 impl Sums {
     fn add(&mut self, slice: &Slice, as_of: Date) {
-        self.counts.add(slice.standing.disposition, slice.count);
+        self.counts.add(slice.standing.disposition, slice.count, slice.targets);
         let (histogram, days) = match slice.standing.clock {
             Clock::Running => {
                 let age = i64::from(as_of.days()) - i64::from(slice.subject.cohort_day.days());

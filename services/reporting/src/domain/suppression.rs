@@ -51,11 +51,13 @@ pub enum Figure {
     CensoredMedianDays,
     /// The 90th percentile with the undecided.
     CensoredP90Days,
+    /// The targets.
+    Targets,
 }
 
 impl Figure {
     /// Every figure, in the order of the contract.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Referred,
         Self::Closed,
         Self::NotInBreach,
@@ -72,6 +74,7 @@ impl Figure {
         Self::DecidedOnlyP90Days,
         Self::CensoredMedianDays,
         Self::CensoredP90Days,
+        Self::Targets,
     ];
 }
 
@@ -206,7 +209,9 @@ impl Line {
             Figure::Undecided => !self.hidden.has(2),
             Figure::Other => !self.hidden.has(3),
             Figure::Referred | Figure::DecisionTimesN => !self.hidden.has(SUM),
-            Figure::Dispositions | Figure::UndecidedAgeMaxDays | Figure::DecisionTimesDecided => false,
+            Figure::Dispositions | Figure::UndecidedAgeMaxDays | Figure::DecisionTimesDecided | Figure::Targets => {
+                false
+            }
             Figure::UndecidedAges => ages,
             Figure::UndecidedAgeP50Days => quantile(undecided, 2),
             Figure::UndecidedAgeP90Days => quantile(undecided, 10),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use portreeve_api::reporting::v1 as wire;
 use portreeve_consultation::Asking;
-use portreeve_core::access::Reader;
+use portreeve_core::access::{Count, Reader};
 use portreeve_core::consultation::Stretch;
 use portreeve_core::name::{OrganisationKind, OrganisationName};
-use portreeve_core::principal::Role;
-use portreeve_core::{Error, Reason, Result};
+use portreeve_core::principal::{Role, Scope};
+use portreeve_core::{Error, Reason, Result, Timestamp};
 use portreeve_runtime::agreements::Asker as Who;
 use portreeve_runtime::caller::GRANT;
 use portreeve_storage::Guard;
@@ -18,7 +18,8 @@ use tonic::Request;
 
 use super::Rpc;
 use super::convert::{definition_digest, write_report_under};
-use crate::domain::{Command, Definition, Filter, Grant, GrantName, Permitted};
+use crate::domain::{Command, Definition, Filter, Grant, GrantName, Permitted, partners};
+use crate::store::Reads;
 
 /// A call for a report, with what it may count.
 pub(super) struct Asker {
@@ -55,9 +56,9 @@ impl Rpc {
         // What was agreed is learnt from the log that is waited for.
         self.caught_up(at_least).await?;
         let caller = asking.caller().clone();
-        let reader = self.reader(&who, &definition, None).await?;
+        let (reader, joint) = self.reader(&who, &definition, None).await?;
         let Some(name) = grant else {
-            let permitted = Permitted::new(&reader, definition)?;
+            let permitted = Permitted::new(&reader, &joint, definition)?;
             return Ok(Asker { asking, permitted, who, reader, grant: None });
         };
         caller.require(Role::Researcher)?;
@@ -67,15 +68,14 @@ impl Rpc {
         Ok(Asker { asking: asking.under(&name.to_string()), permitted, who, reader, grant })
     }
 
-    /// Who asks, with what partners share of their figures now.
+    /// Who asks, with what partners share of their figures now, and with the agencies whose figures of operations are known to it for having joined.
     pub(super) async fn reader(
         &self,
         who: &Who,
         definition: &Definition,
         relied: Option<&Reader>,
-    ) -> Result<Arc<Reader>> {
-        let concerning = |own: String| async move { self.parts.reads.agreements_concerning(&own).await };
-        who.reader_of_figures(definition.count(), relied, concerning, self.clock.now()).await
+    ) -> Result<(Arc<Reader>, Vec<String>)> {
+        reader(self.parts.reads.as_ref(), who, definition, relied, self.clock.now()).await
     }
 
     /// The report that is to be given.
@@ -101,6 +101,27 @@ impl Rpc {
         }
         told(asking, permitted, &definition_digest(report.definition.as_ref()), None).await
     }
+}
+
+/// See [`Rpc::reader`].
+pub(super) async fn reader(
+    reads: &dyn Reads,
+    who: &Who,
+    definition: &Definition,
+    relied: Option<&Reader>,
+    now: Timestamp,
+) -> Result<(Arc<Reader>, Vec<String>)> {
+    let filter = &definition.filter;
+    let joint = match who.principal().scope() {
+        Scope::Agency(own) if filter.agencies.iter().any(|agency| *agency != own) => {
+            partners(&own, filter, &reads.operations(&filter.operations).await?)
+        }
+        _ => Vec::new(),
+    };
+    let others = filter.agencies.iter().filter(|agency| !joint.contains(agency)).cloned().collect::<Vec<_>>();
+    let count = Count { agencies: &others, ..definition.count() };
+    let concerning = |own: String| async move { reads.agreements_concerning(&own).await };
+    Ok((who.reader_of_figures(count, relied, concerning, now).await?, joint))
 }
 
 /// Records that figures are about to be shown: of whom they are, and by which definition (its digest).

@@ -8,7 +8,7 @@ use portreeve_api::decision::v1 as decision;
 use portreeve_api::referral::v1 as referral;
 use portreeve_api::reporting::v1 as wire;
 use portreeve_core::audit::hex;
-use portreeve_core::name::{OrganisationKind, parse_owner};
+use portreeve_core::name::{OperationName, OrganisationKind, parse_owner};
 use portreeve_core::{Date, Error, Reason, Result, Violations, limits};
 use portreeve_runtime::agreements::{read_agreement, write_agreement};
 use portreeve_runtime::wire::read_time;
@@ -23,7 +23,7 @@ use crate::domain::report::AGES_FROM;
 use crate::domain::step::Place;
 use crate::domain::{
     Bucket, Cell, Citation, Clock, Command, Counts, CubeChanged, Definition, Dimension, Disposition, Event, Figure,
-    Filter, Grant, GrantName, Key, Learnt, Row, Source, Standing, Step, Subject, Value, withheld,
+    Filter, Grant, GrantName, Joint, Key, Learnt, Row, Source, Standing, Step, Subject, Value, withheld,
 };
 
 // --- what the other logs tell ---------------------------------------------------------------------------------------
@@ -62,13 +62,16 @@ fn language(tag: &str) -> String {
 /// What a stretch of the referral log tells.
 pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Command> {
     use referral::referral_change::Change;
-    let (mut steps, mut agreements) = (Vec::new(), Vec::new());
+    let (mut steps, mut agreements, mut operations) = (Vec::new(), Vec::new(), Vec::new());
     for change in changes {
         let unreadable = || unreadable(Source::Referral, change.position);
         match &change.change {
             Some(Change::Created(referral)) => steps.push(read_referred(referral).ok_or_else(unreadable)?),
             Some(Change::AgreementChanged(agreement)) => {
                 agreements.push(read_agreement(agreement).ok_or_else(unreadable)?);
+            }
+            Some(Change::OperationChanged(operation)) => {
+                operations.push(read_joint(operation).ok_or_else(unreadable)?);
             }
             // A withdrawal is counted when the decision log tells it, from where the case stood.
             Some(
@@ -103,13 +106,25 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::DraftSnapshot(_)
                 | Change::EvidenceSnapshot(_)
                 | Change::AddressRulesSnapshot(_)
-                | Change::HoldSnapshot(_),
+                | Change::HoldSnapshot(_)
+                | Change::OperationSnapshot(_),
             )
             | None => return Err(unreadable()),
         }
     }
     let heard_on = changes.iter().map(|change| day(change.recorded_at.as_ref())).max().flatten();
-    Ok(Command::Learn(Learnt { source: Source::Referral, heard_on, steps, agreements }))
+    Ok(Command::Learn(Learnt { source: Source::Referral, heard_on, steps, agreements, operations }))
+}
+
+/// Who takes part in an operation. Who was invited and has not joined consents to nothing.
+fn read_joint(message: &referral::Operation) -> Option<Joint> {
+    let lead = message.name.parse::<OperationName>().ok()?.agency;
+    let joined = message.joint_agencies.iter().filter(|of| of.joined_at.is_some()).map(|of| {
+        let id = parse_owner(&of.agency, OrganisationKind::Agency).ok()?.to_owned();
+        Some((id, of.state() == referral::JointAgencyState::Joined))
+    });
+    let agencies = std::iter::once(Some((lead, true))).chain(joined).collect::<Option<_>>()?;
+    Some(Joint { operation: message.name.clone(), agencies })
 }
 
 fn read_referred(message: &referral::Referral) -> Option<Step> {
@@ -121,6 +136,8 @@ fn read_referred(message: &referral::Referral) -> Option<Step> {
         target_kind: message.target.as_ref()?.kind.into(),
         nature: message.nature.into(),
         content_language: language(&message.content_language),
+        operation: message.operation.clone(),
+        same_target: message.links.iter().any(|link| link.kind() == referral::ReferralLinkKind::SameTarget),
     };
     Some(Step::Referred { subject, recorded_on: day(message.recorded_at.as_ref())? })
 }
@@ -160,7 +177,13 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
         steps.push(step.ok_or_else(|| unreadable(Source::Decision, change.position))?);
     }
     let heard_on = changes.iter().map(|change| day(change.recorded_at.as_ref())).max().flatten();
-    Ok(Command::Learn(Learnt { source: Source::Decision, heard_on, steps, agreements: Vec::new() }))
+    Ok(Command::Learn(Learnt {
+        source: Source::Decision,
+        heard_on,
+        steps,
+        agreements: Vec::new(),
+        operations: Vec::new(),
+    }))
 }
 
 fn read_moved(
@@ -176,6 +199,8 @@ fn read_moved(
         target_kind: case.target.as_ref()?.kind.into(),
         nature: case.nature.into(),
         content_language: language(&case.content_language),
+        operation: case.operation.clone(),
+        same_target: !case.same_target.is_empty(),
     };
     let cited = case.latest_decision.as_ref().and_then(|decision| decision.clauses.first());
     let clause_after = cited.map_or_else(Citation::default, |cited| Citation {
@@ -230,6 +255,45 @@ struct EventBody {
     counted: Option<CountedBody>,
     #[prost(message, optional, tag = "6")]
     agreement: Option<referral::Agreement>,
+    #[prost(message, optional, tag = "30")]
+    operation: Option<JointBody>,
+}
+
+/// Who takes part in an operation, in the log and in the database.
+#[derive(Clone, PartialEq, prost::Message)]
+struct JointBody {
+    #[prost(string, tag = "1")]
+    operation: String,
+    #[prost(message, repeated, tag = "2")]
+    agencies: Vec<PartBody>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PartBody {
+    #[prost(string, tag = "1")]
+    agency: String,
+    #[prost(bool, tag = "2")]
+    takes_part: bool,
+}
+
+fn write_joint(joint: &Joint) -> JointBody {
+    let part = |(agency, takes_part): &(String, bool)| PartBody { agency: agency.clone(), takes_part: *takes_part };
+    JointBody { operation: joint.operation.clone(), agencies: joint.agencies.iter().map(part).collect() }
+}
+
+fn read_joint_body(body: JointBody) -> Joint {
+    let agencies = body.agencies.into_iter().map(|part| (part.agency, part.takes_part)).collect();
+    Joint { operation: body.operation, agencies }
+}
+
+/// Who takes part in an operation, as the database keeps it.
+pub fn encode_joint(joint: &Joint) -> Vec<u8> {
+    write_joint(joint).encode_to_vec()
+}
+
+/// The same behind what the database keeps.
+pub fn decode_joint(body: &[u8]) -> Option<Joint> {
+    JointBody::decode(body).ok().map(read_joint_body)
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -272,6 +336,10 @@ struct DeltaBody {
     clock_days: i64,
     #[prost(sint64, tag = "15")]
     count: i64,
+    #[prost(string, tag = "30")]
+    operation: String,
+    #[prost(bool, tag = "31")]
+    same_target: bool,
 }
 
 /// How events are written into the log and read back.
@@ -290,6 +358,7 @@ impl Codec<Event> for Log {
                 let learnt = write_agreement(agreement, agreement.updated_at);
                 EventBody { agreement: Some(learnt), ..EventBody::default() }
             }
+            Event::OperationLearnt(joint) => EventBody { operation: Some(write_joint(joint)), ..EventBody::default() },
             Event::GrantChanged(grant) => EventBody { grant: Some(write_kept(grant)), ..EventBody::default() },
             Event::QueryCounted { grant, spent } => {
                 let counted = CountedBody { grant: grant.to_string(), spent: *spent };
@@ -302,6 +371,9 @@ impl Codec<Event> for Log {
     fn decode(body: &[u8]) -> Result<Event> {
         let read = || {
             let body = EventBody::decode(body).ok()?;
+            if let Some(operation) = body.operation {
+                return Some(Event::OperationLearnt(read_joint_body(operation)));
+            }
             Some(match (body.agreement, body.grant, body.counted) {
                 (Some(agreement), ..) => Event::AgreementLearnt(Box::new(read_agreement(&agreement)?)),
                 (None, Some(grant), _) => Event::GrantChanged(Box::new(read_grant(&grant)?)),
@@ -338,6 +410,8 @@ fn write_delta(cell: &Cell, count: i64) -> DeltaBody {
         clock,
         clock_days,
         count,
+        operation: subject.operation.clone(),
+        same_target: subject.same_target,
     }
 }
 
@@ -351,6 +425,8 @@ fn read_delta(delta: DeltaBody) -> Option<(Cell, i64)> {
             target_kind: delta.target_kind,
             nature: delta.nature,
             content_language: delta.content_language,
+            operation: delta.operation,
+            same_target: delta.same_target,
         },
         standing: Standing {
             disposition: Disposition::from_code(delta.disposition)?,
@@ -432,6 +508,7 @@ pub fn read_definition(
             target_kinds: codes(&filter.target_kinds),
             clauses: filter.clauses,
             content_languages: filter.content_languages.iter().map(|tag| language(tag)).collect(),
+            operations: filter.operations,
         },
     })
 }
@@ -453,6 +530,7 @@ pub(super) const fn write_dimension(dimension: Dimension) -> i32 {
         Dimension::CohortDay => wire::Dimension::CohortDay,
         Dimension::CohortWeek => wire::Dimension::CohortWeek,
         Dimension::CohortMonth => wire::Dimension::CohortMonth,
+        Dimension::Operation => wire::Dimension::Operation,
     };
     dimension as i32
 }
@@ -483,6 +561,7 @@ pub fn write_definition(definition: &Definition) -> wire::ReportDefinition {
             target_kinds: codes(&filter.target_kinds),
             clauses: filter.clauses.clone(),
             content_languages: filter.content_languages.clone(),
+            operations: filter.operations.clone(),
         }),
     }
 }
@@ -555,6 +634,7 @@ fn write_counts(counts: &Counts) -> wire::Counts {
             .filter(|(_, count)| *count != 0)
             .map(|(disposition, count)| wire::DispositionCount { disposition: disposition.code(), count })
             .collect(),
+        targets: counts.targets,
     }
 }
 
@@ -621,12 +701,21 @@ pub(crate) fn write_report_under(computed: &Computed, grant: Option<&Grant>) -> 
     // The canonical form is the protobuf encoding of the definition, the rows and the total, in the order of their numbers,
     // without what is withheld: who knows the digest must not be able to try what it was.
     let grant_use = report.grant_use.take();
+    // Targets are part of it only where they differ, so that what was published before they were counted keeps its digest.
+    let same = counted(&mut report).map(|counts| counts.targets == counts.referred).collect::<Vec<_>>();
+    counted(&mut report).zip(&same).filter(|(_, same)| **same).for_each(|(counts, _)| counts.targets = 0);
     report.digest = hex(&Sha256::digest(report.encode_to_vec()));
+    counted(&mut report).zip(&same).filter(|(_, same)| **same).for_each(|(counts, _)| counts.targets = counts.referred);
     report.grant_use = grant_use;
     report.progress = Some(Progress { revisions: revisions.clone() });
     report.settled = *settled;
     report.definitions = measures();
     Ok(report)
+}
+
+/// The counts of every row and of the total.
+fn counted(report: &mut wire::Report) -> impl Iterator<Item = &mut wire::Counts> {
+    report.rows.iter_mut().chain(report.total.as_mut()).filter_map(|row| row.counts.as_mut())
 }
 
 /// Takes figures out of a row, and says so.
@@ -652,6 +741,7 @@ fn withhold(row: &mut wire::ReportRow, figures: &[Figure]) {
             Figure::DecidedOnlyP90Days => times.decided_only_p90_days = None,
             Figure::CensoredMedianDays => times.censored_median_days = None,
             Figure::CensoredP90Days => times.censored_p90_days = None,
+            Figure::Targets => counts.targets = 0,
         }
     }
     let figures = figures.iter().map(|figure| write_figure(*figure) as i32).collect();
@@ -676,6 +766,7 @@ const fn write_figure(figure: Figure) -> wire::Figure {
         Figure::DecidedOnlyP90Days => wire::Figure::DecidedOnlyP90Days,
         Figure::CensoredMedianDays => wire::Figure::CensoredMedianDays,
         Figure::CensoredP90Days => wire::Figure::CensoredP90Days,
+        Figure::Targets => wire::Figure::Targets,
     }
 }
 
@@ -744,6 +835,8 @@ mod tests {
             target_kind: 2,
             nature: 3,
             content_language: "sq".into(),
+            operation: "agencies/nca/operations/0190b2f0-0000-7000-8000-000000000001".into(),
+            same_target: true,
         };
         let clause = Citation { clause: "platforms/hb/clauses/he-7".into(), version: 2 };
         let clocks = [Clock::Running, Clock::Decided(4), Clock::Withdrawn(0)];
@@ -800,6 +893,7 @@ mod tests {
                 undecided: 4,
                 other: 5,
                 detail: vec![wire::DispositionCount { disposition: 1, count: 6 }],
+                targets: 17,
             }),
             undecided_ages: Some(wire::UndecidedAges {
                 buckets: vec![wire::AgeBucket { from_days: 0, to_days: Some(6), count: 7 }],
@@ -824,7 +918,7 @@ mod tests {
             counts: Some(wire::Counts::default()),
             undecided_ages: Some(wire::UndecidedAges::default()),
             decision_times: Some(wire::DecisionTimes::default()),
-            withheld: Some(wire::Withheld { figures: (1..=16).collect() }),
+            withheld: Some(wire::Withheld { figures: (1..=17).collect() }),
         };
         assert_eq!(gone, nothing);
         for figure in Figure::ALL {
@@ -845,6 +939,11 @@ mod tests {
         assert_eq!(digest(&one).len(), 64);
         assert_eq!(digest(&one), digest(&Computed { settled: true, revisions: vec!["x".into()], ..computed(1) }));
         assert_ne!(digest(&one), digest(&computed(2)));
+        // Made by a release that counted no targets; and what differs in them alone differs.
+        assert_eq!(digest(&one), "105f10417f9c391f5213d17dc5f8f7ab5aefb19c953362780cd8f06aab344ca2");
+        let mut again = computed(1);
+        again.figures.rows[0].counts.targets = 1;
+        assert_ne!(digest(&one), digest(&again));
         let mut other = computed(1);
         other.definition.as_of = Some(Date::from_days(1));
         assert_ne!(digest(&one), digest(&other));

@@ -96,6 +96,7 @@ pub(super) fn csv(report: &wire::Report) -> Vec<u8> {
             .map(|disposition| format!("disposition_{}", write_disposition(*disposition).to_lowercase())),
     );
     header.extend(AGES.into_iter().chain(TIMES).map(str::to_owned));
+    header.push("targets".to_owned());
     header.extend(report.grant_use.iter().map(|_| "withheld".to_owned()));
     let mut file = line(&header);
     let rows = report.rows.iter().map(|row| ("row", row));
@@ -167,6 +168,7 @@ fn figures(row: &wire::ReportRow) -> Vec<String> {
         ]
         .map(days),
     );
+    fields.push(shown(Figure::Targets, counts.targets.to_string()));
     fields
 }
 

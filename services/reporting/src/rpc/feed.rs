@@ -43,7 +43,8 @@ fn deltas(definition: &Definition, event: &Event) -> BTreeMap<Key, Counts> {
     let mut rows = BTreeMap::<Key, Counts>::new();
     for (cell, count) in event.deltas().iter().filter(|(cell, _)| definition.selects(cell)) {
         let key = definition.key(&cell.subject, &cell.standing);
-        rows.entry(key).or_default().add(cell.standing.disposition, *count);
+        let targets = if cell.subject.same_target { 0 } else { *count };
+        rows.entry(key).or_default().add(cell.standing.disposition, *count, targets);
     }
     rows.retain(|_, counts| !counts.is_zero());
     rows
@@ -93,8 +94,11 @@ impl Feed for ReportFeed {
     type Change = Change;
 
     async fn reader(&self, now: Timestamp) -> Result<Arc<Reader>> {
-        let concerning = |own: String| async move { self.reads.agreements_concerning(&own).await };
-        self.who.reader_of_figures(self.permitted.definition().count(), Some(&self.relied), concerning, now).await
+        // Whoever has left an operation is refused what the others refer in it.
+        let definition = self.permitted.definition();
+        let (reader, _) =
+            super::asking::reader(self.reads.as_ref(), &self.who, definition, Some(&self.relied), now).await?;
+        Ok(reader)
     }
 
     fn change(&self, _: &Reader, event: &StoredEvent, _state: &LogState) -> Result<Option<Change>> {

@@ -4,9 +4,10 @@ use portreeve_api::reporting::v1::Measure;
 
 const REFERRALS: &str = "referrals";
 const DAYS: &str = "days";
+const TARGETS: &str = "targets";
 
 /// Identifier, unit and definition, in the order of the identifiers.
-const MEASURES: [(&str, &str, &str); 18] = [
+const MEASURES: [(&str, &str, &str); 19] = [
     (
         "counts.closed",
         REFERRALS,
@@ -40,6 +41,14 @@ const MEASURES: [(&str, &str, &str); 18] = [
         "Referrals, each of one target to one platform by one agency, whose date by the agency's account is in the cohort \
          window and which had been recorded by the known-at date. The denominator of all counts: closed, not in breach, \
          undecided and other always add up to it. Counts referrals, neither accounts nor posts.",
+    ),
+    (
+        "counts.targets",
+        TARGETS,
+        "Targets, as operations count them: within one operation, what several referrals to one platform point at by its canonical \
+         address counts once, with the first of them that was recorded, whatever became of it; a referral of no operation \
+         counts as a target of its own, each time. So it adds up over any rows, and is never more than counts.referred, \
+         which counts referrals: every agency's, each. Whether a target is a page, an account or a post is its kind's to say.",
     ),
     (
         "counts.undecided",

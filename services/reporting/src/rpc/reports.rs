@@ -93,8 +93,8 @@ impl Rpc {
         };
         let (definition, start) = violations.finish(definition.zip(start))?;
         self.caught_up(&message.at_least).await?;
-        let relied = self.reader(&who, &definition, None).await?;
-        let permitted = Permitted::new(&relied, definition)?;
+        let (relied, joint) = self.reader(&who, &definition, None).await?;
+        let permitted = Permitted::new(&relied, &joint, definition)?;
         // What the caller may see is part of what was asked for: a token does not pass from one organisation to another.
         let hash = filter_hash("WatchReport", "", &write_definition(permitted.definition()));
         let log = Arc::clone(&self.parts.log);

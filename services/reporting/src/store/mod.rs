@@ -10,7 +10,7 @@ use portreeve_core::{Clock, Date, IdSource, Principal, Result};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Grant, GrantName, Ledger, Permitted, Slice, Source};
+use crate::domain::{Grant, GrantName, Joint, Ledger, Permitted, Slice, Source};
 
 pub mod postgres;
 pub mod sqlite;
@@ -41,6 +41,9 @@ pub trait Reads: Send + Sync + 'static {
 
     /// The agreements of an agency and of its partners.
     async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>>;
+
+    /// The operations of these names that there are, in no order.
+    async fn operations(&self, names: &[String]) -> Result<Vec<Joint>>;
 
     /// One grant, if the principal may see it. Refuses who sees none.
     async fn grant(&self, principal: &Principal, name: GrantName) -> Result<Option<Grant>>;

@@ -55,7 +55,8 @@ impl Server {
 
     /// Takes in the next stretch of a log.
     pub(crate) async fn follow(&self, source: Source, heard_on: &str, steps: Vec<Step>) {
-        self.learn(Learnt { source, heard_on: Some(date(heard_on)), steps, agreements: vec![] }).await;
+        self.learn(Learnt { source, heard_on: Some(date(heard_on)), steps, agreements: vec![], operations: vec![] })
+            .await;
     }
 
     /// Takes in a stretch of a log, with all that it tells.
@@ -120,6 +121,7 @@ pub(crate) fn subject(agency: &str, platform: &str, day: &str) -> Subject {
         target_kind: 1,
         nature: 1,
         content_language: "sq".into(),
+        ..Subject::default()
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) fn told(number: u128, position: i64, occurred: i64, recorded: i64) ->
             order: None,
             priority: None,
             evidence: Vec::new(),
+            operation: String::new(),
+            same_target: None,
         },
         withdrawal: None,
         erasures: Vec::new(),

@@ -40,7 +40,8 @@ macro_rules! cases_of {
              AND ($8 = '' OR $8 LIKE '%,' || c.nature || ',%') \
              AND ($9 = '' OR $9 LIKE '%,' || c.target_kind || ',%') \
              AND c.submitted_us >= $10 AND c.submitted_us < $11 \
-             AND ($13 = '' OR $13 LIKE '%,' || c.discrepancy || ',%') ORDER BY c.seq LIMIT $12"
+             AND ($13 = '' OR $13 LIKE '%,' || c.discrepancy || ',%') \
+             AND ($14 = '' OR $14 LIKE '%,' || c.operation || ',%') ORDER BY c.seq LIMIT $12"
         )
     };
 }
@@ -76,6 +77,9 @@ const CASES_TO_REPLAY: &str =
 // So is that there is a discrepancy.
 const CASES_DISCREPANT: &str =
     cases_of!("c.discrepancy > 0 AND ($1 = '' OR c.platform = $1) AND ($2 = '' OR c.agency = $2)");
+// So is that it belongs to an operation.
+const CASES_OF_OPERATIONS: &str =
+    cases_of!("c.operation <> '' AND ($1 = '' OR c.platform = $1) AND ($2 = '' OR c.agency = $2)");
 const DECISIONS: &str = decisions_of!("($1 = '' OR d.platform = $1) AND ($2 = '' OR d.agency = $2)");
 const DECISIONS_OF_AGENCY: &str = decisions_of!("d.agency = $2 AND ($1 = '' OR d.platform = $1)");
 const DECISIONS_OF_PLATFORM: &str = decisions_of!("d.platform = $1 AND ($2 = '' OR d.agency = $2)");
@@ -109,6 +113,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("cases_waiting", CASES_WAITING),
     ("cases_to_replay", CASES_TO_REPLAY),
     ("cases_discrepant", CASES_DISCREPANT),
+    ("cases_of_operations", CASES_OF_OPERATIONS),
     ("ending_permissions", ENDING_PERMISSIONS),
     ("to_replay", TO_REPLAY),
     ("decisions", DECISIONS),
@@ -230,6 +235,7 @@ impl Reads {
         let text = match (platform.is_empty(), agency.is_empty()) {
             _ if filter.replay_candidates => CASES_TO_REPLAY,
             _ if !filter.discrepancies.is_empty() => CASES_DISCREPANT,
+            _ if !filter.operations.is_empty() => CASES_OF_OPERATIONS,
             (false, _) if only_waiting => CASES_WAITING,
             (false, true) => CASES_OF_PLATFORM,
             (_, false) => CASES_OF_AGENCY,
@@ -250,6 +256,7 @@ impl Reads {
             .bind(until(filter.submitted_until))
             .bind(rows(stretch.limit))
             .bind(listed(filter.discrepancies.iter().map(|of| of.code())))
+            .bind(listed(&filter.operations))
             .fetch_all(&mut *conn)
             .await?;
         case_records(&mut conn, rows).await
@@ -656,7 +663,8 @@ impl crate::store::Reads for Reads {
     }
 
     async fn cases(&self, reader: &Reader, filter: &CaseFilter, stretch: Stretch) -> Result<Vec<Shown>> {
-        let found = if reader.shares().is_empty() {
+        // Partners show nothing of operations.
+        let found = if reader.shares().is_empty() || !filter.operations.is_empty() {
             self.own_cases(reader, filter, stretch).await
         } else {
             self.shared_cases(reader, filter, stretch).await

@@ -85,6 +85,8 @@ static UPSERT_CASE: Insert = Insert::new(
         "urgency BIGINT",
         "leased_until_us BIGINT",
         "exhibits BYTEA",
+        "operation TEXT",
+        "same_target TEXT",
     ],
     "ON CONFLICT (seq) DO UPDATE SET updated_seq = excluded.updated_seq, decided_seq = excluded.decided_seq, \
      status = excluded.status, acknowledged_us = excluded.acknowledged_us, \
@@ -518,7 +520,9 @@ fn bind_case(record: &CaseRecord, binds: &mut Binds) {
         .add(micros(record.case.clocks_due()))
         .add(i64::from(record.case.urgency()))
         .add(record.case.lease.as_ref().map_or(0, |lease| lease.until.micros()))
-        .add(encode_exhibits(&referred.evidence));
+        .add(encode_exhibits(&referred.evidence))
+        .add(referred.operation.as_str())
+        .add(referred.same_target.as_ref().map(ToString::to_string).unwrap_or_default());
 }
 
 fn bind_challenge((seq, case, challenge): &(i64, &Arc<Case>, &Challenge), binds: &mut Binds) {

@@ -45,6 +45,7 @@ pub(super) const COLUMNS: &[Column] = &[
     optional("assessment"),
     optional("conditions"),
     optional("contexts"),
+    optional("operation"),
     optional("request_id"),
 ];
 
@@ -94,6 +95,7 @@ pub(super) fn item(agency: &OrganisationName, header: &Header, row: &ByteRecord)
                 None
             }
         },
+        operation: cells.get("operation").to_owned(),
         ..ReferralDraft::default()
     };
     if !wrong.is_empty() {
@@ -268,9 +270,9 @@ mod tests {
         // The cells as they are, or those of a good row with one of them changed.
         let cells = produce::<Vec<String>>().with().values(texts(PIECES)).len(COLUMNS.len());
         let parts =
-            (cells, one_value_of([None, Some(0), Some(3), Some(8), Some(12), Some(13), Some(17), Some(18), Some(19)]));
+            (cells, one_value_of([None, Some(0), Some(3), Some(8), Some(12), Some(13), Some(17), Some(18), Some(20)]));
         check!().with_iterations(INPUTS / 4).with_generator(parts).for_each(|(cells, changed)| {
-            let good = ROW.replace('"', "").replace("crossings, with", "crossings with") + "red,official,reliable,,,,";
+            let good = ROW.replace('"', "").replace("crossings, with", "crossings with") + "red,official,reliable,,,,,";
             let good = good.split(',').map(str::to_owned).collect::<Vec<_>>();
             let cells = match *changed {
                 None => cells.clone(),
@@ -339,6 +341,7 @@ mod tests {
             word::<InformationAssessment>(handling.assessment),
             handling.conditions,
             contexts.collect::<Vec<_>>().join("|"),
+            draft.operation,
             item.request_id.clone(),
         ]
     }

@@ -9,6 +9,7 @@ use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind};
 use portreeve_api::reporting::v1::{
     Dimension, ExportFormat, ExportReportRequest, QueryReportRequest, ReportDefinition, ReportFilter,
 };
+use portreeve_core::name::OperationName;
 use portreeve_core::time::Date;
 
 use super::connection::{Reading, call, now};
@@ -86,6 +87,9 @@ pub(crate) struct Cohort {
     /// Only referrals of content in this language, such as ku
     #[arg(long, value_name = "LANGUAGE")]
     language: Vec<String>,
+    /// Only referrals that belong to this operation
+    #[arg(long, value_name = "OPERATION")]
+    operation: Vec<OperationName>,
 }
 
 /// Reads `2020-01-15`, `2020-01`, `2020-01..2020-05` or `2020-01-01..2020-05-31`: the first and the last day.
@@ -122,6 +126,7 @@ impl Cohort {
                 target_kinds: numbers(self.target_kind),
                 clauses: self.clause,
                 content_languages: self.language,
+                operations: self.operation.iter().map(ToString::to_string).collect(),
             }),
         }
     }

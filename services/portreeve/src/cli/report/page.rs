@@ -28,6 +28,12 @@ pub(super) fn page(report: &Report) -> String {
         let _ = writeln!(text, "Under {grant}: {WITHHELD} is withheld, so that no count below {minimum} is known.");
     }
     let _ = writeln!(text, "\n{}\n", equation_of(&total));
+    let counts = total.counts.clone().unwrap_or_default();
+    if counts.targets < counts.referred && !withholds(&total, Figure::Targets) {
+        let targets = grouped(counts.targets);
+        let _ =
+            writeln!(text, "Of {targets} targets: what was referred in one operation more than once counts once.\n");
+    }
 
     let names: Vec<String> = definition.dimensions.iter().map(|number| title(*number)).collect();
     let _ = writeln!(text, "{}\n", rows(&names, &report.rows, &total));
@@ -252,6 +258,7 @@ pub(crate) mod tests {
             not_in_breach,
             undecided,
             other: 0,
+            targets: referred,
             detail: Vec::new(),
         };
         let row = |platform: &str, counts: Counts, censored: Option<u32>| ReportRow {

@@ -90,6 +90,7 @@ fn content(name: &DraftName, statement: &str, checked: Option<Finding>) -> Arc<S
         order: None,
         priority: None,
         evidence: Vec::new(),
+        operation: None,
         links: Vec::new(),
     })
 }

@@ -135,6 +135,7 @@ fn said(page: u32, number: u128, threat: bool) -> Arc<Said> {
         }),
         evidence: Vec::new(),
         links: Vec::new(),
+        operation: None,
     })
 }
 

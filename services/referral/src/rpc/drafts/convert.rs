@@ -55,6 +55,7 @@ pub(super) fn write_content(said: &Said) -> wire::ReferralDraft {
         priority: said.priority.as_ref().map(write_priority),
         evidence: said.evidence.iter().map(|id| evidence_name(said, *id)).collect(),
         links: write_links(&said.links),
+        operation: said.operation.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -106,6 +107,10 @@ fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said>
             .collect::<Result<_, _>>()
             .ok()?,
         links: read_links(&message.links)?,
+        operation: match message.operation.as_str() {
+            "" => None,
+            name => Some(name.parse().ok()?),
+        },
     })
 }
 

@@ -7,6 +7,7 @@ mod evidence;
 mod interests;
 mod measures;
 mod observations;
+mod operations;
 pub mod reads;
 mod retention;
 mod review_flags;
@@ -37,6 +38,7 @@ pub fn statements() -> Vec<(&'static str, String)> {
     all.extend(measures::statements());
     all.extend(review_flags::statements());
     all.extend(observations::statements());
+    all.extend(operations::statements());
     all.extend(retention::statements());
     all.extend(drafts::statements());
     all.extend(evidence::statements());

@@ -8,7 +8,8 @@ use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::id::Uuid;
 use portreeve_core::interest::Tag;
 use portreeve_core::name::{
-    DraftName, HoldName, InterestName, MeasureName, OrganisationKind, OrganisationName, ReferralName, ReviewFlagName,
+    DraftName, HoldName, InterestName, MeasureName, OperationName, OrganisationKind, OrganisationName, ReferralName,
+    ReviewFlagName,
 };
 use portreeve_core::principal::Scope;
 use portreeve_core::{Principal, Result, Timestamp, limits};
@@ -17,6 +18,7 @@ use sqlx::QueryBuilder;
 
 use super::measures;
 use super::observations;
+use super::operations;
 use super::review_flags;
 use super::signing::{self, ProfileRow};
 use super::tables::{OrganisationRow, Tables, kept_agreement, organisation};
@@ -24,8 +26,8 @@ use super::{Db, Lookup, Store, address_rules, agreements, authorisation, drafts,
 use crate::domain::evidence::key;
 use crate::domain::observation::Observation;
 use crate::domain::{
-    AddressRules, AuthorisationPolicy, Draft, Evidence, Hold, Interest, Ledger, Measure, Organisation, Referral,
-    RetentionPolicy, ReviewFlag, SigningProfile,
+    AddressRules, AuthorisationPolicy, Draft, Evidence, Hold, Interest, Ledger, Measure, Operation, Organisation,
+    Referral, RetentionPolicy, ReviewFlag, SigningProfile,
 };
 use crate::rpc::convert::state_code;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
@@ -253,6 +255,14 @@ fn select(statement: &mut QueryBuilder<Db>, filter: &Filter) {
         statement.push(" AND r.referral_id IN (SELECT from_id FROM referral_link WHERE to_id = ");
         statement.push_bind(to.id.as_bytes().to_vec()).push(")");
     }
+    if !filter.operations.is_empty() {
+        statement.push(" AND r.operation <> '' AND r.operation IN (");
+        let mut list = statement.separated(", ");
+        for operation in &filter.operations {
+            list.push_bind(operation.to_string());
+        }
+        statement.push(")");
+    }
     if let Some(canonical) = &filter.canonical_url {
         statement.push(" AND r.target_key = ").push_bind(portreeve_core::canonical::key(canonical).to_vec());
         statement.push(" AND r.canonical_url = ").push_bind(canonical.clone());
@@ -364,6 +374,23 @@ impl crate::store::Reads for Reads {
     ) -> Result<Vec<Measure>> {
         let (since, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
         measures::page(self.0.readers(), agency, after, since, limit).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn operation(&self, _principal: &Principal, name: &OperationName) -> Result<Option<Operation>> {
+        let found = operations::one(self.0.readers(), name.id).await.map_err(|e| unavailable(&e))?;
+        Ok(found.filter(|operation| operation.name == *name))
+    }
+
+    async fn operations(
+        &self,
+        _principal: &Principal,
+        agency: Option<&str>,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Operation>> {
+        let (since, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+        operations::page(self.0.readers(), agency, after, since, limit).await.map_err(|e| unavailable(&e))
     }
 
     async fn review_flag(&self, _principal: &Principal, name: &ReviewFlagName) -> Result<Option<ReviewFlag>> {

@@ -15,11 +15,13 @@ use portreeve_runtime::agreements::{decode, encode};
 use super::agreements::{self, Kept};
 use super::measures;
 use super::observations;
+use super::operations;
 use super::review_flags;
 use super::signing::{self, Agencies};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, retention, seal};
 use super::{address_rules, authorisation, drafts, evidence, interests};
 use crate::domain::ledger::DraftField;
+use crate::domain::operation;
 use crate::domain::{
     Clearing, Command, Event, Known, Ledger, Link, Matter, Organisation, Referral, Said, Standing, State,
 };
@@ -83,6 +85,8 @@ static INSERT_REFERRAL: Insert = Insert::new(
         "handles BYTEA",
         "target_key BYTEA",
         "links BYTEA",
+        "operation TEXT",
+        "first_of_target BIGINT",
     ],
     "",
 );
@@ -195,11 +199,20 @@ pub struct Keys {
     held: BTreeSet<Uuid>,
     /// Interests whose holds decide something.
     holding: BTreeSet<Uuid>,
+    operations: BTreeSet<Uuid>,
+    /// Agencies whose operations are counted.
+    leading: BTreeSet<String>,
+    /// What is to belong to an operation.
+    joint: Vec<Arc<Said>>,
 }
 
 impl Keys {
     /// What decides whether something is referred.
-    fn refer(&mut self, said: &Said) {
+    fn refer(&mut self, said: &Arc<Said>) {
+        if let Some(operation) = &said.operation {
+            self.operations.insert(operation.id);
+            self.joint.push(Arc::clone(said));
+        }
         for (kind, id) in [("agencies", &said.name.agency), ("platforms", &said.platform)] {
             self.organisations.insert(format!("{kind}/{id}"));
         }
@@ -261,6 +274,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         "interest",
         "interest_count",
         "hold",
+        "operation_agency",
+        "operation",
     ];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
@@ -316,6 +331,17 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Command::ActOnMeasure { name, .. } => {
                 keys.measures.insert(name.id);
                 keys.measured.insert(name.agency.clone());
+            }
+            Command::CreateOperation(new) => {
+                let agencies = new.invited.iter().chain([&new.name.agency]);
+                keys.organisations.extend(agencies.map(|agency| format!("agencies/{agency}")));
+                keys.leading.insert(new.name.agency.clone());
+            }
+            Command::ActOnOperation { name, act } => {
+                keys.operations.insert(name.id);
+                if let operation::Act::Update { invite, .. } = act {
+                    keys.organisations.extend(invite.iter().map(|agency| format!("agencies/{agency}")));
+                }
             }
             Command::Flag { name, .. } => {
                 keys.organisations.insert(format!("agencies/{}", name.referral.agency));
@@ -409,7 +435,11 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
 
     fn event_keys(event: &Event, keys: &mut Keys) {
         match event {
-            Event::Created(_) | Event::Observed(_) => {}
+            Event::Created(referral) => keys.operations.extend(referral.operation.as_ref().map(|name| name.id)),
+            Event::OperationChanged(operation) => {
+                keys.operations.insert(operation.name.id);
+            }
+            Event::Observed(_) => {}
             Event::Withdrawn(referral) | Event::Readdressed { referral, .. } | Event::Linked { referral, .. } => {
                 keys.referrals.insert(referral.name.id);
             }
@@ -499,7 +529,17 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let by_hold = reads.find(&interests::HOLDS, &drafts::column(keys.holds));
         let known_interests = reads.find(&interests::BY_ID, &drafts::column(keys.interests));
         let live = reads.find(&interests::LIVE, &keys.interested.iter().cloned().collect::<Vec<_>>());
+        let ids = keys.operations.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
+        let joint = reads.find(&operations::BY_ID, &ids);
+        let leading = reads.find(&operations::LED, &keys.leading.into_iter().collect::<Vec<_>>());
         let mut rows = reads.run(conn).await?;
+        for operation in operations::operations(rows.take(joint)?)? {
+            state.operations.insert(operation.name.id, operation);
+        }
+        let led: Vec<(String,)> = rows.take(leading)?;
+        for (agency,) in led {
+            *state.operations_of.entry(agency).or_default() += 1;
+        }
         (state.evidence, state.carriers) = evidence::found(&mut rows, exhibited)?;
         let observed: Vec<(Vec<u8>, i64)> = rows.take(observed)?;
         for (id, count) in observed {
@@ -577,6 +617,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         }
         know(conn, &keys.repeatable, &keys.setting, &mut state).await?;
         interest(conn, &keys.matched, &keys.setting, &mut state).await?;
+        know_firsts(conn, &keys.joint, &keys.setting, &mut state).await?;
         for party in agreements::counted(&mut rows, parties)? {
             *state.agreements_of.entry(party).or_default() += 1;
         }
@@ -598,6 +639,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             rules,
             interests: matched,
             holds,
+            operations: joint,
             changes,
             ..
         } = state;
@@ -611,6 +653,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         measures::persist(script, &changed).await?;
         let changed = changes.flags.iter().filter_map(|id| flags.get(id)).collect::<Vec<_>>();
         review_flags::persist(script, &changed).await?;
+        let changed = changes.operations.iter().filter_map(|id| joint.get(id)).collect::<Vec<_>>();
+        operations::persist(script, &changed).await?;
         let changed = changes.drafts.iter().filter_map(|id| written.get(id)).collect::<Vec<_>>();
         drafts::persist(script, &changed).await?;
         let changed = changes.authorisation.iter().filter_map(|agency| demands.get(agency)).collect::<Vec<_>>();
@@ -690,14 +734,7 @@ async fn know(
     if repeatable.is_empty() {
         return Ok(());
     }
-    let mut targets = BTreeSet::new();
-    for said in repeatable {
-        let now = state.addressed(said).target.location.clone();
-        let then = setting.iter().filter(|(platform, _)| *platform == said.platform);
-        let then = then.map(|(_, rules)| said.target.location.under(rules, 0));
-        targets.extend(then.chain([now]).map(|location| key(location.canonical())));
-    }
-    let targets = targets.into_iter().map(|key| key.to_vec()).collect::<Vec<_>>();
+    let targets = targets(repeatable, setting, state);
     let mut reads = Reads::new();
     let found = reads.find(&OF_TARGETS, &targets);
     let rows: Vec<KnownRow> = reads.run(conn).await?.take(found)?;
@@ -735,6 +772,37 @@ async fn interest(
         state.interests.insert(interest.name.id, interest);
     }
     Ok(())
+}
+
+/// Finds the first referrals of operations with the targets of what is to belong to them, likewise.
+async fn know_firsts(
+    conn: &mut Conn,
+    joint: &[Arc<Said>],
+    setting: &[(String, Arc<RuleSet>)],
+    state: &mut State,
+) -> sqlx::Result<()> {
+    if joint.is_empty() {
+        return Ok(());
+    }
+    let mut reads = Reads::new();
+    let found = reads.find(&operations::FIRSTS, &targets(joint, setting, state));
+    let rows = reads.run(conn).await?.take(found)?;
+    for (place, first) in operations::firsts(rows)? {
+        state.firsts.entry(place).or_insert(first);
+    }
+    Ok(())
+}
+
+/// The keys of the targets of what is referred: by the rules that hold, and by those that the batch sets.
+fn targets(referred: &[Arc<Said>], setting: &[(String, Arc<RuleSet>)], state: &State) -> Vec<Vec<u8>> {
+    let mut targets = BTreeSet::new();
+    for said in referred {
+        let now = state.addressed(said).target.location.clone();
+        let then = setting.iter().filter(|(platform, _)| *platform == said.platform);
+        let then = then.map(|(_, rules)| said.target.location.under(rules, 0));
+        targets.extend(then.chain([now]).map(|location| key(location.canonical())));
+    }
+    targets.into_iter().map(|key| key.to_vec()).collect()
 }
 
 type KnownRow = (i64, Vec<u8>, String, String, i64, i64, Vec<u8>);
@@ -790,6 +858,8 @@ fn bind_referral(referral: &Referral, binds: &mut Binds) {
         .add(priority::encode(referral.priority.as_ref()))
         .add(encode_exhibits(&referral.exhibits));
     bind_target(referral, binds);
+    let first = referral.operation.is_some() && referral.same_target().is_none();
+    binds.add(referral.operation.as_ref().map(ToString::to_string).unwrap_or_default()).add(i64::from(first));
 }
 
 /// Which place its target is.

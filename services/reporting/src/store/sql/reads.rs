@@ -7,18 +7,18 @@ use portreeve_core::{Date, Principal, Result};
 use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
-use super::tables::{Tables, heard, kept_agreement};
+use super::tables::{OPERATIONS, Tables, heard, joint, kept_agreement};
 use super::{Conn, Db, SERVICE, Store, agreements, begin_read, followed, grants, sql};
 use crate::domain::{
-    Citation, Clock, Definition, Dimension, Disposition, Filter, Grant, GrantName, Ledger, Permitted, Slice, Standing,
-    Subject, grants_seen,
+    Citation, Clock, Definition, Dimension, Disposition, Filter, Grant, GrantName, Joint, Ledger, Permitted, Slice,
+    Standing, Subject, grants_seen,
 };
 use crate::store::Selected;
 
 const OWN: &str = "SELECT epoch, last FROM event_head WHERE id = 1";
 
 /// The columns by which a report may divide, with what stands in their place where it does not.
-const DIVIDING: [(&str, &str, Dimension); 7] = [
+const DIVIDING: [(&str, &str, Dimension); 8] = [
     ("agency", "''", Dimension::Agency),
     ("platform", "''", Dimension::Platform),
     ("ground", "CAST(0 AS BIGINT)", Dimension::Ground),
@@ -26,6 +26,7 @@ const DIVIDING: [(&str, &str, Dimension); 7] = [
     ("nature", "CAST(0 AS BIGINT)", Dimension::Nature),
     ("content_language", "''", Dimension::ContentLanguage),
     ("clause", "''", Dimension::Clause),
+    ("operation", "''", Dimension::Operation),
 ];
 
 /// The select of a report. The engine adds the cells up over everything that the report does not tell apart, so that
@@ -51,6 +52,7 @@ fn select(definition: &Definition) -> QueryBuilder<Db> {
     for (name, expression, _) in &columns {
         statement.push(expression).push(" AS ").push(name).push(", ");
     }
+    statement.push("CAST(SUM(CASE WHEN same_target = 0 THEN signed_count ELSE 0 END) AS BIGINT) AS targets, ");
     statement.push("CAST(SUM(signed_count) AS BIGINT) AS referrals FROM cell WHERE cohort_day >= ");
     statement.push_bind(i64::from(definition.cohort_from.days()));
     statement.push(" AND cohort_day <= ").push_bind(i64::from(definition.cohort_until.days()));
@@ -59,12 +61,14 @@ fn select(definition: &Definition) -> QueryBuilder<Db> {
             statement.push(condition).push_bind(i64::from(day.days()));
         }
     }
-    let Filter { agencies, platforms, grounds, natures, target_kinds, clauses, content_languages } = &definition.filter;
+    let Filter { agencies, platforms, grounds, natures, target_kinds, clauses, content_languages, operations } =
+        &definition.filter;
     for (condition, values) in [
         (" AND agency IN (", agencies),
         (" AND platform IN (", platforms),
         (" AND clause IN (", clauses),
         (" AND content_language IN (", content_languages),
+        (" AND operation IN (", operations),
     ] {
         among(&mut statement, condition, values);
     }
@@ -78,7 +82,8 @@ fn select(definition: &Definition) -> QueryBuilder<Db> {
     for (_, expression, _) in columns.iter().filter(|(.., kept)| *kept) {
         list.push(expression);
     }
-    statement.push(" HAVING SUM(signed_count) <> 0");
+    statement
+        .push(" HAVING SUM(signed_count) <> 0 OR SUM(CASE WHEN same_target = 0 THEN signed_count ELSE 0 END) <> 0");
     statement
 }
 
@@ -116,6 +121,7 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
         target_kinds: vec![0],
         clauses: vec![String::new()],
         content_languages: vec![String::new()],
+        operations: vec![String::new()],
     };
     let full = Definition { as_of: Some(day), known_at: Some(day), filter, ..bare.clone() };
     let dividing =
@@ -149,7 +155,9 @@ struct Row {
     disposition: i64,
     clock: i64,
     clock_days: i64,
+    operation: String,
     referrals: i64,
+    targets: i64,
 }
 
 impl Row {
@@ -163,6 +171,8 @@ impl Row {
                 target_kind: self.target_kind,
                 nature: self.nature,
                 content_language: self.content_language,
+                operation: self.operation,
+                same_target: false,
             },
             standing: Standing {
                 disposition: Disposition::from_code(i32::try_from(self.disposition).ok()?)?,
@@ -170,6 +180,7 @@ impl Row {
                 clock: Clock::from_parts(self.clock, self.clock_days)?,
             },
             count: self.referrals,
+            targets: self.targets,
         })
     }
 }
@@ -228,6 +239,15 @@ impl crate::store::Reads for Reads {
     async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>> {
         let kept = agreements::concerning(self.0.readers(), agency).await.map_err(|e| unavailable(&e))?;
         kept.iter().map(kept_agreement).collect::<sqlx::Result<_>>().map_err(|e| unavailable(&e))
+    }
+
+    async fn operations(&self, names: &[String]) -> Result<Vec<Joint>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut conn = self.0.readers().acquire().await.map_err(|e| unavailable(&e))?;
+        let rows: Vec<(Vec<u8>,)> = OPERATIONS.run(&mut conn, names).await.map_err(|e| unavailable(&e))?;
+        joint(&rows).map_err(|e| unavailable(&e))
     }
 
     async fn rebuild(&self) -> Result<i64> {

@@ -7,9 +7,9 @@ use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_runtime::agreements::{decode, encode};
 
 use super::agreements::{self, Kept};
-use super::{Conn, Insert, Script, grants, sql};
-use crate::domain::{Cell, Command, Event, GrantName, Ledger, Source, State};
-use crate::rpc::convert::Log;
+use super::{Conn, Insert, Lookup, Script, grants, sql};
+use crate::domain::{Cell, Command, Event, GrantName, Joint, Ledger, Source, State};
+use crate::rpc::convert::{Log, decode_joint, encode_joint};
 
 pub(super) const HEARD: &str = "SELECT source, day FROM heard";
 // Added to, not overwritten: nothing needs to be loaded, and the order in which stretches come does not matter.
@@ -32,15 +32,25 @@ static ADD: Insert = Insert::new(
         "clock BIGINT",
         "clock_days BIGINT",
         "signed_count BIGINT",
+        "operation TEXT",
+        "same_target BIGINT",
     ],
     "ON CONFLICT (cell_key) DO UPDATE SET signed_count = cell.signed_count + excluded.signed_count",
 );
+pub(super) static OPERATIONS: Lookup = Lookup::new("SELECT body FROM operation WHERE name IN");
+static UPSERT_OPERATION: Insert =
+    Insert::new("operation", &["name TEXT", "body BYTEA"], "ON CONFLICT (name) DO UPDATE SET body = excluded.body");
 static HEAR: Insert =
     Insert::new("heard", &["source TEXT", "day BIGINT"], "ON CONFLICT (source) DO UPDATE SET day = excluded.day");
 
 pub(super) fn statements() -> Vec<(&'static str, String)> {
     let mut all = vec![("heard", HEARD.to_owned())];
-    for (name, texts) in [("add", ADD.texts()), ("hear", HEAR.texts())] {
+    for (name, texts) in [
+        ("add", ADD.texts()),
+        ("hear", HEAR.texts()),
+        ("operations", OPERATIONS.texts()),
+        ("upsert_operation", UPSERT_OPERATION.texts()),
+    ] {
         all.extend(texts.into_iter().map(|text| (name, text)));
     }
     all
@@ -63,6 +73,12 @@ pub(super) fn kept_agreement(kept: &Kept) -> sqlx::Result<Agreement> {
     decode(&kept.body).ok_or_else(|| sqlx::Error::Decode("an agreement cannot be read".into()))
 }
 
+/// The operations of their rows.
+pub(super) fn joint(rows: &[(Vec<u8>,)]) -> sqlx::Result<Vec<Joint>> {
+    let read = rows.iter().map(|(body,)| decode_joint(body)).collect::<Option<_>>();
+    read.ok_or_else(|| sqlx::Error::Decode("an operation cannot be read".into()))
+}
+
 async fn known(
     conn: &mut Conn,
     names: &BTreeSet<AgreementName>,
@@ -82,6 +98,7 @@ async fn known(
 pub struct Keys {
     grants: BTreeSet<GrantName>,
     agreements: BTreeSet<AgreementName>,
+    operations: BTreeSet<String>,
 }
 
 /// The tables.
@@ -90,11 +107,15 @@ pub struct Tables;
 impl super::super::engine::sql::Tables<Ledger> for Tables {
     type Keys = Keys;
     type Codec = Log;
-    const STATE_TABLES: &'static [&'static str] = &["cell", "heard", "research_grant", "agreement_party", "agreement"];
+    const STATE_TABLES: &'static [&'static str] =
+        &["cell", "heard", "research_grant", "agreement_party", "agreement", "operation"];
 
     fn command_keys(command: &Command, keys: &mut Self::Keys) {
         match command {
-            Command::Learn(learnt) => keys.agreements.extend(learnt.agreements.iter().map(|agreement| agreement.name)),
+            Command::Learn(learnt) => {
+                keys.agreements.extend(learnt.agreements.iter().map(|agreement| agreement.name));
+                keys.operations.extend(learnt.operations.iter().map(|joint| joint.operation.clone()));
+            }
             Command::Issue { name, .. } | Command::Revoke { name, .. } | Command::Count { grant: name, .. } => {
                 keys.grants.insert(*name);
             }
@@ -105,6 +126,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         match event {
             Event::CubeChanged(_) => {}
             Event::AgreementLearnt(agreement) => _ = keys.agreements.insert(agreement.name),
+            Event::OperationLearnt(joint) => _ = keys.operations.insert(joint.operation.clone()),
             Event::GrantChanged(grant) => _ = keys.grants.insert(grant.name),
             Event::QueryCounted { grant, .. } => _ = keys.grants.insert(*grant),
         }
@@ -113,7 +135,10 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     async fn load(conn: &mut Conn, keys: Self::Keys) -> sqlx::Result<State> {
         let grants = grants::load(conn, &keys.grants.into_iter().collect::<Vec<_>>()).await?;
         let agreements = known(conn, &keys.agreements).await?;
-        Ok(State { heard: heard(conn).await?, agreements, grants, ..State::default() })
+        let names = keys.operations.into_iter().collect::<Vec<_>>();
+        let found: Vec<(Vec<u8>,)> = if names.is_empty() { Vec::new() } else { OPERATIONS.run(conn, &names).await? };
+        let operations = joint(&found)?.into_iter().map(|joint| (joint.operation.clone(), joint)).collect();
+        Ok(State { heard: heard(conn).await?, agreements, operations, grants, ..State::default() })
     }
 
     async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
@@ -126,6 +151,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Some((kept, agreement.terms.parties.clone()))
         });
         agreements::keep(script, &learnt.collect::<Vec<_>>()).await?;
+        let joined = state.joined.iter().filter_map(|name| state.operations.get(name)).collect::<Vec<_>>();
+        UPSERT_OPERATION
+            .run(script, &joined, |joint, binds| {
+                binds.add(joint.operation.as_str()).add(encode_joint(joint));
+            })
+            .await?;
         let heard = state.heard.into_iter().collect::<Vec<_>>();
         HEAR.run(script, &heard, |(source, day), binds| {
             binds.add(source.name()).add(i64::from(day.days()));
@@ -151,7 +182,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 .add(i64::from(standing.disposition.code()))
                 .add(clock)
                 .add(clock_days)
-                .add(*count);
+                .add(*count)
+                .add(subject.operation.as_str())
+                .add(i64::from(subject.same_target));
         })
         .await
     }
