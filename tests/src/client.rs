@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use portreeve_api::clients::{
     self, Acting, AddressRuleClient, AgreementClient, AuditClient, AuthorisationClient, ChallengeClient,
     ConsultationClient, DecisionClient, DeconflictionClient, DraftClient, EvidenceClient, GrantClient,
-    LegalBasisClient, MeasureClient, ObservationClient, OrganisationClient, PolicyClient, ReferralClient,
-    ReportingClient, RetentionClient, ReviewFlagClient, SigningClient,
+    LegalBasisClient, MeasureClient, ObservationClient, OrganisationClient, PolicyClient, PreNoticeClient,
+    ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient, SigningClient,
 };
 use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::referral::v1::{ReferralChange, ReferralFilter, WatchReferralsRequest};
@@ -85,6 +85,11 @@ impl Client {
     /// `ObservationService`.
     pub fn observations(&self) -> ObservationClient {
         clients::observation(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `PreNoticeService`.
+    pub fn pre_notices(&self) -> PreNoticeClient {
+        clients::pre_notice(self.channel.clone(), self.acting.clone())
     }
 
     /// `OrganisationService`.

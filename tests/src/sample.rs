@@ -60,7 +60,7 @@ pub fn draft(platform: &str, tag: &str) -> referral::ReferralDraft {
     }
 }
 
-/// A removal order under the TCO regulation.
+/// A removal order under the TCO regulation, which cannot wait for a pre-notice.
 pub fn order(platform: &str, tag: &str) -> referral::ReferralDraft {
     referral::ReferralDraft {
         nature: ReferralNature::Order.into(),
@@ -68,6 +68,7 @@ pub fn order(platform: &str, tag: &str) -> referral::ReferralDraft {
             regime: referral::OrderRegime::Tco.into(),
             issuing_authority: "Bundeskriminalamt".into(),
             redress: "Within two weeks, before the administrative court of Wiesbaden.".into(),
+            emergency: "The attack is announced for tonight.".into(),
             ..referral::OrderTerms::default()
         }),
         ..draft(platform, tag)

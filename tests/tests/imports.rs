@@ -1,5 +1,5 @@
 //! Files of other tools come in through the command line: a MISP object of each kind, an XARF report as the specification's own sample,
-//! and a CSV file; what is bad is refused with the reason, and can be corrected and imported.
+//! and a CSV file or a spreadsheet; what is bad is refused with the reason, and can be corrected and imported.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -41,7 +41,7 @@ impl World {
     }
 
     /// Imports a file in a format; gives the code and what was said.
-    fn import(&self, name: &str, text: &str, more: &[&str]) -> (i32, String) {
+    fn import(&self, name: &str, text: impl AsRef<[u8]>, more: &[&str]) -> (i32, String) {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         let url = self.server.url();
@@ -141,4 +141,66 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
     let (code, said) = world.import("none.json", "{}", &["--format", "misp", "--nature", "voluntary-referral"]);
     assert!(code == 2 && said.contains("give --platform, --ground, --statute"), "{said}");
     assert!(world.referrals().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spreadsheet_is_imported_as_a_csv_file_is() {
+    const COLUMNS: [&str; 9] =
+        ["platform", "kind", "url", "nature", "ground", "statute", "reasons", "reasons_language", "occurred_at"];
+    const CELLS: [&str; 6] =
+        ["page", "", "voluntary-referral", "offer-transport-sea", "Immigration Act 1971", "Offers places"];
+    let world = World::new().await;
+    let mut book = rust_xlsxwriter::Workbook::new();
+    book.add_worksheet().set_name("Notes").unwrap().write(0, 0, "Not for import").unwrap();
+    let sheet = book.add_worksheet().set_name("Jan-May").unwrap();
+    sheet.write_row(1, 0, COLUMNS).unwrap();
+    let date = rust_xlsxwriter::Format::new().set_num_format("dd.mm.yyyy hh:mm");
+    // One platform for all, and a row that nobody has filled.
+    sheet.merge_range(2, 0, 5, 0, "chirrup", &rust_xlsxwriter::Format::new()).unwrap();
+    for (row, url) in [(2, "https://chirrup.example/old/1"), (3, "https://chirrup.example/old/2"), (5, "")] {
+        sheet.write_row(row, 1, CELLS).unwrap();
+        sheet.write(row, 2, url).unwrap().write(row, 7, "en").unwrap();
+        // 6 January 2020, a quarter past nine.
+        sheet.write_number_with_format(row, 8, 43_836.385_416_666_664, &date).unwrap();
+    }
+    sheet.write(5, 2, rust_xlsxwriter::Formula::new("=1/0").set_result("#DIV/0!")).unwrap();
+    let bytes = book.save_to_buffer().unwrap();
+    let (code, said) = world.import("old.xlsx", &bytes, &["--format", "xlsx"]);
+    assert!(code == 2 && said.contains("has several sheets: name one of Notes, Jan-May with --sheet"), "{said}");
+    let (code, said) = world.import("old.xlsx", &bytes, &["--sheet", "Jan-May"]);
+    assert!(code == 2 && said.contains("--format xlsx"), "{said}");
+    let sheet = ["--format", "xlsx", "--sheet", "Jan-May"];
+    let (code, said) = world.import("old.xlsx", &bytes, &sheet);
+    assert!(code == 1 && said.contains("3 rows: 2 imported, 0 already there, 1 refused"), "{said}");
+    let referrals = world.referrals().await;
+    assert_eq!(referrals.len(), 2);
+    assert_eq!(referrals[0].occurred_at, Some(sample::time("2020-01-06T09:15:00Z")));
+    let rejects = world.rejects("old.rejects.csv");
+    assert!(rejects.contains("C6: url is the error #DIV/0!"), "{rejects}");
+    // Again nothing is done twice, and the same rows as CSV are the same requests.
+    let (_, said) = world.import("old.xlsx", &bytes, &sheet);
+    assert!(said.contains("3 rows: 0 imported, 2 already there, 1 refused"), "{said}");
+    let row = |number: usize| {
+        let url = format!("https://chirrup.example/old/{number}");
+        format!(
+            "chirrup,page,{url},voluntary-referral,offer-transport-sea,Immigration Act 1971,Offers places,en,2020-01-06T09:15:00Z\n"
+        )
+    };
+    let csv = COLUMNS.join(",") + "\n" + &row(1) + &row(2);
+    let (code, said) = world.import("old.csv", csv, &[]);
+    assert!(code == 0 && said.contains("2 rows: 0 imported, 2 already there"), "{said}");
+    // What was refused is corrected, and what the server refuses names its cell too.
+    let corrected = rejects.replace("chirrup,page,,", "chirrup,page,https://chirrup.example/old/3,");
+    let (code, said) = world.import("corrected.csv", corrected, &[]);
+    assert!(code == 0 && said.contains("1 rows: 1 imported"), "{said}");
+    let mut book = rust_xlsxwriter::Workbook::new();
+    let sheet = book.add_worksheet();
+    sheet.write_row(0, 0, COLUMNS).unwrap().write(1, 0, "chirrup").unwrap().write_row(1, 1, CELLS).unwrap();
+    sheet.write(1, 2, "https://elsewhere.example/1").unwrap().write(1, 7, "en").unwrap();
+    let (code, said) = world.import("elsewhere.xlsx", book.save_to_buffer().unwrap(), &["--format", "xlsx"]);
+    assert!(code == 1 && said.contains("1 refused"), "{said}");
+    let rejects = world.rejects("elsewhere.rejects.csv");
+    assert!(rejects.contains("URL_OF_ANOTHER_PLATFORM") && rejects.contains("C2: url"), "{rejects}");
+    let (code, said) = world.import("none.xlsx", "platform,kind\n", &["--format", "xlsx"]);
+    assert!(code == 2 && said.contains("is damaged, or is no .xlsx"), "{said}");
 }

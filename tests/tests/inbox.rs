@@ -95,7 +95,7 @@ fn urgent(tag: &str, threat: bool) -> referral::ReferralDraft {
         confidence: Level::Moderate.into(),
         explanation: "A boat leaves tonight, and is overloaded.".into(),
         imminent_threat_to_life: threat,
-        score: 0,
+        ..referral::Priority::default()
     };
     referral::ReferralDraft { priority: Some(priority), ..sample::draft("chirrup", tag) }
 }

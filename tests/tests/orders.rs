@@ -41,6 +41,26 @@ impl World {
         Self { server, client, clock }
     }
 
+    /// A world in which the platform was told 12 hours ago that orders may come.
+    async fn told(database: &Database) -> Self {
+        let (server, clock) = Server::suite_at(database, "2023-05-31T21:00:00Z").await;
+        let client = server.client("operators/op");
+        sample::register(&client).await;
+        let notice = referral::GivePreNoticeRequest {
+            parent: "agencies/nca".into(),
+            pre_notice: Some(referral::PreNoticeDraft {
+                platform: "platforms/chirrup".into(),
+                contact: "Contact point, tco@nca.example".into(),
+                procedures: "Orders are carried out within one hour of their receipt.".into(),
+                given_at: None,
+            }),
+            request_id: sample::request_id("notice"),
+        };
+        client.acting("agencies/nca").pre_notices().give_pre_notice(notice).await.unwrap();
+        clock.set("2023-06-01T09:00:00Z".parse().unwrap());
+        Self { server, client, clock }
+    }
+
     fn nca(&self) -> Client {
         self.client.acting("agencies/nca")
     }
@@ -136,8 +156,11 @@ fn effective(draft: wire::DecisionDraft, at: &str) -> wire::DecisionDraft {
 /// Golden scenario four (DOMAIN 8): a removal order with its hour, what keeps the platform from it (annex III), the removal in
 /// time, and the scrutiny of the home authority within 72 hours with the content put back.
 async fn an_order_is_stopped_carried_out_scrutinised_and_gone_back_on(database: &Database) {
-    let world = World::new(database).await;
-    let (sent, case) = world.receive(sample::order("chirrup", "an account"), "order").await;
+    let world = World::told(database).await;
+    // The first one, which could wait for the pre-notice.
+    let mut order = sample::order("chirrup", "an account");
+    order.order.as_mut().unwrap().emergency.clear();
+    let (sent, case) = world.receive(order, "order").await;
     assert_eq!(sent.order.as_ref().unwrap().issuing_authority, "Bundeskriminalamt");
     let hour = world.clock_of(&case, Kind::Order).await;
     assert_eq!(hour.name, format!("{case}/clocks/order"));

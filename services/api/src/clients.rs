@@ -38,6 +38,7 @@ use crate::referral::v1::measure_service_client::MeasureServiceClient;
 use crate::referral::v1::observation_service_client::ObservationServiceClient;
 use crate::referral::v1::operation_service_client::OperationServiceClient;
 use crate::referral::v1::organisation_service_client::OrganisationServiceClient;
+use crate::referral::v1::pre_notice_service_client::PreNoticeServiceClient;
 use crate::referral::v1::referral_service_client::ReferralServiceClient;
 use crate::referral::v1::retention_service_client::RetentionServiceClient;
 use crate::referral::v1::review_flag_service_client::ReviewFlagServiceClient;
@@ -187,6 +188,8 @@ pub type MeasureClient = MeasureServiceClient<Transport>;
 pub type ObservationClient = ObservationServiceClient<Transport>;
 /// A client of the operation service.
 pub type OperationClient = OperationServiceClient<Transport>;
+/// A client of the service of pre-notices.
+pub type PreNoticeClient = PreNoticeServiceClient<Transport>;
 /// A client of the organisation service.
 pub type OrganisationClient = OrganisationServiceClient<Transport>;
 /// A client of the referral service.
@@ -264,6 +267,8 @@ constructors! {
     observation: ObservationServiceClient as ObservationClient;
     /// A client of the operation service.
     operation: OperationServiceClient as OperationClient;
+    /// A client of the service of pre-notices.
+    pre_notice: PreNoticeServiceClient as PreNoticeClient;
     /// A client of the organisation service.
     organisation: OrganisationServiceClient as OrganisationClient;
     /// A client of the referral service.

@@ -203,6 +203,10 @@ reasons! {
     StayNotFound = "STAY_NOT_FOUND" => NotFound,
     /// Another reviewer holds the case.
     CaseLeased = "CASE_LEASED" => FailedPrecondition,
+    /// The agency's first removal order to the platform may not be sent yet.
+    PreNoticeRequired = "PRE_NOTICE_REQUIRED" => FailedPrecondition,
+    /// The non-disclosure of the order was extended before.
+    NonDisclosureExtended = "NON_DISCLOSURE_EXTENDED" => FailedPrecondition,
     /// A challenge of that version of the decision is open already.
     ChallengeOpen = "CHALLENGE_OPEN" => FailedPrecondition,
     /// The decision is too old to be challenged.

@@ -26,6 +26,12 @@ pub const CREDENTIAL_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The server warns that its list of revoked certificates ends once less than this part of the list's time is left: a
 /// quarter.
 pub const REVOCATION_LIST_WARNING_PART: i64 = 4;
+/// Bytes of a spreadsheet that is imported, as it lies.
+pub const SPREADSHEET_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Bytes of it when it is unpacked, and of what its cells say: a few kilobytes can be packed from any number of them.
+pub const SPREADSHEET_UNPACKED_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Rows of it below the header.
+pub const SPREADSHEET_ROWS_MAX: usize = 100_000;
 /// Bytes of one gRPC message that a server accepts.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of one gRPC message that a server sends; a batch on a stream stays below half of it.
@@ -169,6 +175,12 @@ pub const OPERATION_TARGETS_MAX: u32 = 50_000;
 pub const OPERATION_DAYS_MAX: i64 = 92;
 /// Days ahead at which an operation may begin.
 pub const OPERATION_AHEAD_DAYS_MAX: i64 = 366;
+/// How long after a pre-notice an agency's first removal order to a platform may be sent, in microseconds (TCO art. 3(2)).
+pub const PRE_NOTICE_MICROS: i64 = 12 * 3_600 * 1_000_000;
+/// Pre-notices of one agency to one platform.
+pub const PRE_NOTICES_MAX: i64 = 100;
+/// Times that the priority of one referral is changed after it was sent.
+pub const REFERRAL_PRIORITIES_MAX: u32 = 100;
 /// Flags for review that one agency has to answer.
 pub const AGENCY_OPEN_FLAGS_MAX: usize = 1_000;
 /// Characters of the reasons of one answer of a protected-context check.

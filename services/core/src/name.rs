@@ -208,6 +208,31 @@ impl FromStr for OperationName {
     }
 }
 
+/// `agencies/{agency}/preNotices/{uuid}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PreNoticeName {
+    /// The agency that gave it.
+    pub agency: String,
+    /// The pre-notice's identifier.
+    pub id: Uuid,
+}
+
+impl fmt::Display for PreNoticeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "agencies/{}/preNotices/{}", self.agency, self.id)
+    }
+}
+
+impl FromStr for PreNoticeName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        parse_child(text, OrganisationKind::Agency, "preNotices")
+            .map(|(agency, id)| Self { agency, id })
+            .ok_or(NameError("agencies/{agency}/preNotices/{uuid}"))
+    }
+}
+
 /// `agencies/{agency}/drafts/{uuid}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DraftName {
@@ -534,6 +559,8 @@ mod tests {
         let operation = "agencies/nca/operations/0190b2f0-0000-7000-8000-000000000001";
         assert_eq!(operation.parse::<OperationName>().unwrap().to_string(), operation);
         assert!(operation.parse::<MeasureName>().is_err() && referral.parse::<OperationName>().is_err());
+        let notice = "agencies/nca/preNotices/0190b2f0-0000-7000-8000-000000000001";
+        assert_eq!(notice.parse::<PreNoticeName>().unwrap().to_string(), notice);
         let draft = "agencies/nca/drafts/0190b2f0-0000-7000-8000-000000000001";
         let read = draft.parse::<DraftName>().unwrap();
         assert_eq!((read.to_string(), read.referral().to_string()), (draft.to_owned(), referral.to_owned()));

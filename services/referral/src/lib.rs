@@ -23,6 +23,7 @@ use portreeve_api::referral::v1::measure_service_server::MeasureServiceServer;
 use portreeve_api::referral::v1::observation_service_server::ObservationServiceServer;
 use portreeve_api::referral::v1::operation_service_server::OperationServiceServer;
 use portreeve_api::referral::v1::organisation_service_server::OrganisationServiceServer;
+use portreeve_api::referral::v1::pre_notice_service_server::PreNoticeServiceServer;
 use portreeve_api::referral::v1::referral_service_server::ReferralServiceServer;
 use portreeve_api::referral::v1::retention_service_server::RetentionServiceServer;
 use portreeve_api::referral::v1::review_flag_service_server::ReviewFlagServiceServer;
@@ -119,6 +120,7 @@ impl Service {
         server.add(self.measures());
         server.add(self.review_flags());
         server.add(self.observations());
+        server.add(self.pre_notices());
         server.add(self.retention());
         server.add(self.authorisation());
         server.add(self.drafts());
@@ -188,6 +190,13 @@ impl Service {
     /// The server of `ObservationService`.
     pub fn observations(&self) -> ObservationServiceServer<Rpc> {
         ObservationServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `PreNoticeService`.
+    pub fn pre_notices(&self) -> PreNoticeServiceServer<Rpc> {
+        PreNoticeServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

@@ -152,6 +152,9 @@ impl referral::referral_service_server::ReferralService for Fake {
         list_referrals(ListReferralsRequest) -> ListReferralsResponse,
         withdraw_referral(WithdrawReferralRequest) -> WithdrawReferralResponse,
         link_referrals(LinkReferralsRequest) -> LinkReferralsResponse,
+        prioritise_referral(PrioritiseReferralRequest) -> PrioritiseReferralResponse,
+        extend_non_disclosure(ExtendNonDisclosureRequest) -> ExtendNonDisclosureResponse,
+        lift_non_disclosure(LiftNonDisclosureRequest) -> LiftNonDisclosureResponse,
         list_referral_changes(ListReferralChangesRequest) -> ListReferralChangesResponse,
     );
 }

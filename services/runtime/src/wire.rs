@@ -1,6 +1,6 @@
 //! What every `rpc.rs` needs between the wire and its domain.
 
-use portreeve_api::referral::v1::{OrderTerms, Priority};
+use portreeve_api::referral::v1::{NonDisclosureCourse, OrderTerms, Priority};
 use portreeve_api::validate;
 use portreeve_core::id::Uuid;
 use portreeve_core::time::DAY_MICROS;
@@ -54,12 +54,18 @@ pub fn must_say(violations: &mut Violations, field: &str, text: &str) {
     }
 }
 
-/// Takes out of an order why it could not wait, and who is to be told. `None` if there is nothing.
+/// Takes out of an order why it could not wait, who is to be told, and why its non-disclosure is another. `None` if there is nothing.
 ///
 /// Here and not in a service: what a referral and its case hide, seal and erase must be the same.
 pub fn take_emergency(order: Option<&mut OrderTerms>) -> Option<OrderTerms> {
     let order = order?;
+    let course = order.non_disclosure.as_mut().map(|course| NonDisclosureCourse {
+        extension_reason: std::mem::take(&mut course.extension_reason),
+        lift_reason: std::mem::take(&mut course.lift_reason),
+        ..NonDisclosureCourse::default()
+    });
     let words = OrderTerms {
+        non_disclosure: course.filter(|words| *words != NonDisclosureCourse::default()),
         emergency: std::mem::take(&mut order.emergency),
         feedback_to: std::mem::take(&mut order.feedback_to),
         ..OrderTerms::default()

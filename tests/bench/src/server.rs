@@ -221,6 +221,27 @@ impl ReferralService for Answer {
         Err(Status::unimplemented("an echo"))
     }
 
+    async fn prioritise_referral(
+        &self,
+        _: Request<wire::PrioritiseReferralRequest>,
+    ) -> Result<Response<wire::PrioritiseReferralResponse>, Status> {
+        Err(Status::unimplemented("an echo"))
+    }
+
+    async fn extend_non_disclosure(
+        &self,
+        _: Request<wire::ExtendNonDisclosureRequest>,
+    ) -> Result<Response<wire::ExtendNonDisclosureResponse>, Status> {
+        Err(Status::unimplemented("an echo"))
+    }
+
+    async fn lift_non_disclosure(
+        &self,
+        _: Request<wire::LiftNonDisclosureRequest>,
+    ) -> Result<Response<wire::LiftNonDisclosureResponse>, Status> {
+        Err(Status::unimplemented("an echo"))
+    }
+
     async fn link_referrals(
         &self,
         _: Request<wire::LinkReferralsRequest>,

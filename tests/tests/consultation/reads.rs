@@ -97,6 +97,22 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
                 client.flags().list_review_flags(request).await.map(drop)
             }
         }
+        "ListPreNotices" => {
+            // So that there is something to find; the same each time.
+            let given = referral::GivePreNoticeRequest {
+                parent: "agencies/nca".into(),
+                pre_notice: Some(referral::PreNoticeDraft {
+                    platform: world.decided.platform.clone(),
+                    contact: "Contact point".into(),
+                    procedures: "Within one hour.".into(),
+                    given_at: None,
+                }),
+                request_id: sample::request_id("pre-notice read"),
+            };
+            client.acting("agencies/nca").pre_notices().give_pre_notice(given).await.unwrap();
+            let request = referral::ListPreNoticesRequest { parent, ..Default::default() };
+            client.pre_notices().list_pre_notices(request).await.map(drop)
+        }
         "ListObservations" => {
             // So that there is something to find; the same each time.
             let seen = sample::observation(&world.decided.name, referral::ObservationFinding::Live, "read");

@@ -178,9 +178,11 @@ async fn issue(client: &Client, grantee: &str) -> String {
 }
 
 /// Services of which tests of their own say who sees and who changes what: `measures.rs`, `review_flags.rs`, `erasure`,
-/// `challenges.rs`, `orders.rs`, `inbox.rs`, `observations.rs`, `operations.rs`, `evidence.rs` and `deconfliction.rs`.
-const ELSEWHERE: [&str; 11] = [
+/// `challenges.rs`, `orders.rs`, `inbox.rs`, `observations.rs`, `operations.rs`, `evidence.rs`, `deconfliction.rs` and
+/// `pre_notices.rs`.
+const ELSEWHERE: [&str; 12] = [
     "/portreeve.referral.v1.DeconflictionService/",
+    "/portreeve.referral.v1.PreNoticeService/",
     "/portreeve.referral.v1.EvidenceService/",
     "/portreeve.referral.v1.ObservationService/",
     "/portreeve.referral.v1.OperationService/",

@@ -21,6 +21,9 @@ const WRITES: &[(&str, &[Role], Option<OrganisationKind>)] = &[
     ("ImportReferrals", &[Role::Officer, Role::Import], Some(Agency)),
     ("WithdrawReferral", &[Role::Officer], Some(Agency)),
     ("LinkReferrals", &[Role::Officer], Some(Agency)),
+    ("PrioritiseReferral", &[Role::Officer], Some(Agency)),
+    ("ExtendNonDisclosure", &[Role::Officer], Some(Agency)),
+    ("LiftNonDisclosure", &[Role::Officer], Some(Agency)),
     ("CreateAgreement", &[Role::Approver], Some(Agency)),
     ("AcceptAgreement", &[Role::Approver], Some(Agency)),
     ("ExtendAgreement", &[Role::Approver], Some(Agency)),
@@ -85,6 +88,27 @@ async fn change(client: &Client, method: &str, row: &Row) -> Result<(), Status> 
             let request =
                 referral::WithdrawReferralRequest { name: row.referral(), reason, request_id, occurred_at: None };
             done(client.referrals().withdraw_referral(request).await)
+        }
+        "PrioritiseReferral" => {
+            let priority = referral::Priority {
+                harm: 1,
+                likelihood: 1,
+                confidence: 1,
+                explanation: "x".into(),
+                ..referral::Priority::default()
+            };
+            let (name, priority, expected_version) = (row.referral(), Some(priority), None);
+            let request = referral::PrioritiseReferralRequest { name, priority, expected_version, request_id };
+            done(client.referrals().prioritise_referral(request).await)
+        }
+        "ExtendNonDisclosure" => {
+            let (name, until, reason) = (row.referral(), Some(sample::time("2999-01-01")), "x".into());
+            let request = referral::ExtendNonDisclosureRequest { name, until, reason, request_id };
+            done(client.referrals().extend_non_disclosure(request).await)
+        }
+        "LiftNonDisclosure" => {
+            let request = referral::LiftNonDisclosureRequest { name: row.referral(), reason: "x".into(), request_id };
+            done(client.referrals().lift_non_disclosure(request).await)
         }
         "LinkReferrals" => {
             let same_network = vec![format!("{agency}/referrals/{}", uuid::Uuid::from_u128(9))];

@@ -118,6 +118,37 @@ pub struct Order {
     pub non_disclosure_until: Option<Timestamp>,
     /// The referral that is escalated with it.
     pub escalates: Option<ReferralName>,
+    /// What became of its non-disclosure.
+    pub non_disclosure: Option<NonDisclosure>,
+}
+
+/// What became of an order's non-disclosure after it was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NonDisclosure {
+    /// That it was extended: until when, when, and why.
+    pub extended: Option<(Timestamp, Timestamp, String)>,
+    /// That it was lifted: when, and why.
+    pub lifted: Option<(Timestamp, String)>,
+}
+
+impl NonDisclosure {
+    /// How far it has come: it is extended before it is lifted.
+    const fn steps(&self) -> usize {
+        self.extended.is_some() as usize + self.lifted.is_some() as usize
+    }
+
+    fn as_before(&self, moment: Timestamp) -> Option<Self> {
+        let then = Self {
+            extended: self.extended.clone().filter(|(_, at, _)| *at < moment),
+            lifted: self.lifted.clone().filter(|(at, _)| *at < moment),
+        };
+        (then != Self::default()).then_some(then)
+    }
+
+    fn clear_words(&mut self) {
+        self.extended.iter_mut().for_each(|(_, _, reason)| reason.clear());
+        self.lifted.iter_mut().for_each(|(_, reason)| reason.clear());
+    }
 }
 
 impl Order {
@@ -135,6 +166,17 @@ impl Order {
     /// Whether its time begins anew when a stay ends (TCO art. 3(7) and (8)).
     pub const fn restarts(&self) -> bool {
         self.regime == Self::TCO
+    }
+
+    /// Until when whoever posted the content must not be told, whatever ends it before.
+    pub fn not_disclosed_until(&self) -> Option<Timestamp> {
+        let extended = self.non_disclosure.as_ref().and_then(|course| course.extended.as_ref());
+        extended.map(|(until, ..)| *until).or(self.non_disclosure_until)
+    }
+
+    /// When its non-disclosure was lifted, if it was.
+    pub fn disclosed_at(&self) -> Option<Timestamp> {
+        self.non_disclosure.as_ref().and_then(|course| course.lifted.as_ref()).map(|(at, _)| *at)
     }
 
     /// Whether what it removes is preserved (TCO art. 6).
@@ -158,9 +200,13 @@ pub struct Priority {
     pub threat_to_life: bool,
     /// The three in one number.
     pub score: u32,
+    /// How often it was changed since the referral was sent.
+    pub version: u32,
+    /// When it was last changed.
+    pub changed_at: Option<Timestamp>,
 }
 
-/// What the referral log said of a referral. Never changes.
+/// What the referral log said of a referral. Of it only the priority and the non-disclosure change.
 ///
 /// What this service does not reason about (nature, ground, kind of target) stays a number, so that a value that a newer
 /// referral service sends is passed on and does not stop the follower.
@@ -206,6 +252,19 @@ pub struct Referred {
     pub operation: String,
     /// The first referral of the operation to the platform with the same target; `None` where this is it.
     pub same_target: Option<ReferralName>,
+}
+
+impl Referred {
+    /// What was known of it before a moment.
+    fn as_before(&self, moment: Timestamp) -> Self {
+        let mut then = self.clone();
+        // Which the priority was before is in the log alone.
+        then.priority = then.priority.filter(|priority| priority.changed_at.is_none_or(|at| at < moment));
+        if let Some(order) = &mut then.order {
+            order.non_disclosure = order.non_disclosure.take().and_then(|course| course.as_before(moment));
+        }
+        then
+    }
 }
 
 /// The platform's confirmation that a case came in. The start of its clock; never changes.
@@ -329,6 +388,7 @@ impl Case {
         self.replay.is_some()
             || self.escalated_to.is_some()
             || self.latest_record() >= moment
+            || self.referred != self.referred.as_before(moment)
             || self.withdrawal.as_ref().is_some_and(|gone| gone.recorded_at >= moment)
             || self.observation.as_ref().is_some_and(|seen| seen.recorded_at >= moment)
             || self.marks.iter().any(|mark| mark.recorded_at >= moment)
@@ -354,7 +414,7 @@ impl Case {
             stay.end = stay.end.filter(|(end, _)| *end != StayEnd::Lapsed);
         }
         let mut then = Self {
-            referred: self.referred.clone(),
+            referred: self.referred.as_before(moment),
             progress,
             withdrawal,
             erasures: self.erasures.clone(),
@@ -405,6 +465,7 @@ impl Case {
                     if let Some(order) = &mut left.referred.order {
                         order.emergency.clear();
                         order.feedback_to.clear();
+                        order.non_disclosure.iter_mut().for_each(NonDisclosure::clear_words);
                     }
                 }
                 // What a case knows of them is whether there are conditions, which still counts.
@@ -423,6 +484,39 @@ impl Case {
             draft.to_mut().content.explanation.clear();
         }
         draft
+    }
+
+    /// The case with a later priority, if what was told of the referral has one.
+    #[must_use]
+    pub(super) fn prioritised(&self, told: &Referred) -> Option<Self> {
+        let version = |referred: &Referred| referred.priority.as_ref().map_or(0, |priority| priority.version);
+        if version(told) <= version(&self.referred) {
+            return None;
+        }
+        let mut after = self.clone();
+        after.referred.priority.clone_from(&told.priority);
+        if self.is_erased(FieldGroup::Reasons) {
+            after.referred.priority.iter_mut().for_each(|priority| priority.explanation.clear());
+        }
+        Some(after)
+    }
+
+    /// The case with what became of the non-disclosure since, if what was told of the referral has that.
+    #[must_use]
+    pub(super) fn with_non_disclosure(&self, told: &Referred) -> Option<Self> {
+        let course = |referred: &Referred| referred.order.as_ref().and_then(|order| order.non_disclosure.clone());
+        let steps = |referred: &Referred| course(referred).map_or(0, |course| course.steps());
+        if steps(told) <= steps(&self.referred) {
+            return None;
+        }
+        let mut after = self.clone();
+        if let Some(order) = &mut after.referred.order {
+            order.non_disclosure = course(told);
+            if self.is_erased(FieldGroup::Reasons) {
+                order.non_disclosure.iter_mut().for_each(NonDisclosure::clear_words);
+            }
+        }
+        Some(after)
     }
 
     /// The case with a look at its target. Of all looks the latest counts, whenever it is told.

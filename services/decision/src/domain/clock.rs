@@ -354,9 +354,11 @@ impl Case {
                 add(ClockKind::Preservation, 0, at, MONTHS_6, Vec::new(), None);
             }
         }
-        if let Some(until) = order.and_then(|order| order.non_disclosure_until) {
+        if let Some(until) = order.and_then(super::Order::not_disclosed_until) {
             let started = self.referred.occurred_at;
-            let end = gone.filter(|at| *at < until).map(|at| End::Cancelled(at.max(started)));
+            let lifted = order.and_then(super::Order::disclosed_at);
+            let over = lifted.or(gone).filter(|at| *at < until);
+            let end = over.map(|at| End::Cancelled(at.max(started)));
             add(ClockKind::NonDisclosure, 0, started, span(started, until), Vec::new(), end);
         }
         clocks
@@ -387,7 +389,11 @@ impl Case {
         let is = self.clocks();
         let begun = |clock: &Clock| was.iter().find(|before| before.key == clock.key).map(|before| before.started_at);
         let anew = |clock: &Clock| clock.key.kind.expires() && begun(clock).is_some_and(|at| at != clock.started_at);
-        self.marks.retain(|mark| is.iter().any(|clock| clock.key == mark.clock && !anew(clock)));
+        // Nor does one count that was due before the time became longer, and is not yet by the longer one.
+        let early = |clock: &Clock, mark: &Mark| {
+            clock.key.kind.expires() && clock.reaches(mark.percent).is_some_and(|at| at > mark.recorded_at)
+        };
+        self.marks.retain(|mark| is.iter().any(|clock| clock.key == mark.clock && !anew(clock) && !early(clock, mark)));
         let missing = self.clocks().iter().flat_map(|clock| clock.missing(now).collect::<Vec<_>>()).collect::<Vec<_>>();
         self.marks.extend(missing);
         self.marks.sort_by_key(|mark| (mark.clock, mark.percent));

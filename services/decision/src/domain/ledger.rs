@@ -1,5 +1,6 @@
 //! What may happen to cases and to the policy catalogue.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -263,6 +264,10 @@ pub enum Event {
     ReviewChanged(CaseChanged),
     /// The agency escalated it with an order.
     CaseEscalated(CaseChanged),
+    /// The agency said anew how urgent it is.
+    CasePrioritised(CaseChanged),
+    /// The agency extended or lifted the non-disclosure of the order.
+    NonDisclosureChanged(CaseChanged),
     /// A platform said how long it takes.
     ResponseTimesSet(ResponseTimes),
     /// A platform added a clause.
@@ -288,6 +293,8 @@ impl Event {
             | Self::ClockMarked(changed)
             | Self::ReviewChanged(changed)
             | Self::CaseEscalated(changed)
+            | Self::CasePrioritised(changed)
+            | Self::NonDisclosureChanged(changed)
             | Self::CaseObserved(changed) => Some(changed),
             Self::ClauseCreated(_)
             | Self::ClauseVersionAdded(_)
@@ -455,6 +462,8 @@ impl portreeve_core::Ledger for Ledger {
             | Event::ClockMarked(_)
             | Event::ReviewChanged(_)
             | Event::CaseEscalated(_)
+            | Event::CasePrioritised(_)
+            | Event::NonDisclosureChanged(_)
             | Event::ReplayChanged(_) => {}
         }
     }
@@ -508,6 +517,13 @@ impl State {
                 case
             });
             self.escalate(told, &mut fresh, &mut events, now);
+            for event in later(&case, told, now) {
+                if let Some(changed) = event.case_changed() {
+                    case = Arc::clone(&changed.case);
+                    fresh.insert(id, Arc::clone(&case));
+                }
+                events.push(event);
+            }
             // What was to happen when nobody answered was said before, whenever it comes to be recorded.
             if let Some(lapsed) = self.lapse(&case, now).filter(|_| told.withdrawal.is_some()) {
                 if let Some(changed) = lapsed.case_changed() {
@@ -716,6 +732,25 @@ impl State {
         let found = self.cases.get(&name.id).filter(|record| record.case.referred.platform == name.platform);
         found.map(|record| &record.case).ok_or_else(|| not_found(name))
     }
+}
+
+/// What the agency said of the referral after it was sent, as far as the case does not know it.
+fn later(case: &Case, told: &Told, now: Timestamp) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut known = Cow::Borrowed(case);
+    if let Some(after) = known.prioritised(&told.referred) {
+        let at = after.referred.priority.as_ref().and_then(|priority| priority.changed_at).unwrap_or(now);
+        events.push(Event::CasePrioritised(changed(&known, after.clone(), at, told.position, now)));
+        known = Cow::Owned(after);
+    }
+    if let Some(after) = known.with_non_disclosure(&told.referred) {
+        let course = after.referred.order.as_ref().and_then(|order| order.non_disclosure.as_ref());
+        let lifted = course.and_then(|course| course.lifted.as_ref()).map(|(at, _)| *at);
+        let extended = course.and_then(|course| course.extended.as_ref()).map(|(_, at, _)| *at);
+        let at = lifted.or(extended).unwrap_or(now);
+        events.push(Event::NonDisclosureChanged(changed(&known, after, at, told.position, now)));
+    }
+    events
 }
 
 /// The refusal of a case that is not there, or not to be known of.

@@ -46,8 +46,8 @@ pub mod stay;
 
 pub use affected::{Exemption, FlatNotification, Notification, Redress};
 pub use case::{
-    Case, ContextFound, Exhibit, LegalBasis, Order, Priority, Progress, Receipt, Referred, Signature, Status, Target,
-    Withdrawal,
+    Case, ContextFound, Exhibit, LegalBasis, NonDisclosure, Order, Priority, Progress, Receipt, Referred, Signature,
+    Status, Target, Withdrawal,
 };
 pub use challenge::{Challenge, ChallengeDraft, ChallengeKind, ChallengeOutcome, Fact, Forum, Move, Pursuit, Stage};
 pub use clock::{Clock, ClockKey, ClockKind, ClockState, End, Mark, StepKind};

@@ -476,6 +476,8 @@ fn seal(message: &mut wire::CaseChange, changed: &CaseChanged, begins: bool) -> 
         Change::ClockMarked(_) => Change::ClockMarked,
         Change::ReviewChanged(_) => Change::ReviewChanged,
         Change::Escalated(_) => Change::Escalated,
+        Change::Prioritised(_) => Change::Prioritised,
+        Change::NonDisclosureChanged(_) => Change::NonDisclosureChanged,
         _ => return None,
     };
     let half = |part| wire::CaseChange { change: Some(again(part)), ..wire::CaseChange::default() };
@@ -665,7 +667,12 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
     use referral::referral_change::Change;
     let message = match &change.change {
         Some(
-            Change::Created(message) | Change::Withdrawn(message) | Change::Erased(message) | Change::Snapshot(message),
+            Change::Created(message)
+            | Change::Withdrawn(message)
+            | Change::Erased(message)
+            | Change::Prioritised(message)
+            | Change::NonDisclosureChanged(message)
+            | Change::Snapshot(message),
         ) => message,
         Some(
             Change::RetentionPolicyChanged(_)
@@ -699,7 +706,9 @@ pub fn read_told(change: &referral::ReferralChange) -> Result<Option<Told>> {
             | Change::HoldSnapshot(_)
             | Change::Linked(_)
             | Change::OperationChanged(_)
-            | Change::OperationSnapshot(_),
+            | Change::OperationSnapshot(_)
+            | Change::PreNoticeGiven(_)
+            | Change::PreNoticeSnapshot(_),
         )
         | None => {
             return Ok(None);
@@ -902,6 +911,8 @@ impl Codec<Event> for Log {
             | Event::ClockMarked(changed)
             | Event::ReviewChanged(changed)
             | Event::CaseEscalated(changed)
+            | Event::CasePrioritised(changed)
+            | Event::NonDisclosureChanged(changed)
             | Event::CaseObserved(changed) => {
                 (changed.case.referred.name.agency.clone(), changed.case.referred.platform.clone())
             }
@@ -968,6 +979,8 @@ fn write_event(event: &Event) -> wire::CaseChange {
         Event::ClockMarked(changed) => case(changed, Change::ClockMarked),
         Event::ReviewChanged(changed) => case(changed, Change::ReviewChanged),
         Event::CaseEscalated(changed) => case(changed, Change::Escalated),
+        Event::CasePrioritised(changed) => case(changed, Change::Prioritised),
+        Event::NonDisclosureChanged(changed) => case(changed, Change::NonDisclosureChanged),
         Event::ResponseTimesSet(times) => catalogue(times.recorded_at, Change::ResponseTimesSet(write_times(times))),
         Event::ClauseCreated(clause) => catalogue(clause.created_at, Change::ClauseCreated(write_clause(clause))),
         Event::ClauseVersionAdded(version) => {
@@ -1032,6 +1045,8 @@ fn read_event(message: &wire::CaseChange) -> Option<Event> {
         Change::ClockMarked(message) => case(message).map(Event::ClockMarked),
         Change::ReviewChanged(message) => case(message).map(Event::ReviewChanged),
         Change::Escalated(message) => case(message).map(Event::CaseEscalated),
+        Change::Prioritised(message) => case(message).map(Event::CasePrioritised),
+        Change::NonDisclosureChanged(message) => case(message).map(Event::NonDisclosureChanged),
         Change::ResponseTimesSet(message) => read_times(message).map(Event::ResponseTimesSet),
         Change::ClauseCreated(message) => read_clause(message).map(Event::ClauseCreated),
         Change::ClauseVersionAdded(message) => read_clause_version(message).map(Event::ClauseVersionAdded),
@@ -1059,6 +1074,8 @@ pub fn case_of(change: &Change) -> Option<&wire::Case> {
         | Change::ClockMarked(case)
         | Change::ReviewChanged(case)
         | Change::Escalated(case)
+        | Change::Prioritised(case)
+        | Change::NonDisclosureChanged(case)
         | Change::Snapshot(case) => Some(case),
         Change::ClauseCreated(_)
         | Change::ClauseVersionAdded(_)
@@ -1082,6 +1099,8 @@ pub fn case_in(change: &mut Change) -> Option<&mut wire::Case> {
         | Change::ClockMarked(case)
         | Change::ReviewChanged(case)
         | Change::Escalated(case)
+        | Change::Prioritised(case)
+        | Change::NonDisclosureChanged(case)
         | Change::Snapshot(case) => Some(case),
         Change::ClauseCreated(_)
         | Change::ClauseVersionAdded(_)
@@ -1102,6 +1121,8 @@ pub fn write_change(stored: &StoredEvent, epoch: Epoch, reader: &Principal) -> R
             | Change::Withdrawn(case)
             | Change::Erased(case)
             | Change::Escalated(case)
+            | Change::Prioritised(case)
+            | Change::NonDisclosureChanged(case)
             | Change::Observed(case),
         ) => case.agency.clone(),
         _ => actor.to_owned(),
@@ -1255,6 +1276,10 @@ mod tests {
             issuing_authority: "Bundeskriminalamt".into(),
             act_within: Some(3_600_000_000),
             redress: "Before the court.".into(),
+            non_disclosure: Some(crate::domain::NonDisclosure {
+                extended: Some((crate::domain::tests::at(90), crate::domain::tests::at(7), "Observed.".into())),
+                lifted: None,
+            }),
             territorial_scope: vec!["DE".into()],
             feedback_to: "Wiesbaden".into(),
             emergency: "A boat leaves.".into(),
@@ -1268,6 +1293,8 @@ mod tests {
             explanation: "It leaves tonight.".into(),
             threat_to_life: true,
             score: 24,
+            version: 2,
+            changed_at: Some(crate::domain::tests::at(7)),
         });
         let content = |ground, questions| StayContent { ground, questions, explanation: "Which?".into() };
         let begin = |content| Command::BeginStay { case: case(), content, answer_by: None, by: String::new() };

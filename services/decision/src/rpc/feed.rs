@@ -7,6 +7,7 @@ use portreeve_api::decision::v1 as wire;
 use portreeve_core::access::{Reader, View};
 use portreeve_core::principal::Scope;
 use portreeve_core::token::Epoch;
+use portreeve_core::vocabulary::FieldGroup;
 use portreeve_core::{Error, Reason, Result, Timestamp};
 use portreeve_runtime::agreements::Asker;
 use portreeve_runtime::watch::{Feed, fitting};
@@ -111,6 +112,8 @@ impl Feed for CaseFeed {
             }
             // An order is its agency's to share.
             (Some(wire::case_change::Change::Escalated(_)), Scope::Agency(own)) => *own != event.agency,
+            // And it comes with the legal basis.
+            (Some(wire::case_change::Change::NonDisclosureChanged(_)), _) => !view.groups.has(FieldGroup::LegalBasis),
             _ => false,
         };
         if hidden {

@@ -112,6 +112,27 @@ impl ReferralService for StandIn {
         Err(Status::unimplemented(""))
     }
 
+    async fn prioritise_referral(
+        &self,
+        _: Request<wire::PrioritiseReferralRequest>,
+    ) -> Result<Response<wire::PrioritiseReferralResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn extend_non_disclosure(
+        &self,
+        _: Request<wire::ExtendNonDisclosureRequest>,
+    ) -> Result<Response<wire::ExtendNonDisclosureResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn lift_non_disclosure(
+        &self,
+        _: Request<wire::LiftNonDisclosureRequest>,
+    ) -> Result<Response<wire::LiftNonDisclosureResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn link_referrals(
         &self,
         _: Request<wire::LinkReferralsRequest>,

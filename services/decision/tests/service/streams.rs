@@ -71,6 +71,8 @@ fn kind(change: &wire::CaseChange) -> &'static str {
         Change::ClockMarked(_) => "clock",
         Change::ReviewChanged(_) => "review",
         Change::Escalated(_) => "escalated",
+        Change::Prioritised(_) => "prioritised",
+        Change::NonDisclosureChanged(_) => "non-disclosure",
         Change::ClauseCreated(_)
         | Change::ClauseVersionAdded(_)
         | Change::AgreementLearnt(_)

@@ -346,6 +346,8 @@ impl Session {
         measures: measure(referral) -> MeasureClient,
         /// The evidence.
         evidence: evidence(referral) -> EvidenceClient,
+        /// The pre-notices.
+        pre_notices: pre_notice(referral) -> PreNoticeClient,
         /// The observations.
         observations: observation(referral) -> ObservationClient,
         /// The flags for review.

@@ -130,7 +130,7 @@ pub(crate) fn handling(said: Handling) -> Option<Handling> {
 /// How urgent a referral is: options.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Urgency")]
-struct Urgency {
+pub(crate) struct Urgency {
     /// How much harm, how likely, how sure: three of low, moderate, substantial and severe
     #[arg(id = "urgency", long = "urgency", value_name = "HARM,LIKELIHOOD,CONFIDENCE", value_parser = words_of::<PriorityLevel>(), ignore_case = true,
         value_delimiter = ',', requires = "because")]
@@ -144,7 +144,8 @@ struct Urgency {
 }
 
 impl Urgency {
-    fn priority(self) -> Result<Option<Priority>> {
+    /// What was said, if anything was.
+    pub(crate) fn priority(self) -> Result<Option<Priority>> {
         match self.levels[..] {
             [] => Ok(None),
             [harm, likelihood, confidence] => Ok(Some(Priority {
@@ -153,7 +154,7 @@ impl Urgency {
                 confidence: confidence.into(),
                 explanation: self.because,
                 imminent_threat_to_life: self.life_at_risk,
-                score: 0,
+                ..Priority::default()
             })),
             _ => Err(Failure::Usage("--urgency takes three levels: HARM,LIKELIHOOD,CONFIDENCE".to_owned())),
         }

@@ -205,6 +205,10 @@ fn advice(reason: &str, code: Code) -> &'static str {
             "read why with `portreeve measure list`; appeal with `portreeve measure appeal`, or refer again once it has ended"
         }
         R::MeasureNotFound => "check the name with `portreeve measure list`",
+        R::PreNoticeRequired => {
+            "give the platform a pre-notice (`portreeve pre-notice give`) and wait 12 hours, or say with --emergency why it cannot wait"
+        }
+        R::NonDisclosureExtended => "let it end; whoever posted the content may be told then",
         R::CaseLeased => "wait until the lease is over, or have its holder give the case back",
         R::StayNotFound => "check the name with `portreeve inbox`",
         R::ChallengeNotFound => "check the name with `portreeve challenge list`",

@@ -158,6 +158,8 @@ impl Inbox {
                     Some(case_change::Change::ClockMarked(case)) => ("clock", case),
                     Some(case_change::Change::ReviewChanged(case)) => ("review", case),
                     Some(case_change::Change::Escalated(case)) => ("escalated", case),
+                    Some(case_change::Change::Prioritised(case)) => ("prioritised", case),
+                    Some(case_change::Change::NonDisclosureChanged(case)) => ("non-disclosure", case),
                     _ => continue,
                 };
                 if !self.status.is_empty() && !self.status.contains(&case.status()) {

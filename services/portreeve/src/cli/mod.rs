@@ -35,11 +35,14 @@ mod interest;
 mod json;
 mod lease;
 mod measure;
+mod non_disclosure;
 mod observe;
 mod operation;
 mod order;
 mod organisation;
 mod pki;
+mod pre_notice;
+mod prioritise;
 mod refer;
 pub(crate) mod report;
 mod retention;
@@ -80,6 +83,9 @@ enum Command {
     Refer(Box<refer::Refer>),
     Withdraw(refer::Withdraw),
     Link(refer::Link),
+    PreNotice(Box<pre_notice::PreNotice>),
+    Prioritise(Box<prioritise::Prioritise>),
+    NonDisclosure(Box<non_disclosure::NonDisclosure>),
     Draft(Box<draft::Draft>),
     Import(import::Import),
     Inbox(inbox::Inbox),
@@ -143,6 +149,9 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Refer(command) => command.run().await?,
         Command::Withdraw(command) => command.run().await?,
         Command::Link(command) => command.run().await?,
+        Command::PreNotice(command) => command.run().await?,
+        Command::Prioritise(command) => command.run().await?,
+        Command::NonDisclosure(command) => command.run().await?,
         Command::Draft(command) => command.run().await?,
         Command::Import(command) => command.run().await?,
         Command::Inbox(command) => command.run().await?,

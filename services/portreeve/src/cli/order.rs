@@ -56,6 +56,7 @@ impl Order {
             emergency: self.emergency,
             non_disclosure_until: self.not_disclosed_until,
             escalates: self.escalates.map(|name| name.to_string()).unwrap_or_default(),
+            non_disclosure: None,
         })
     }
 }

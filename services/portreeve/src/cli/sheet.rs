@@ -39,7 +39,7 @@ pub(crate) struct Header {
 
 impl Header {
     /// Reads the header. Columns that are not known are refused: a misspelt one would lose its data in silence.
-    fn read(names: &ByteRecord, columns: &'static [Column]) -> Result<Self, String> {
+    pub(crate) fn read(names: &ByteRecord, columns: &'static [Column]) -> Result<Self, String> {
         let clean = |name: &[u8]| {
             let name = name.strip_prefix(b"\xef\xbb\xbf").unwrap_or(name);
             String::from_utf8_lossy(name).trim().to_lowercase()
@@ -73,6 +73,12 @@ impl Header {
     pub(crate) fn full(columns: &'static [Column]) -> Self {
         let names = columns.iter().map(|column| column.name).collect::<Vec<_>>().into();
         Self { columns, names, places: (0..columns.len()).map(Some).collect() }
+    }
+
+    /// Which place of a row a column has, if the file has it.
+    pub(crate) fn place(&self, column: &str) -> Option<usize> {
+        let at = self.columns.iter().position(|known| known.name == column)?;
+        self.places.get(at).copied().flatten()
     }
 
     /// The row's cells as text, without the white space around them.

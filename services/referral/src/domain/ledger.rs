@@ -26,9 +26,12 @@ use super::evidence::Evidence;
 use super::hold::{Clearing, Hold, Override};
 use super::interest::{Interest, NewInterest};
 use super::measure::{self, Measure, NewMeasure, Reach, no_measure};
+use super::non_disclosure;
 use super::observation::{Observation, Observed};
 use super::operation::{self, NewOperation, Operation, Place};
 use super::organisation::Organisation;
+use super::pre_notice::{Gate, Pair, PreNotice};
+use super::priority::Priority;
 use super::referral::{NewReferral, Referral, Said, Standing};
 use super::retention::RetentionPolicy;
 use super::review_flag::{Answer, ReviewFlag};
@@ -331,6 +334,26 @@ pub enum Command {
         /// The others.
         others: Vec<ReferralName>,
     },
+    /// Give a platform a pre-notice.
+    GivePreNotice(Box<PreNotice>),
+    /// Say anew how urgent a referral is.
+    Prioritise {
+        /// Which.
+        name: ReferralName,
+        /// How urgent.
+        priority: Priority,
+        /// The version that the caller knew, if it cares.
+        expected_version: Option<u32>,
+    },
+    /// Extend or lift the non-disclosure of an order.
+    ChangeNonDisclosure {
+        /// Which.
+        name: ReferralName,
+        /// What is done.
+        change: non_disclosure::Change,
+        /// Why.
+        reason: String,
+    },
     /// Answer a flag.
     AnswerFlag {
         /// Which.
@@ -397,6 +420,22 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// An agency gave a platform a pre-notice.
+    PreNoticeGiven(Box<PreNotice>),
+    /// Its agency said anew how urgent a referral is.
+    Prioritised {
+        /// The referral.
+        referral: Box<Referral>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The non-disclosure of an order was extended or lifted.
+    NonDisclosureChanged {
+        /// The referral.
+        referral: Box<Referral>,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// The part of the state that a batch touches, and what has changed in it.
@@ -458,6 +497,8 @@ pub struct State {
     pub operations_of: HashMap<String, usize>,
     /// The first referrals of operations by where they point, of those places at which agencies may refer.
     pub firsts: HashMap<Place, ReferralName>,
+    /// What decides whether an agency's first removal order to a platform may be sent.
+    pub gates: HashMap<Pair, Gate>,
     /// What is to be persisted.
     pub changes: Changes,
 }
@@ -501,6 +542,10 @@ pub struct Changes {
     pub holds: HashSet<Uuid>,
     /// Operations that are new or have changed, or in which something was referred.
     pub operations: HashSet<Uuid>,
+    /// Pairs of which another order or pre-notice is the first, or that have one more.
+    pub gates: HashSet<Pair>,
+    /// New pre-notices, in the order of the log.
+    pub pre_notices: Vec<PreNotice>,
 }
 
 /// The ledger of referrals and organisations.
@@ -594,6 +639,13 @@ impl portreeve_core::Ledger for Ledger {
             Command::SetAuthorisation { agency, demands, etag } => state.set_authorisation(agency, demands, *etag, now),
             Command::SetAddressRules { platform, rules, etag } => state.set_address_rules(platform, rules, *etag, now),
             Command::Link { name, others } => state.link(name, others, now),
+            Command::GivePreNotice(notice) => state.give_pre_notice(notice, now),
+            Command::Prioritise { name, priority, expected_version } => {
+                state.prioritise(name, priority, *expected_version, now)
+            }
+            Command::ChangeNonDisclosure { name, change, reason } => {
+                state.change_non_disclosure(name, change, reason, now)
+            }
             Command::Readdress { sweep, ids } => Ok(state.readdress(sweep, ids, now)),
         }
     }
@@ -619,6 +671,7 @@ impl portreeve_core::Ledger for Ledger {
                 }
                 state.know(&referral);
                 state.count_in(&referral);
+                state.gate_order(&referral);
                 state.changes.created.push(referral);
             }
             Event::Withdrawn(referral) => {
@@ -766,7 +819,6 @@ impl portreeve_core::Ledger for Ledger {
                     state.know_first(&referral);
                 }
             }
-            Event::Linked { referral, .. } => state.change(Referral { updated: position, ..(**referral).clone() }),
             Event::InterestChanged(changed) => {
                 let id = changed.name.id;
                 let known = state.interests.get(&id);
@@ -790,6 +842,12 @@ impl portreeve_core::Ledger for Ledger {
                 state.changes.holds.insert(id);
                 state.holds.insert(id, Hold { created, updated: position, ..(**changed).clone() });
             }
+            Event::Linked { referral, .. }
+            | Event::Prioritised { referral, .. }
+            | Event::NonDisclosureChanged { referral, .. } => {
+                state.change(Referral { updated: position, ..(**referral).clone() })
+            }
+            Event::PreNoticeGiven(notice) => state.gate_notice(&PreNotice { created: position, ..(**notice).clone() }),
             Event::AddressesSwept(sweep) => {
                 if let Some(rules) = state.rules.get_mut(&sweep.platform) {
                     rules.swept = sweep.through;
@@ -816,6 +874,7 @@ impl State {
         self.check_operation(said, &field, now)?;
         self.check_before_sent(draft, sender, &field)?;
         self.check_order(draft, &field, now)?;
+        self.check_pre_notice(draft, sender, &field, now)?;
         self.check_signature(draft, &field, now)?;
         self.made(draft, &field, now)
     }

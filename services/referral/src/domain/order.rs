@@ -5,7 +5,7 @@ use portreeve_core::vocabulary::{Nature, OrderRegime};
 use portreeve_core::{Error, Reason, Result, Timestamp, Violations, limits};
 
 use super::ledger::no_referral;
-use super::{NewReferral, State};
+use super::{NewReferral, NonDisclosure, State};
 
 /// The terms of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Order {
     pub non_disclosure_until: Option<Timestamp>,
     /// The referral that is escalated with it.
     pub escalates: Option<ReferralName>,
+    /// What became of the non-disclosure after it was sent.
+    pub non_disclosure: Option<NonDisclosure>,
 }
 
 impl Order {

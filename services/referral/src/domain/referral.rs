@@ -150,7 +150,14 @@ impl Referral {
             Standing::Withdrawn { recorded_at, .. } if *recorded_at >= moment => Standing::Submitted,
             standing => standing.clone(),
         };
-        Self { standing, ..self.clone() }
+        let mut then = Self { standing, ..self.clone() };
+        let said = Arc::make_mut(&mut then.said);
+        // Which it was before is in the log alone.
+        said.priority = said.priority.take().filter(|priority| priority.changed_at.is_none_or(|at| at < moment));
+        if let Some(order) = &mut said.order {
+            order.non_disclosure = order.non_disclosure.take().and_then(|course| course.as_before(moment));
+        }
+        then
     }
 }
 

@@ -10,6 +10,7 @@ use portreeve_core::time::DAY_MICROS;
 use portreeve_core::vocabulary::{EraseCause, FieldGroup, RetentionClass};
 use portreeve_core::{Error, Reason, Result, Timestamp};
 
+use super::NonDisclosure;
 use super::ledger::{Event, State, no_referral};
 use super::referral::{Referral, Standing};
 
@@ -73,6 +74,7 @@ impl Referral {
                     if let Some(order) = &mut said.order {
                         order.emergency.clear();
                         order.feedback_to.clear();
+                        order.non_disclosure.iter_mut().for_each(NonDisclosure::clear_words);
                     }
                     if let Standing::Withdrawn { reason, .. } = &mut left.standing {
                         reason.clear();

@@ -36,6 +36,7 @@ use super::observations;
 use super::observations::convert::read_observation;
 use super::operations::convert::{read_operation, write_operation};
 use super::order::{self, write_order};
+use super::pre_notices::convert::{read_pre_notice, write_pre_notice};
 use super::priority::{self, write_priority};
 use super::protected_context::{read_check, read_recorded, write_check};
 use super::review_flags::convert::{read_flag, write_flag};
@@ -719,6 +720,20 @@ impl Codec<Event> for Log {
             Event::HoldChanged(hold) => {
                 (hold.interest.agency.as_str(), "", hold.changed_at(), Change::HoldChanged(write_hold(hold)))
             }
+            Event::PreNoticeGiven(notice) => (
+                notice.name.agency.as_str(),
+                notice.platform.as_str(),
+                notice.given_at,
+                Change::PreNoticeGiven(write_pre_notice(notice)),
+            ),
+            Event::Prioritised { referral, at } => {
+                let change = sealed(referral, false, Change::Prioritised);
+                (referral.name.agency.as_str(), referral.platform.as_str(), *at, change)
+            }
+            Event::NonDisclosureChanged { referral, at } => {
+                let change = sealed(referral, false, Change::NonDisclosureChanged);
+                (referral.name.agency.as_str(), referral.platform.as_str(), *at, change)
+            }
             Event::AddressesSwept(sweep) => ("", "", sweep.at, Change::AddressesSwept(write_sweep(sweep))),
         };
         let body = wire::ReferralChange {
@@ -789,6 +804,15 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
             read_interest(interest).map(|interest| Event::InterestChanged(Box::new(interest)))
         }
         Change::HoldChanged(hold) => read_hold(hold).map(|hold| Event::HoldChanged(Box::new(hold))),
+        Change::PreNoticeGiven(notice) => read_pre_notice(notice).map(|notice| Event::PreNoticeGiven(Box::new(notice))),
+        Change::Prioritised(referral) => {
+            let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
+            read_referral(referral).map(|referral| Event::Prioritised { referral: Box::new(referral), at })
+        }
+        Change::NonDisclosureChanged(referral) => {
+            let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
+            read_referral(referral).map(|referral| Event::NonDisclosureChanged { referral: Box::new(referral), at })
+        }
         Change::AddressesSwept(sweep) => {
             let at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok()).ok_or_else(unreadable)?;
             read_sweep(sweep, at).map(Event::AddressesSwept)
@@ -804,7 +828,8 @@ fn read_event(message: &wire::ReferralChange) -> Result<Event> {
         | Change::EvidenceSnapshot(_)
         | Change::AddressRulesSnapshot(_)
         | Change::HoldSnapshot(_)
-        | Change::OperationSnapshot(_) => None,
+        | Change::OperationSnapshot(_)
+        | Change::PreNoticeSnapshot(_) => None,
     };
     event.ok_or_else(unreadable)
 }
@@ -818,7 +843,9 @@ pub fn is_graded(body: &[u8]) -> bool {
             | Change::Withdrawn(referral)
             | Change::Erased(referral)
             | Change::Readdressed(referral)
-            | Change::Linked(referral),
+            | Change::Linked(referral)
+            | Change::Prioritised(referral)
+            | Change::NonDisclosureChanged(referral),
         ) => {
             let graded = referral.handling.is_some_and(|handling| {
                 let shown =

@@ -8,6 +8,7 @@ use portreeve_core::access::{Reader, View};
 use portreeve_core::agreement::Agreement;
 use portreeve_core::name::OrganisationKind;
 use portreeve_core::principal::Scope;
+use portreeve_core::vocabulary::FieldGroup;
 use portreeve_core::{Error, Principal, Reason, Result, Timestamp};
 use portreeve_runtime::agreements::{Asker, write_agreement};
 use portreeve_runtime::watch::{Feed, fitting};
@@ -24,6 +25,7 @@ use super::interests::convert as interests;
 use super::measures::convert::write_measure;
 use super::observations::convert::write_observation;
 use super::operations::convert::write_operation;
+use super::pre_notices::convert::write_pre_notice;
 use super::review_flags::convert::write_flag;
 use crate::domain::Event;
 use crate::store::{Filter, Query, Reads};
@@ -53,6 +55,12 @@ impl ReferralFeed {
             Scope::Agency(own) => self.concerns(scope, own).then_some(own.as_str()),
             Scope::All | Scope::Platform(_) | Scope::Nothing => None,
         }
+    }
+
+    /// Whether what an agency tells a platform is the reader's to know, and asked for.
+    fn addresses(&self, scope: &Scope, agency: &str, platform: &str) -> bool {
+        let asked = self.filter.agency.as_ref().is_none_or(|asked| asked == agency);
+        self.measures && asked && scope.allows(agency, platform)
     }
 
     /// Whether what concerns one agency alone is the reader's to know, and asked for.
@@ -99,6 +107,8 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
         | Change::Erased(referral)
         | Change::Readdressed(referral)
         | Change::Linked(referral)
+        | Change::Prioritised(referral)
+        | Change::NonDisclosureChanged(referral)
         | Change::Snapshot(referral) => Some(referral.name.as_str()),
         Change::MeasureChanged(measure) | Change::MeasureSnapshot(measure) => Some(measure.name.as_str()),
         Change::ReviewFlagChanged(flag) | Change::ReviewFlagSnapshot(flag) => Some(flag.name.as_str()),
@@ -108,6 +118,7 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
             Some(of.name.as_str())
         }
         Change::HoldChanged(hold) | Change::HoldSnapshot(hold) => Some(hold.name.as_str()),
+        Change::PreNoticeGiven(notice) | Change::PreNoticeSnapshot(notice) => Some(notice.name.as_str()),
         Change::RetentionPolicyChanged(_)
         | Change::AuthorisationPolicyChanged(_)
         | Change::OrganisationCreated(_)
@@ -127,8 +138,8 @@ pub(super) fn agency(change: &wire::ReferralChange) -> Option<&str> {
 }
 
 /// The snapshot's keys: organisations by name, then referrals by position, then signing keys by agency, then agreements,
-/// measures, flags, drafts, observations and evidence by position, then rules of addresses by platform, then holds and operations by
-/// position. The first byte tells which.
+/// measures, flags, drafts, observations and evidence by position, then rules of addresses by platform, then holds, operations and
+/// pre-notices by position. The first byte tells which.
 const ORGANISATION: u8 = 1;
 const REFERRAL: u8 = 2;
 const SIGNING: u8 = 3;
@@ -141,6 +152,7 @@ const EVIDENCE: u8 = 9;
 const ADDRESS_RULES: u8 = 10;
 const HOLD: u8 = 11;
 const OPERATION: u8 = 12;
+const PRE_NOTICE: u8 = 13;
 
 #[async_trait]
 impl Feed for ReferralFeed {
@@ -162,7 +174,9 @@ impl Feed for ReferralFeed {
             | Event::Withdrawn(referral)
             | Event::Erased(referral)
             | Event::Readdressed { referral, .. }
-            | Event::Linked { referral, .. } => {
+            | Event::Linked { referral, .. }
+            | Event::Prioritised { referral, .. }
+            | Event::NonDisclosureChanged { referral, .. } => {
                 let view = reader.view(&referral.marks());
                 let view = view
                     .filter(|view| self.filter.selects(referral) && self.filter.shows(referral, *view, reader.scope()));
@@ -170,6 +184,9 @@ impl Feed for ReferralFeed {
                 let owner = &referral.name.agency;
                 let linked = |_: &View| referral.links.iter().any(|link| link.is_seen(reader.scope(), owner));
                 let view = view.filter(|view| !matches!(of, Event::Linked { .. }) || linked(view));
+                // An order is shown with the legal basis.
+                let ordered = |view: &View| view.groups.has(FieldGroup::LegalBasis);
+                let view = view.filter(|view| !matches!(of, Event::NonDisclosureChanged { .. }) || ordered(view));
                 // What was recorded after an end does not show, whatever it is about.
                 let view = view.filter(|view| view.before.is_none_or(|before| event.recorded_at < before));
                 if let (
@@ -179,7 +196,9 @@ impl Feed for ReferralFeed {
                         | Change::Withdrawn(shown)
                         | Change::Erased(shown)
                         | Change::Readdressed(shown)
-                        | Change::Linked(shown),
+                        | Change::Linked(shown)
+                        | Change::Prioritised(shown)
+                        | Change::NonDisclosureChanged(shown),
                     ),
                 ) = (view, &mut message.change)
                 {
@@ -195,6 +214,7 @@ impl Feed for ReferralFeed {
             | Event::AddressesSwept(_) => self.others,
             Event::RetentionChanged(policy) => self.others && reader.scope().allows(&policy.agency, ""),
             Event::AgreementChanged(agreement) => self.others && may_see(reader.scope(), agreement),
+            Event::PreNoticeGiven(notice) => self.addresses(reader.scope(), &notice.name.agency, &notice.platform),
             Event::MeasureChanged(measure) => self.concerns(reader.scope(), &measure.name.agency),
             Event::OperationChanged(operation) => match self.of_operations(reader.principal()) {
                 Some(own) => own.is_none_or(|own| operation.names(own)),
@@ -341,8 +361,8 @@ impl Feed for ReferralFeed {
                 rows.push(row(key, evidence.updated, Change::EvidenceSnapshot(write_evidence(&evidence))));
             }
         }
-        let rules = self.others && after.first().is_none_or(|kind| *kind <= ADDRESS_RULES);
-        if rules && rows.len() < limit {
+        let addresses = after.first().is_none_or(|kind| *kind <= ADDRESS_RULES);
+        if self.others && addresses && rows.len() < limit {
             let platform = match after.split_first() {
                 Some((&ADDRESS_RULES, platform)) => std::str::from_utf8(platform).map_err(|_| foreign())?,
                 _ => "",
@@ -362,12 +382,29 @@ impl Feed for ReferralFeed {
                 rows.push(row(key, hold.updated, Change::HoldSnapshot(shown)));
             }
         }
-        if let Some(own) = self.of_operations(principal).filter(|_| rows.len() < limit) {
+        let joint = self.of_operations(principal).filter(|_| after.first().is_none_or(|kind| *kind <= OPERATION));
+        if let Some(own) = joint.filter(|_| rows.len() < limit) {
             let (from, left) = (place(OPERATION)?, limit - rows.len());
             for operation in self.reads.operations(principal, own, from, Some(at), left).await? {
                 let key = [&[OPERATION], operation.created.to_be_bytes().as_slice()].concat();
                 let shown = write_operation(&operation, operation.updated_at);
                 rows.push(row(key, operation.updated, Change::OperationSnapshot(shown)));
+            }
+        }
+        let of = match reader.scope() {
+            Scope::All => Some((None, None)),
+            Scope::Agency(own) => Some((Some(own.as_str()), None)),
+            Scope::Platform(own) => Some((None, Some(own.as_str()))),
+            Scope::Nothing => None,
+        };
+        // Those of a partner are the partner's to know.
+        let asked = self.filter.agency.as_deref();
+        let of = of.filter(|(own, _)| self.measures && own.is_none_or(|own| asked.is_none_or(|asked| asked == own)));
+        if let Some((own, platform)) = of.filter(|_| rows.len() < limit) {
+            let (from, left) = (place(PRE_NOTICE)?, limit - rows.len());
+            for notice in self.reads.pre_notices(principal, own.or(asked), platform, from, Some(at), left).await? {
+                let key = [&[PRE_NOTICE], notice.created.to_be_bytes().as_slice()].concat();
+                rows.push(row(key, notice.created, Change::PreNoticeSnapshot(write_pre_notice(&notice))));
             }
         }
         Ok(fitting(rows.into_iter()))

@@ -89,6 +89,27 @@ impl ReferralService for Rpc {
         self.link(request).await.map(Response::new).or_status()
     }
 
+    async fn prioritise_referral(
+        &self,
+        request: Request<wire::PrioritiseReferralRequest>,
+    ) -> Result<Response<wire::PrioritiseReferralResponse>, Status> {
+        self.prioritise(request).await.map(Response::new).or_status()
+    }
+
+    async fn extend_non_disclosure(
+        &self,
+        request: Request<wire::ExtendNonDisclosureRequest>,
+    ) -> Result<Response<wire::ExtendNonDisclosureResponse>, Status> {
+        Self::extend_non_disclosure(self, request).await.map(Response::new).or_status()
+    }
+
+    async fn lift_non_disclosure(
+        &self,
+        request: Request<wire::LiftNonDisclosureRequest>,
+    ) -> Result<Response<wire::LiftNonDisclosureResponse>, Status> {
+        Self::lift_non_disclosure(self, request).await.map(Response::new).or_status()
+    }
+
     async fn watch_referrals(
         &self,
         request: Request<wire::WatchReferralsRequest>,
@@ -395,12 +416,15 @@ pub(super) fn written(outcome: &Outcome<Event>) -> impl Iterator<Item = wire::Re
         | Event::Withdrawn(referral)
         | Event::Erased(referral)
         | Event::Readdressed { referral, .. }
-        | Event::Linked { referral, .. } => Some(write_referral(referral)),
+        | Event::Linked { referral, .. }
+        | Event::Prioritised { referral, .. }
+        | Event::NonDisclosureChanged { referral, .. } => Some(write_referral(referral)),
         Event::RetentionChanged(_)
         | Event::OrganisationCreated(_)
         | Event::OrganisationUpdated(_)
         | Event::SigningChanged(_)
         | Event::AgreementChanged(_)
+        | Event::PreNoticeGiven(_)
         | Event::MeasureChanged(_)
         | Event::OperationChanged(_)
         | Event::FlagChanged(_)

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::domain::observation::Observation;
 use crate::domain::{
     AddressRules, AuthorisationPolicy, Draft, Evidence, Hold, Interest, Ledger, Measure, Operation, Organisation,
-    Referral, RetentionPolicy, ReviewFlag, SigningProfile,
+    PreNotice, Referral, RetentionPolicy, ReviewFlag, SigningProfile,
 };
 
 pub mod postgres;
@@ -219,6 +219,18 @@ pub trait Reads: Send + Sync + 'static {
         unchanged_since: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Observation>>;
+
+    /// Pre-notices of an agency, to a platform, or both (of all, if none is named) after a position, in the order in which they were
+    /// recorded. Whether the principal may see them is the caller's to ask.
+    async fn pre_notices(
+        &self,
+        principal: &Principal,
+        agency: Option<&str>,
+        platform: Option<&str>,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<PreNotice>>;
 
     /// A draft. Whether the principal may see it is the caller's to ask.
     async fn draft(&self, principal: &Principal, name: &DraftName) -> Result<Option<Draft>>;

@@ -93,7 +93,11 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::AddressesSwept(_)
                 | Change::InterestChanged(_)
                 | Change::HoldChanged(_)
-                | Change::Linked(_),
+                | Change::Linked(_)
+                | Change::Prioritised(_)
+                | Change::NonDisclosureChanged(_)
+                | Change::PreNoticeGiven(_)
+                | Change::PreNoticeSnapshot(_),
             ) => {}
             Some(
                 Change::Snapshot(_)
@@ -159,6 +163,8 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
                 | Change::ClockMarked(_)
                 | Change::ReviewChanged(_)
                 | Change::Escalated(_)
+                | Change::Prioritised(_)
+                | Change::NonDisclosureChanged(_)
                 | Change::ResponseTimesSet(_)
                 | Change::ClauseCreated(_)
                 | Change::ClauseVersionAdded(_)

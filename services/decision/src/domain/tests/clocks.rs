@@ -18,6 +18,7 @@ const RESPONSE: i64 = 250;
 
 fn order(act_within: Option<i64>) -> Order {
     Order {
+        non_disclosure: None,
         regime: Order::TCO,
         issuing_authority: "Bundeskriminalamt".into(),
         act_within: act_within.map(|units| units * UNIT),

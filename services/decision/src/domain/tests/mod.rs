@@ -4,6 +4,7 @@ mod challenges;
 mod clocks;
 mod guards;
 mod histories;
+mod later;
 mod leases;
 mod observations;
 mod replay;

@@ -11,7 +11,7 @@ use prost::Message as _;
 use prost_types::Timestamp as WireTime;
 
 use crate::domain::clock::Step;
-use crate::domain::{Case, Clock, ClockKey, Lease, Mark, Order, Priority, ResponseTimes, StepKind};
+use crate::domain::{Case, Clock, ClockKey, Lease, Mark, NonDisclosure, Order, Priority, ResponseTimes, StepKind};
 use crate::rpc::stays::convert::{read_stay, write_stay};
 
 fn time(time: Option<&WireTime>) -> Option<Timestamp> {
@@ -84,6 +84,28 @@ pub fn write_order(order: &Order) -> referral::OrderTerms {
         emergency: order.emergency.clone(),
         non_disclosure_until: order.non_disclosure_until.map(write_time),
         escalates: order.escalates.as_ref().map(ToString::to_string).unwrap_or_default(),
+        non_disclosure: order.non_disclosure.as_ref().map(|course| write_non_disclosure(order, course)),
+    }
+}
+
+fn write_non_disclosure(order: &Order, course: &NonDisclosure) -> referral::NonDisclosureCourse {
+    let (extended, lifted) = (course.extended.as_ref(), course.lifted.as_ref());
+    referral::NonDisclosureCourse {
+        until: order.disclosed_at().or(order.not_disclosed_until()).map(write_time),
+        renewals: u32::from(extended.is_some()),
+        extended_until: extended.map(|(until, ..)| write_time(*until)),
+        extended_at: extended.map(|(_, at, _)| write_time(*at)),
+        extension_reason: extended.map(|(.., reason)| reason.clone()).unwrap_or_default(),
+        lifted_at: lifted.map(|(at, _)| write_time(*at)),
+        lift_reason: lifted.map(|(_, reason)| reason.clone()).unwrap_or_default(),
+    }
+}
+
+fn read_non_disclosure(course: &referral::NonDisclosureCourse) -> NonDisclosure {
+    let until = time(course.extended_until.as_ref()).zip(time(course.extended_at.as_ref()));
+    NonDisclosure {
+        extended: until.map(|(until, at)| (until, at, course.extension_reason.clone())),
+        lifted: time(course.lifted_at.as_ref()).map(|at| (at, course.lift_reason.clone())),
     }
 }
 
@@ -99,6 +121,7 @@ pub fn read_order(order: &referral::OrderTerms) -> Order {
         emergency: order.emergency.clone(),
         non_disclosure_until: time(order.non_disclosure_until.as_ref()),
         escalates: order.escalates.parse().ok(),
+        non_disclosure: order.non_disclosure.as_ref().map(read_non_disclosure),
     }
 }
 
@@ -111,6 +134,8 @@ pub fn write_priority(priority: &Priority) -> referral::Priority {
         explanation: priority.explanation.clone(),
         imminent_threat_to_life: priority.threat_to_life,
         score: priority.score,
+        version: priority.version,
+        changed_at: priority.changed_at.map(write_time),
     }
 }
 
@@ -123,6 +148,8 @@ pub fn read_priority(priority: &referral::Priority) -> Priority {
         explanation: priority.explanation.clone(),
         threat_to_life: priority.imminent_threat_to_life,
         score: priority.score,
+        version: priority.version,
+        changed_at: time(priority.changed_at.as_ref()),
     }
 }
 

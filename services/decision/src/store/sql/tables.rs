@@ -298,6 +298,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             | Event::ClockMarked(changed)
             | Event::ReviewChanged(changed)
             | Event::CaseEscalated(changed)
+            | Event::CasePrioritised(changed)
+            | Event::NonDisclosureChanged(changed)
             | Event::CaseObserved(changed) => {
                 keys.cases.insert(changed.case.referred.name.id);
             }

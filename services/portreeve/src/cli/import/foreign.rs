@@ -24,6 +24,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 pub(crate) enum Format {
     /// Comma-separated values, with a header.
     Csv,
+    /// A spreadsheet as Excel writes it, with the same header.
+    Xlsx,
     /// MISP: an event, a list of events, or an object, in JSON.
     Misp,
     /// XARF version 4: a report, or a list of reports, in JSON.
@@ -114,7 +116,7 @@ impl Foreign {
         let found = match format {
             Format::Misp => misp::read(&value),
             Format::Xarf => xarf::read(&value),
-            Format::Csv => Err("is read row by row".to_owned()),
+            Format::Csv | Format::Xlsx => Err("is read as a table".to_owned()),
         };
         let rows = found.map_err(wrong)?.into_iter().map(|found| usual.row(agency, found)).collect::<Vec<_>>();
         Ok(Self { header: Header::full(COLUMNS), rows: rows.into_iter() })
@@ -166,7 +168,7 @@ impl Usual {
 
 /// A cell that no spreadsheet takes for a formula: what is in it may be the words of whoever is referred. The white space is taken off
 /// again when the file is read.
-fn harmless(cell: String) -> String {
+pub(super) fn harmless(cell: String) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t']) { format!(" {cell}") } else { cell }
 }
 

@@ -5,6 +5,7 @@ mod misp;
 mod row;
 mod stream;
 mod xarf;
+mod xlsx;
 
 use std::path::PathBuf;
 
@@ -23,8 +24,12 @@ use super::failure::{Failure, Result};
 use super::sheet::{self, Header, Refusal, Rejects, Sheet};
 use super::sign;
 use super::words::grouped;
+use xlsx::Workbook;
 
-/// Import referrals from a file: CSV, MISP or XARF
+/// The columns whose cells may be dates.
+const DATES: &[&str] = &["occurred_at"];
+
+/// Import referrals from a file: CSV, a spreadsheet, MISP or XARF
 ///
 /// A CSV file has a header with the columns platform, kind, url, native_id, nature, ground, legal_basis_code, statute,
 /// section, reasons, reasons_language, content_language, occurred_at and, if wanted, tlp, classification, source_grade,
@@ -36,12 +41,17 @@ use super::words::grouped;
 /// unless the file gives one. (Two rows that say exactly the same are therefore one referral.) A connection that breaks
 /// is taken up again.
 ///
+/// A spreadsheet (--format xlsx) has the same header in its first row that says anything, and is then read as CSV is. Dates are taken as UTC; a
+/// formula is its result; what a merged cell says counts for each of its rows. What a spreadsheet has made of what was typed (an error, a date
+/// in place of an identifier, a number of more than 15 digits) is refused with its cell.
+///
 /// Of a MISP file the objects facebook-page, facebook-group, facebook-post, social-media-group and instant-message-group are referred, each
 /// with its TLP; of an XARF file the reports of the category content, with their own date. What such a file does not say is
 /// given on the command line. Each object or report has an identifier, so that running the file again changes nothing; what is refused is
 /// written as rows of a CSV file, which can be corrected and imported.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  portreeve import pages.csv --agency agencies/nca --roles import\n  \
+    portreeve import 2020.xlsx --format xlsx --sheet 'Jan-May' --agency agencies/nca --roles import\n  \
     portreeve import event.json --format misp --agency agencies/nca --platform platforms/harbourbook \\\n    \
     --nature voluntary-referral --ground offer-transport-sea --statute 'Immigration Act 1971'\n\n\
     Facts from long ago (occurred_at) need --roles import. Ends with code 1 if a row was refused.")]
@@ -51,6 +61,9 @@ pub(crate) struct Import {
     /// What the file is
     #[arg(long, value_enum, default_value = "csv", value_name = "FORMAT")]
     format: Format,
+    /// The sheet of a spreadsheet; without it, the only one that is not hidden
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
     /// The agency that refers; without it, the organisation that acts
     #[arg(long, value_name = "AGENCY")]
     agency: Option<OrganisationName>,
@@ -70,6 +83,8 @@ pub(crate) struct Import {
 enum Rows {
     /// A CSV file.
     Csv(Box<Sheet>),
+    /// A sheet of a spreadsheet.
+    Xlsx(Workbook),
     /// A file of another tool.
     Foreign(Foreign),
 }
@@ -78,15 +93,17 @@ impl Rows {
     fn header(&self) -> &Header {
         match self {
             Self::Csv(sheet) => sheet.header(),
+            Self::Xlsx(workbook) => &workbook.header,
             Self::Foreign(foreign) => &foreign.header,
         }
     }
 
-    /// The next row, with why it is refused if that is known already.
-    fn next(&mut self) -> Result<Option<(csv::ByteRecord, Option<Refusal>)>> {
+    /// The next row, with why it is refused if that is known already, and which row of a spreadsheet it is.
+    fn next(&mut self) -> Result<Option<(csv::ByteRecord, Option<Refusal>, u32)>> {
         match self {
-            Self::Csv(sheet) => Ok(sheet.next()?.map(|row| (row, None))),
-            Self::Foreign(foreign) => Ok(foreign.rows.next()),
+            Self::Csv(sheet) => Ok(sheet.next()?.map(|row| (row, None, 0))),
+            Self::Xlsx(workbook) => Ok(workbook.rows.next()),
+            Self::Foreign(foreign) => Ok(foreign.rows.next().map(|(row, refusal)| (row, refusal, 0))),
         }
     }
 
@@ -94,7 +111,15 @@ impl Rows {
     fn bytes_read(&self, whole: u64) -> u64 {
         match self {
             Self::Csv(sheet) => sheet.bytes_read(),
-            Self::Foreign(_) => whole,
+            Self::Xlsx(_) | Self::Foreign(_) => whole,
+        }
+    }
+
+    /// The columns of a spreadsheet: refusals name its cells.
+    fn letters(&self) -> Option<Vec<u32>> {
+        match self {
+            Self::Xlsx(workbook) => Some(workbook.letters()),
+            Self::Csv(_) | Self::Foreign(_) => None,
         }
     }
 }
@@ -106,8 +131,12 @@ impl Import {
             Failure::Usage("which agency refers is missing: give --agency, such as --agency agencies/nca".to_owned())
         })?;
         let key = self.sign_key.as_deref().map(sign::read_key).transpose()?;
+        if self.sheet.is_some() && self.format != Format::Xlsx {
+            return Err(Failure::Usage("only a spreadsheet has sheets: give --format xlsx".to_owned()));
+        }
         let mut rows = match self.format {
             Format::Csv => Rows::Csv(Box::new(Sheet::open(&self.file, self.delimiter, row::COLUMNS)?)),
+            Format::Xlsx => Rows::Xlsx(Workbook::open(&self.file, self.sheet.as_deref(), row::COLUMNS, DATES)?),
             format => match self.usual.missing()[..] {
                 [] => Rows::Foreign(Foreign::open(&self.file, format, &agency, &self.usual)?),
                 ref missing => {
@@ -118,7 +147,11 @@ impl Import {
                 }
             },
         };
-        let header = rows.header().clone();
+        let (header, letters) = (rows.header().clone(), rows.letters());
+        let located = |refusal: Refusal, at: u32| match &letters {
+            Some(letters) => Workbook::located(&header, letters, at, refusal),
+            None => refusal,
+        };
         let whole = std::fs::metadata(&self.file).map_or(0, |file| file.len());
         let session = self.connection.open(Some(&agency)).await?;
         // Both sides of the stream write rejects: rows that cannot be sent, and rows that the server refuses.
@@ -127,37 +160,39 @@ impl Import {
         let bar = bar(whole);
 
         let next = || {
-            while let Some((row, refusal)) = rows.next()? {
+            while let Some((row, refusal, at)) = rows.next()? {
                 match refusal.map_or_else(|| row::item(&agency, &header, &row), Err) {
                     Ok(mut item) => {
                         if let (Some(key), Some(draft)) = (&key, &mut item.draft) {
                             sign::sign(key, &agency, draft, &[]);
                         }
-                        return Ok(Some(((row, rows.bytes_read(whole)), item)));
+                        return Ok(Some(((row, at, rows.bytes_read(whole)), item)));
                     }
-                    Err(refusal) => rejects.borrow_mut().write(&row, &refusal)?,
+                    Err(refusal) => rejects.borrow_mut().write(&row, &located(refusal, at))?,
                 }
             }
             Ok(None)
         };
-        let done = |(row, read): (csv::ByteRecord, u64), _, result: portreeve_api::referral::v1::ImportResult| {
-            match result.result {
-                Some(import_result::Result::Imported(was)) if was.replayed => replayed += 1,
-                Some(import_result::Result::Imported(_)) => imported += 1,
-                Some(import_result::Result::Error(error)) => {
-                    rejects.borrow_mut().write(&row, &Refusal::answered(&error, row::column))?;
+        let done =
+            |(row, at, read): (csv::ByteRecord, u32, u64), _, result: portreeve_api::referral::v1::ImportResult| {
+                match result.result {
+                    Some(import_result::Result::Imported(was)) if was.replayed => replayed += 1,
+                    Some(import_result::Result::Imported(_)) => imported += 1,
+                    Some(import_result::Result::Error(error)) => {
+                        let refusal = located(Refusal::answered(&error, row::column), at);
+                        rejects.borrow_mut().write(&row, &refusal)?;
+                    }
+                    None => return Err(Failure::Failed("the server gave a result without an outcome".to_owned())),
                 }
-                None => return Err(Failure::Failed("the server gave a result without an outcome".to_owned())),
-            }
-            bar.set_position(read);
-            bar.set_message(format!(
-                "{} imported, {} already there, {} refused",
-                grouped_u(imported),
-                grouped_u(replayed),
-                grouped_u(rejects.borrow().count())
-            ));
-            Ok(())
-        };
+                bar.set_position(read);
+                bar.set_message(format!(
+                    "{} imported, {} already there, {} refused",
+                    grouped_u(imported),
+                    grouped_u(replayed),
+                    grouped_u(rejects.borrow().count())
+                ));
+                Ok(())
+            };
         let ended = import(&session, &agency.to_string(), limits::IMPORT_ITEMS_MAX, next, done).await;
         bar.finish_and_clear();
         let mut rejects = rejects.into_inner();

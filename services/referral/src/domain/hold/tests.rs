@@ -132,6 +132,8 @@ fn said(page: u32, number: u128, threat: bool) -> Arc<Said> {
             confidence: level,
             explanation: "Tonight.".into(),
             threat_to_life: true,
+            version: 0,
+            changed_at: None,
         }),
         evidence: Vec::new(),
         links: Vec::new(),

@@ -8,6 +8,7 @@ mod interests;
 mod measures;
 mod observations;
 mod operations;
+mod pre_notices;
 pub mod reads;
 mod retention;
 mod review_flags;
@@ -39,6 +40,7 @@ pub fn statements() -> Vec<(&'static str, String)> {
     all.extend(review_flags::statements());
     all.extend(observations::statements());
     all.extend(operations::statements());
+    all.extend(pre_notices::statements());
     all.extend(retention::statements());
     all.extend(drafts::statements());
     all.extend(evidence::statements());

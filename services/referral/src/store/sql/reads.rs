@@ -22,12 +22,14 @@ use super::operations;
 use super::review_flags;
 use super::signing::{self, ProfileRow};
 use super::tables::{OrganisationRow, Tables, kept_agreement, organisation};
-use super::{Db, Lookup, Store, address_rules, agreements, authorisation, drafts, evidence, interests, retention};
+use super::{
+    Db, Lookup, Store, address_rules, agreements, authorisation, drafts, evidence, interests, pre_notices, retention,
+};
 use crate::domain::evidence::key;
 use crate::domain::observation::Observation;
 use crate::domain::{
     AddressRules, AuthorisationPolicy, Draft, Evidence, Hold, Interest, Ledger, Measure, Operation, Organisation,
-    Referral, RetentionPolicy, ReviewFlag, SigningProfile,
+    PreNotice, Referral, RetentionPolicy, ReviewFlag, SigningProfile,
 };
 use crate::rpc::convert::state_code;
 use crate::store::sql_row::{REFERRAL_COLUMNS, ReferralRow};
@@ -423,6 +425,20 @@ impl crate::store::Reads for Reads {
     ) -> Result<Vec<Observation>> {
         let (until, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
         let found = observations::page(self.0.readers(), agency, referral, after, until, limit).await;
+        found.map_err(|e| unavailable(&e))
+    }
+
+    async fn pre_notices(
+        &self,
+        _principal: &Principal,
+        agency: Option<&str>,
+        platform: Option<&str>,
+        after: i64,
+        unchanged_since: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<PreNotice>> {
+        let (until, limit) = (unchanged_since.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+        let found = pre_notices::page(self.0.readers(), agency, platform, after, until, limit).await;
         found.map_err(|e| unavailable(&e))
     }
 

@@ -9,19 +9,21 @@ use portreeve_core::canonical::{RuleSet, key};
 use portreeve_core::id::Uuid;
 use portreeve_core::interest::MatchingKey;
 use portreeve_core::name::{OrganisationKind, OrganisationName, ReferralName};
-use portreeve_core::vocabulary::{FieldGroup, Ground, Nature};
+use portreeve_core::vocabulary::{FieldGroup, Ground, Nature, OrderRegime};
 use portreeve_runtime::agreements::{decode, encode};
 
 use super::agreements::{self, Kept};
 use super::measures;
 use super::observations;
 use super::operations;
+use super::pre_notices::{self, GateRow};
 use super::review_flags;
 use super::signing::{self, Agencies};
 use super::{Binds, Conn, Insert, Lookup, Reads, Script, retention, seal};
 use super::{address_rules, authorisation, drafts, evidence, interests};
 use crate::domain::ledger::DraftField;
 use crate::domain::operation;
+use crate::domain::pre_notice::{pair_of, pair_of_order};
 use crate::domain::{
     Clearing, Command, Event, Known, Ledger, Link, Matter, Organisation, Referral, Said, Standing, State,
 };
@@ -204,6 +206,8 @@ pub struct Keys {
     leading: BTreeSet<String>,
     /// What is to belong to an operation.
     joint: Vec<Arc<Said>>,
+    /// Agencies and platforms between which a first removal order is something else.
+    gates: BTreeSet<String>,
 }
 
 impl Keys {
@@ -222,6 +226,9 @@ impl Keys {
         self.hosts.extend(said.target.location.domains().map(str::to_owned));
         self.evidence.extend(&said.evidence);
         self.rules.insert(said.platform.clone());
+        if said.order.as_ref().is_some_and(|order| order.regime == OrderRegime::Tco) {
+            self.gates.insert(pre_notices::key(&(said.name.agency.clone(), said.platform.clone())));
+        }
         self.referrals.extend(said.links.iter().map(|link| link.referral.id));
         self.referrals.extend(said.order.iter().filter_map(|order| order.escalates.as_ref()).map(|name| name.id));
     }
@@ -276,6 +283,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         "hold",
         "operation_agency",
         "operation",
+        "pre_notice",
+        "order_gate",
     ];
 
     fn command_keys(command: &Command, keys: &mut Keys) {
@@ -397,6 +406,14 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.changing.insert(platform.clone());
                 keys.rules.insert(platform.clone());
             }
+            Command::GivePreNotice(notice) => {
+                let (agency, platform) = (&notice.name.agency, &notice.platform);
+                keys.organisations.extend([format!("agencies/{agency}"), format!("platforms/{platform}")]);
+                keys.gates.insert(pre_notices::key(&pair_of(notice)));
+            }
+            Command::Prioritise { name, .. } | Command::ChangeNonDisclosure { name, .. } => {
+                keys.referrals.insert(name.id);
+            }
             Command::Link { name, others } => {
                 keys.referrals.extend(others.iter().chain([name]).map(|name| name.id));
             }
@@ -435,12 +452,22 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
 
     fn event_keys(event: &Event, keys: &mut Keys) {
         match event {
-            Event::Created(referral) => keys.operations.extend(referral.operation.as_ref().map(|name| name.id)),
             Event::OperationChanged(operation) => {
                 keys.operations.insert(operation.name.id);
             }
             Event::Observed(_) => {}
-            Event::Withdrawn(referral) | Event::Readdressed { referral, .. } | Event::Linked { referral, .. } => {
+            Event::Created(referral) => {
+                keys.operations.extend(referral.operation.as_ref().map(|name| name.id));
+                keys.gates.extend(pair_of_order(referral).as_ref().map(pre_notices::key));
+            }
+            Event::PreNoticeGiven(notice) => {
+                keys.gates.insert(pre_notices::key(&pair_of(notice)));
+            }
+            Event::Withdrawn(referral)
+            | Event::Readdressed { referral, .. }
+            | Event::Linked { referral, .. }
+            | Event::Prioritised { referral, .. }
+            | Event::NonDisclosureChanged { referral, .. } => {
                 keys.referrals.insert(referral.name.id);
             }
             Event::Erased(referral) => {
@@ -532,6 +559,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let ids = keys.operations.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>();
         let joint = reads.find(&operations::BY_ID, &ids);
         let leading = reads.find(&operations::LED, &keys.leading.into_iter().collect::<Vec<_>>());
+        let gates = reads.find(&pre_notices::GATES, &keys.gates.into_iter().collect::<Vec<_>>());
         let mut rows = reads.run(conn).await?;
         for operation in operations::operations(rows.take(joint)?)? {
             state.operations.insert(operation.name.id, operation);
@@ -540,6 +568,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         for (agency,) in led {
             *state.operations_of.entry(agency).or_default() += 1;
         }
+        let found: Vec<GateRow> = rows.take(gates)?;
+        state.gates = found.into_iter().map(pre_notices::gate).collect::<sqlx::Result<_>>()?;
         (state.evidence, state.carriers) = evidence::found(&mut rows, exhibited)?;
         let observed: Vec<(Vec<u8>, i64)> = rows.take(observed)?;
         for (id, count) in observed {
@@ -640,6 +670,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             interests: matched,
             holds,
             operations: joint,
+            gates,
             changes,
             ..
         } = state;
@@ -671,6 +702,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         INSERT_REFERRAL.run(script, &changes.created, bind_referral).await?;
         evidence::attach(script, &changes.created).await?;
         observations::persist(script, &changes.observed).await?;
+        pre_notices::persist(script, &changes.pre_notices).await?;
+        let changed = changes.gates.iter().filter_map(|pair| gates.get_key_value(pair)).collect::<Vec<_>>();
+        pre_notices::keep_gates(script, &changed).await?;
         for referral in changes.updated.iter().filter_map(|id| referrals.get(id)) {
             if referral.is_erased(FieldGroup::Target) {
                 observations::erase(script, referral.name.id).await?;
