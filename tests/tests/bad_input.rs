@@ -128,7 +128,7 @@ impl World {
 
     async fn refuses_referral(&self, draft: referral::ReferralDraft, reason: &str, fields: &[&str]) -> Refused {
         let request = sample::create("nca", draft, "bad");
-        self.refuses(self.nca().referrals().create_referral(request), reason, fields).await
+        self.refuses(Box::pin(self.nca().referrals().create_referral(request)), reason, fields).await
     }
 
     async fn refuses_decision(

@@ -1,7 +1,7 @@
 //! What an agency says of a referral after it was sent: how urgent it is now, and for how long whoever posted the content is not told. The
 //! case follows, and with it the queue and the clock.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -271,7 +271,8 @@ async fn a_priority_is_changed_by_its_agency_while_there_is_something_to_decide(
     };
     let fields = ["priority.harm", "priority.likelihood", "priority.confidence", "priority.explanation"];
     assert_eq!(refused(world.prioritise(wrong).await).fields, fields);
-    let nobodys = referral::Referral { name: format!("{}0", &sent.name[..sent.name.len() - 1]), ..sent.clone() };
+    let nobodys = "agencies/nca/referrals/00000000-0000-0000-0000-000000000009".to_owned();
+    let nobodys = referral::Referral { name: nobodys, ..sent.clone() };
     let no = refused(world.prioritise(prioritise(&nobodys, urgency("x"), "nobody's")).await);
     assert_eq!(no.reason, "REFERRAL_NOT_FOUND");
     // As often as is allowed, and no more.

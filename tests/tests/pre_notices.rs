@@ -1,6 +1,6 @@
 //! A platform is told before the first removal order (TCO art. 3(2)), through the public API and the command line.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -845,7 +845,7 @@ impl portreeve_core::Ledger for Ledger {
             Event::Linked { referral, .. }
             | Event::Prioritised { referral, .. }
             | Event::NonDisclosureChanged { referral, .. } => {
-                state.change(Referral { updated: position, ..(**referral).clone() })
+                state.change(Referral { updated: position, ..(**referral).clone() });
             }
             Event::PreNoticeGiven(notice) => state.gate_notice(&PreNotice { created: position, ..(**notice).clone() }),
             Event::AddressesSwept(sweep) => {

@@ -54,8 +54,8 @@ impl Gate {
 }
 
 /// The earlier of two instants, of which the one may not be known.
-fn earlier(known: Option<Timestamp>, at: Timestamp) -> Option<Timestamp> {
-    Some(known.map_or(at, |known| known.min(at)))
+fn earlier(known: Option<Timestamp>, at: Timestamp) -> Timestamp {
+    known.map_or(at, |known| known.min(at))
 }
 
 impl State {
@@ -116,7 +116,7 @@ impl State {
     pub(super) fn gate_order(&mut self, referral: &Referral) {
         if let Some(pair) = pair_of_order(referral) {
             let gate = self.gates.entry(pair.clone()).or_default();
-            gate.first_order = earlier(gate.first_order, referral.occurred_at);
+            gate.first_order = Some(earlier(gate.first_order, referral.occurred_at));
             self.changes.gates.insert(pair);
         }
     }
@@ -125,7 +125,7 @@ impl State {
     pub(super) fn gate_notice(&mut self, notice: &PreNotice) {
         let pair = pair_of(notice);
         let gate = self.gates.entry(pair.clone()).or_default();
-        gate.first_notice = earlier(gate.first_notice, notice.given_at);
+        gate.first_notice = Some(earlier(gate.first_notice, notice.given_at));
         gate.notices += 1;
         self.changes.gates.insert(pair);
         self.changes.pre_notices.push(notice.clone());

@@ -177,6 +177,15 @@ impl Cell {
     }
 }
 
+/// A header with where its columns are in the spreadsheet.
+struct Top {
+    header: Header,
+    /// For each column of the spreadsheet, its place in the header and its name there.
+    names: HashMap<u32, (usize, String)>,
+    /// For each place of the header, its column of the spreadsheet.
+    letters: Vec<u32>,
+}
+
 /// What was read of a sheet: a header, which is the first row that says anything, and the rows below it.
 struct Table<'a> {
     columns: &'static [Column],
@@ -185,7 +194,7 @@ struct Table<'a> {
     merged: HashMap<(u32, u32), (u32, u32)>,
     /// What a merged cell says to the rows below its first: by column, until which row.
     carried: HashMap<u32, (u32, Cell)>,
-    header: Option<(Header, HashMap<u32, (usize, String)>, Vec<u32>)>,
+    header: Option<Top>,
     rows: Vec<Row>,
     /// The cells of the row that is being read, and which it is.
     row: Vec<(u32, Cell)>,
@@ -232,8 +241,8 @@ impl<'a> Table<'a> {
         if cells.is_empty() {
             return Ok(());
         }
-        let Some((_, names, letters)) = &self.header else {
-            self.header = Some(self.read_header(cells)?);
+        let Some(Top { names, letters, .. }) = &self.header else {
+            self.header = Some(self.read_header(&cells)?);
             return Ok(());
         };
         if self.rows.len() >= limits::SPREADSHEET_ROWS_MAX {
@@ -263,12 +272,9 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    fn read_header(
-        &self,
-        cells: Vec<(u32, Cell)>,
-    ) -> Result<(Header, HashMap<u32, (usize, String)>, Vec<u32>), String> {
+    fn read_header(&self, cells: &[(u32, Cell)]) -> Result<Top, String> {
         let mut texts = Vec::new();
-        for (column, cell) in &cells {
+        for (column, cell) in cells {
             match cell {
                 Cell::Text(text) | Cell::Date(text) => texts.push(text.as_str()),
                 Cell::Wrong(why) => return Err(format!("the cell {} of the header {why}", address(self.at, *column))),
@@ -279,13 +285,13 @@ impl<'a> Table<'a> {
             .map_err(|error| format!("the header, which is row {row}: {error}"))?;
         let name = |text: &str| text.trim().to_lowercase();
         let named = cells.iter().zip(texts).enumerate();
-        let places = named.map(|(place, ((column, _), text))| (*column, (place, name(text)))).collect();
-        Ok((header, places, cells.iter().map(|(column, _)| *column).collect()))
+        let names = named.map(|(place, ((column, _), text))| (*column, (place, name(text)))).collect();
+        Ok(Top { header, names, letters: cells.iter().map(|(column, _)| *column).collect() })
     }
 
     fn finish(mut self) -> Result<Workbook, String> {
         self.end_row()?;
-        let (header, _, letters) = self.header.ok_or("is empty")?;
+        let Top { header, letters, .. } = self.header.ok_or("is empty")?;
         Ok(Workbook { header, rows: self.rows.into_iter(), letters })
     }
 }
@@ -379,7 +385,7 @@ mod tests {
             sheet.write(2, 1, "https://a.example/1").unwrap();
             sheet.write(2, 2, 123_456_789_012_345_i64).unwrap();
             // 6 January 2020, 09:15:07.
-            sheet.write_number_with_format(2, 4, 43_836.385_497_685_185, &date()).unwrap();
+            sheet.write_number_with_format(2, 4, 43_836.385_497_685_19, &date()).unwrap();
             sheet.write(3, 1, "   ").unwrap();
             sheet.write(5, 1, "=cmd").unwrap();
             sheet.write(5, 2, 12_345.0).unwrap();

@@ -298,7 +298,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                     keys.repeatable.extend(drafts.iter().map(|draft| Arc::clone(&draft.said)));
                 }
             }
-            Command::Withdraw { name, .. } => {
+            Command::Withdraw { name, .. }
+            | Command::Prioritise { name, .. }
+            | Command::ChangeNonDisclosure { name, .. } => {
                 keys.referrals.insert(name.id);
             }
             Command::CreateOrganisation { name, hosts, .. } => keys.change(name, hosts),
@@ -410,9 +412,6 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 let (agency, platform) = (&notice.name.agency, &notice.platform);
                 keys.organisations.extend([format!("agencies/{agency}"), format!("platforms/{platform}")]);
                 keys.gates.insert(pre_notices::key(&pair_of(notice)));
-            }
-            Command::Prioritise { name, .. } | Command::ChangeNonDisclosure { name, .. } => {
-                keys.referrals.insert(name.id);
             }
             Command::Link { name, others } => {
                 keys.referrals.extend(others.iter().chain([name]).map(|name| name.id));
