@@ -8,8 +8,10 @@ use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::decision::v1::ListCasesRequest;
 use portreeve_api::referral::v1 as wire;
 use portreeve_core::Timestamp;
+use portreeve_core::audit::hex;
 use portreeve_tests::logs::{content, entries};
 use portreeve_tests::{Client, Database, ManualClock, Part, Server, on_both_engines, refusal, sample, within};
+use wire::ReferralState::{Held, Submitted};
 use wire::referral_change::Change;
 use wire::{DraftState, HoldState, InterestState, MatchResult, ReferralState};
 
@@ -295,7 +297,7 @@ async fn what_is_registered_is_not_kept(database: &Database) {
     register(&client, "bka", secret, "2026-09-01", "interest").await;
     assert_eq!(check(&client, "nca", &[secret]).await[0].0, MatchResult::Hit);
     let rows = server.dump(Part::Referral).await.join("\n");
-    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |text: &str| hex(text.as_bytes());
     assert!(rows.contains("file 2026/17") || rows.contains(&hex("file 2026/17")), "what is kept is found so");
     for part in ["a-secret-investigation", &hex("a-secret-investigation")] {
         assert!(!rows.to_lowercase().contains(part), "the address is not in the tables");
@@ -363,7 +365,6 @@ async fn a_batch_and_an_import_tell_what_is_held(database: &Database) {
     let mut nca = client.acting("agencies/nca").member("j.doe").referrals();
     let reply = nca.batch_create_referrals(request.clone()).await.unwrap().into_inner();
     let states = reply.referrals.iter().map(wire::Referral::state).collect::<Vec<_>>();
-    use ReferralState::{Held, Submitted};
     assert_eq!((states, reply.duplicates.as_slice()), (vec![Submitted, Held, Held, Submitted], [2].as_slice()));
     assert_eq!(reply.referrals[1].name, reply.referrals[2].name);
     let repeated = nca.batch_create_referrals(request).await.unwrap().into_inner();

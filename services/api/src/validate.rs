@@ -100,6 +100,14 @@ const PATTERNS: &[(&str, &str)] = &[
         "a draft's name: agencies/{agency}/drafts/{uuid}",
     ),
     (
+        "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/drafts/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/holds/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        "a hold's name: agencies/{agency}/drafts/{uuid}/holds/{uuid}",
+    ),
+    (
+        "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/interests/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        "an interest's name: agencies/{agency}/interests/{uuid}",
+    ),
+    (
         "^agencies/[a-z][a-z0-9-]{0,30}[a-z0-9]/evidence/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
         "evidence's name: agencies/{agency}/evidence/{uuid}",
     ),

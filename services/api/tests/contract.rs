@@ -107,8 +107,9 @@ fn writes_can_be_repeated_and_reads_can_wait() {
                 .any(|of| messages.contains_key(of.type_name()) && has(of.type_name(), field))
     };
     for method in files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method) {
-        let read =
-            ["Get", "List", "Watch", "Query", "Export", "Download"].iter().any(|verb| method.name().starts_with(verb));
+        let read = ["Get", "List", "Watch", "Query", "Export", "Download", "Check"]
+            .iter()
+            .any(|verb| method.name().starts_with(verb));
         let declared = method.options.as_ref().is_some_and(|options| {
             options.idempotency_level() == prost_types::method_options::IdempotencyLevel::NoSideEffects
         });

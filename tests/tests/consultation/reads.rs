@@ -8,7 +8,9 @@ use portreeve_api::consultation::v1 as consultation;
 use portreeve_api::decision::v1 as decision;
 use portreeve_api::referral::v1 as referral;
 use portreeve_api::reporting::v1 as reporting;
+use portreeve_core::Clock as _;
 use portreeve_core::consultation::Policy;
+use portreeve_core::time::SystemClock;
 use portreeve_runtime::permissions::PUBLIC_READS;
 use portreeve_tests::raw::methods;
 use portreeve_tests::{Client, Database, Options, on_both_engines, refusal, sample, within};
@@ -179,7 +181,9 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
             // So that there is something to find; the same each time.
             let mut of = client.deconfliction();
             let url = "https://chirrup.example/read";
-            let new = sample::interest("nca", "chirrup", url, "2029-01-01", "read");
+            // The server has the system's clock: until the next year begins, which is within what is allowed.
+            let year = SystemClock.now().date().to_string()[..4].parse::<u32>().unwrap() + 1;
+            let new = sample::interest("nca", "chirrup", url, &format!("{year}-01-01"), "read");
             let target = new.interests[0].target.clone();
             let registered = of.register_interests(new).await.unwrap().into_inner().interests.remove(0);
             match method.rsplit('/').next() {
