@@ -196,6 +196,9 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
                     of.list_interests(request).await.map(drop)
                 }
                 Some("CheckTargets") => {
+                    // What is shown of nobody is no reading: another agency's interest is hit.
+                    let other = sample::interest("bka", "chirrup", url, &format!("{year}-01-01"), "read of bka");
+                    client.acting("agencies/bka").deconfliction().register_interests(other).await.unwrap();
                     let targets = target.into_iter().collect();
                     let request = referral::CheckTargetsRequest { parent, targets, at_least: Vec::new() };
                     of.check_targets(request).await.map(drop)
