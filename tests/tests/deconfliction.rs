@@ -7,8 +7,8 @@ use portreeve_api::common::v1::TargetKind;
 use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::decision::v1::ListCasesRequest;
 use portreeve_api::referral::v1 as wire;
-use portreeve_core::Timestamp;
 use portreeve_core::audit::hex;
+use portreeve_core::{Timestamp, limits};
 use portreeve_tests::logs::{content, entries};
 use portreeve_tests::{Client, Database, ManualClock, Part, Server, on_both_engines, refusal, sample, within};
 use wire::ReferralState::{Held, Submitted};
@@ -96,12 +96,6 @@ async fn cases(client: &Client) -> usize {
     client.acting("platforms/harbourbook").decisions().list_cases(request).await.unwrap().into_inner().cases.len()
 }
 
-async fn rebuilt(server: &Server) {
-    let before = server.dump(Part::Referral).await;
-    server.rebuild(Part::Referral).await;
-    assert_eq!(server.dump(Part::Referral).await, before, "rebuilt from the log, nothing changes");
-}
-
 /// Waits until a referral is there.
 async fn sent(client: &Client, name: &str) -> wire::Referral {
     within(60, "sending what was held", async {
@@ -136,7 +130,7 @@ async fn a_hit_holds_a_referral_until_it_is_released(database: &Database) {
     assert_eq!(free.state(), ReferralState::Submitted);
     within(60, "the other's case", async { while cases(&client).await == 0 {} }).await;
     assert_eq!(cases(&client).await, 1, "what came after it has arrived, and it has not");
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
     let hold = holds(&client, "bka").await.remove(0);
     assert_eq!((hold.state(), hold.interest.as_str()), (HoldState::Held, interest.as_str()));
     assert_eq!(sample::micros(hold.ends_at.as_ref()), sample::micros(Some(&sample::time("2026-03-04T09:00:00Z"))));
@@ -148,7 +142,7 @@ async fn a_hit_holds_a_referral_until_it_is_released(database: &Database) {
     assert_eq!((sent.state(), sent.authorisation.as_ref()), (ReferralState::Submitted, None));
     assert_eq!(draft(&client, &waiting.name).await.state(), DraftState::Authorised);
     within(60, "its case", async { while cases(&client).await < 2 {} }).await;
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 /// The changes that a caller sees of all that it may, and in a snapshot.
@@ -256,7 +250,7 @@ async fn a_hold_runs_out(database: &Database) {
     assert!(sample::micros(sent.occurred_at.as_ref()) >= sample::micros(Some(&sample::time("2026-03-13T09:00:00Z"))));
     assert_eq!(holds(&client, "nca").await[0].state(), HoldState::Expired);
     assert_eq!(refusal(&bka.renew_hold(renew(5, "fifth")).await.unwrap_err()).reason, "INVALID_TRANSITION");
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn a_second_approver_overrides_for_a_reason(database: &Database) {
@@ -342,7 +336,7 @@ async fn one_place_is_hit_in_every_spelling(database: &Database) {
     let mut draft = sample::draft("harbourbook", "two");
     draft.target.as_mut().unwrap().url = "https://harbourbook.example/pages/tWo".into();
     assert_eq!(refer(&client, draft, "two").await.state(), ReferralState::Held);
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn a_batch_and_an_import_tell_what_is_held(database: &Database) {
@@ -384,7 +378,7 @@ async fn a_batch_and_an_import_tell_what_is_held(database: &Database) {
         wire::import_result::Result::Error(error) => panic!("{error:?}"),
     });
     assert_eq!(held.collect::<Vec<_>>(), [false, true]);
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn an_authorised_draft_waits_as_well(database: &Database) {
@@ -416,7 +410,7 @@ async fn an_authorised_draft_waits_as_well(database: &Database) {
     let sent = referral(&client, &written.name.replace("/drafts/", "/referrals/")).await.unwrap();
     let answers = sent.authorisation.unwrap();
     assert_eq!((answers.authors.as_slice(), answers.approver.as_str()), (["a.uthor".to_owned()].as_slice(), "a.head"));
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn what_is_wrong_is_told_at_once(database: &Database) {
@@ -441,8 +435,16 @@ async fn what_is_wrong_is_told_at_once(database: &Database) {
     assert_eq!((no.reason.as_str(), no.fields.len()), ("URL_OF_ANOTHER_PLATFORM", 2));
     let request = sample::interest("bka", "nobody", PAGE, "2026-09-01", "nobody");
     assert_eq!(refusal(&bka.register_interests(request).await.unwrap_err()).reason, "ORGANISATION_NOT_FOUND");
+    let mut long = sample::interest("bka", "harbourbook", PAGE, "2026-09-01", "long");
+    long.interests[0].contact = "c".repeat(limits::INTEREST_TEXT_CHARS_MAX + 1);
+    long.interests[0].reference = "r".repeat(limits::INTEREST_TEXT_CHARS_MAX + 1);
+    let no = refusal(&bka.register_interests(long.clone()).await.unwrap_err());
+    assert_eq!(no.fields, ["interests[0].contact", "interests[0].reference"]);
+    long.interests[0].contact.pop();
+    long.interests[0].reference.pop();
+    bka.register_interests(long).await.unwrap();
     let mut many = sample::interest("bka", "harbourbook", PAGE, "2026-09-01", "many");
-    many.interests = vec![many.interests[0].clone(); 1_001];
+    many.interests = vec![many.interests[0].clone(); limits::BATCH_INTERESTS_MAX + 1];
     assert_eq!(refusal(&bka.register_interests(many.clone()).await.unwrap_err()).fields, ["interests"]);
     many.interests.pop();
     assert_eq!(bka.register_interests(many).await.unwrap().into_inner().interests.len(), 1_000);
@@ -483,5 +485,5 @@ async fn an_interest_is_renewed_and_ends(database: &Database) {
     assert_eq!(listed[0].reference, "file 2026/17");
     let free = refer(&client, sample::draft("harbourbook", "one"), "one").await;
     assert_eq!(free.state(), ReferralState::Submitted);
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }

@@ -51,12 +51,6 @@ fn name(reply: &CreateReferralResponse) -> String {
     reply.referral.as_ref().unwrap().name.clone()
 }
 
-async fn rebuilt(server: &Server) {
-    let before = server.dump(Part::Referral).await;
-    server.rebuild(Part::Referral).await;
-    assert_eq!(server.dump(Part::Referral).await, before, "rebuilt from the log, nothing changes");
-}
-
 async fn withdraw(client: &Client, name: &str) {
     client.acting("agencies/nca").referrals().withdraw_referral(sample::withdraw(name, name)).await.unwrap();
 }
@@ -92,7 +86,7 @@ async fn what_was_referred_is_given_back(database: &Database) {
     };
     client.acting("agencies/nca").retention().erase_referral(request).await.unwrap();
     assert!(!refer(&client, "nca", at("/pages/1", "five"), "fifth").await.duplicate);
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn a_repeat_of_a_duplicate_gets_the_same_answer(database: &Database) {
@@ -141,7 +135,7 @@ async fn a_batch_keeps_its_order(database: &Database) {
     assert_eq!(urls.collect::<Vec<_>>(), paths);
     let again = nca.batch_create_referrals(request).await.unwrap().into_inner();
     assert_eq!(again, wire::BatchCreateReferralsResponse { replayed: true, ..reply });
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn of_many_at_once_one_is_recorded(database: &Database) {
@@ -238,7 +232,7 @@ async fn a_draft_whose_target_was_referred_meanwhile_is_not_sent(database: &Data
         .iter()
         .filter(|change| matches!(&change.change, Some(Change::DraftChanged(draft)) if draft.name == two.name));
     assert!(!format!("{:?}", of_two.collect::<Vec<_>>()).contains("secret"));
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn what_turns_out_the_same_is_a_duplicate_from_then_on(database: &Database) {
@@ -271,7 +265,7 @@ async fn what_turns_out_the_same_is_a_duplicate_from_then_on(database: &Database
     .await;
     let four = refer(&client, "nca", at("/pAgEs/1", "four"), "four").await;
     assert_eq!((four.duplicate, name(&four)), (true, name(&one)));
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 fn link(kind: ReferralLinkKind, referral: &str) -> wire::ReferralLink {
@@ -355,7 +349,7 @@ async fn what_goes_on_with_another_is_recorded(database: &Database) {
     let mut approver = nca.member("a.pprover").drafts();
     let sent = approver.authorise_draft(sample::authorise(&draft, "draft")).await.unwrap().into_inner();
     assert_eq!((sent.duplicate, linked(sent.referral.as_ref().unwrap())), (false, links.to_vec()));
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn links_are_shown_to_whom_both_ends_are(database: &Database) {
@@ -414,7 +408,7 @@ async fn links_are_shown_to_whom_both_ends_are(database: &Database) {
     let bodies = entries.iter().filter_map(|entry| content(entry).map(|entry| entry.body)).collect::<Vec<_>>();
     assert!(bodies.len() > 2, "it sees what was referred to it");
     assert!(!bodies.iter().any(|body| body.windows(id.len()).any(|bytes| bytes == id.as_bytes())));
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn a_link_is_to_a_referral_of_the_agency(database: &Database) {
@@ -498,5 +492,5 @@ async fn a_link_is_to_a_referral_of_the_agency(database: &Database) {
             .len(),
         most
     );
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }

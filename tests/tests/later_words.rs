@@ -123,11 +123,7 @@ impl World {
 
     /// Rebuilds both services from their logs, and finds no row changed.
     async fn rebuilds(&self) {
-        for part in [Part::Referral, Part::Decision] {
-            let before = self.server.dump(part).await;
-            self.server.rebuild(part).await;
-            assert_eq!(self.server.dump(part).await, before);
-        }
+        self.server.rebuilds(&[Part::Referral, Part::Decision]).await;
     }
 }
 

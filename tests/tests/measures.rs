@@ -171,8 +171,7 @@ async fn who_is_suspended_refers_nothing_and_the_rest_goes_on(database: &Databas
 
     let dump = server.dump(Part::Referral).await;
     assert!(dump.iter().any(|row| row.starts_with("measure ")), "{dump:?}");
-    server.rebuild(Part::Referral).await;
-    assert_eq!(server.dump(Part::Referral).await, dump);
+    server.rebuilds(&[Part::Referral]).await;
     // The platform has every case, and the others followed on past the measures.
     let (_, revision) = sample::refer(&client, "nca", "chirrup", "the last").await;
     let at_least = vec![revision];

@@ -107,14 +107,6 @@ fn first(referral: &wire::Referral) -> Option<&str> {
     first
 }
 
-async fn rebuilt(server: &Server, parts: &[Part]) {
-    for part in parts.iter().copied() {
-        let before = server.dump(part).await;
-        server.rebuild(part).await;
-        assert_eq!(server.dump(part).await, before, "{part:?}: rebuilt from the log, nothing changes");
-    }
-}
-
 /// A client that reads for the purpose of the agreements, if it is an agency's.
 fn reading(client: &Client, reader: &str) -> Client {
     let acting = client.acting(reader);
@@ -298,7 +290,7 @@ async fn three_455_targets_six_agencies_and_one_day(database: &Database) {
     // The day ends, and with it the operation.
     clock.set("2021-12-16T20:00:00Z".parse().unwrap());
     assert_eq!(show(&client, "nca", &operation).await.state(), OperationState::Closed);
-    rebuilt(&server, &Part::ALL).await;
+    server.rebuilds(&Part::ALL).await;
 }
 
 async fn what_belongs_to_an_operation_is_let_in(database: &Database) {
@@ -379,7 +371,7 @@ async fn what_belongs_to_an_operation_is_let_in(database: &Database) {
     let mut replies = nca.import_referrals(tokio_stream::iter([request])).await.unwrap().into_inner();
     let result = replies.message().await.unwrap().unwrap().results.remove(0);
     assert!(matches!(result.result, Some(Imported::Error(error)) if error.message.contains("closed since")));
-    rebuilt(&server, &[Part::Referral]).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn an_operation_changes_and_ends(database: &Database) {
@@ -450,7 +442,7 @@ async fn an_operation_changes_and_ends(database: &Database) {
     let late = wire::UpdateOperationRequest { title: "Bittern".into(), ..update("late") };
     assert_eq!(refusal(&lead.update_operation(late).await.unwrap_err()).reason, "INVALID_TRANSITION");
     bka.leave_operation(leave(&name, "bka", "after")).await.unwrap();
-    rebuilt(&server, &[Part::Referral]).await;
+    server.rebuilds(&[Part::Referral]).await;
     // Everything wrong with a new one is told at once.
     let mut wrong = plan("nca", &["nca", "bka", "bka"], "wrong");
     let operation = wrong.operation.as_mut().unwrap();
@@ -637,7 +629,7 @@ async fn one_target_is_linked_to_the_first(database: &Database) {
     assert_eq!(first(&refer(&client, "bka", within(&name, people), "five").await), None);
     let size = show(&client, "nca", &name).await;
     assert_eq!((size.referral_count, size.target_count), (10, 5));
-    rebuilt(&server, &[Part::Referral]).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn who_leaves_sees_no_more_of_its_figures(database: &Database) {

@@ -138,8 +138,7 @@ async fn oversight_asks_and_the_agency_answers(database: &Database) {
     assert_eq!(list(&hac, "agencies/-", State::Open).await.unwrap().len(), 1);
     let dump = server.dump(Part::Referral).await;
     assert_eq!(dump.iter().filter(|row| row.starts_with("review_flag ")).count(), 4, "{dump:?}");
-    server.rebuild(Part::Referral).await;
-    assert_eq!(server.dump(Part::Referral).await, dump);
+    server.rebuilds(&[Part::Referral]).await;
     // Whoever follows went on past the flags.
     let (_, revision) = sample::refer(&client, "nca", "chirrup", "the last").await;
     let request = portreeve_api::decision::v1::ListCasesRequest {

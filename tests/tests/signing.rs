@@ -149,11 +149,7 @@ async fn a_signature_is_verified_and_travels(database: &Database) {
     let mut hb = client.acting("platforms/harbourbook").decisions();
     let case = hb.get_case(request.clone()).await.unwrap().into_inner().case.unwrap();
     assert_eq!(case.signature, Some(signature));
-    for part in [Part::Referral, Part::Decision] {
-        let before = server.dump(part).await;
-        server.rebuild(part).await;
-        assert_eq!(server.dump(part).await, before, "{part:?}");
-    }
+    server.rebuilds(&[Part::Referral, Part::Decision]).await;
     assert_eq!(hb.get_case(request).await.unwrap().into_inner().case.unwrap(), case);
 }
 

@@ -55,12 +55,6 @@ async fn get(client: &Client, name: &str) -> Referral {
     client.referrals().get_referral(request).await.unwrap().into_inner().referral.unwrap()
 }
 
-async fn rebuilt(server: &Server) {
-    let before = server.dump(Part::Referral).await;
-    server.rebuild(Part::Referral).await;
-    assert_eq!(server.dump(Part::Referral).await, before, "rebuilt from the log, nothing changes");
-}
-
 /// The referrals of one place that a caller sees.
 async fn of_place(client: &Client, canonical_url: &str) -> Vec<String> {
     let filter = wire::ReferralFilter { canonical_url: canonical_url.to_owned(), ..Default::default() };
@@ -138,7 +132,7 @@ async fn a_telephone_number_needs_no_address(database: &Database) {
     };
     let draft = wire::ReferralDraft { target: Some(invite), ..sample::draft("harbourbook", "invite") };
     assert_eq!(refer(&client, draft, "invite").await.target.unwrap().kind(), TargetKind::InviteLink);
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 fn handle(handle: &str, from: Option<&str>, until: Option<&str>) -> wire::TargetHandle {
@@ -161,7 +155,7 @@ async fn handles_travel_and_are_erased_with_the_address(database: &Database) {
     assert_eq!(sent.target.as_ref().unwrap().handles, handles);
     let seen = get(&client.acting("platforms/harbourbook"), &sent.name).await;
     assert_eq!(seen.target.as_ref().unwrap().handles, handles);
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
     // As many as there may be, and as long as they may be; and more.
     let many = |count: usize, chars: usize| with("many", vec![handle(&"h".repeat(chars), None, None); count]);
     let (most, longest) = (limits::TARGET_HANDLES_MAX, limits::HANDLE_CHARS_MAX);
@@ -192,7 +186,7 @@ async fn handles_travel_and_are_erased_with_the_address(database: &Database) {
     assert!(!format!("{changes:?}").contains("secret"));
     let bytes = portreeve_core::audit::hex(b"@secret.crossings");
     assert!(!server.dump(Part::Referral).await.iter().any(|row| row.contains(&bytes) || row.contains("secret")));
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 fn alias(alias: &str, host: &str) -> wire::HostAlias {
@@ -255,7 +249,7 @@ async fn rules_make_one_spelling_of_one_place(database: &Database) {
     // Another platform's rules are another's.
     let (other, _) = sample::refer(&client, "nca", "chirrup", "Other").await;
     assert_eq!(spelt(other), ("https://chirrup.example/pages/Other".into(), 1, 0));
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 async fn rules_are_versions_of_the_operators(database: &Database) {
@@ -362,7 +356,7 @@ async fn rules_are_versions_of_the_operators(database: &Database) {
         _ => None,
     });
     assert_eq!(shown.collect::<Vec<_>>(), told[2..]);
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 /// Waits until every referral was looked at that a version of the rules found there; gives how many changes that made.
@@ -451,7 +445,7 @@ async fn changed_rules_find_what_is_one_place(database: &Database) {
     assert!(of_place(&nca, one_place).await.is_empty());
     let back = get(&nca, &second.name).await.target.unwrap();
     assert_eq!((back.canonical_url, back.rules_version), (second.target.unwrap().canonical_url, 2));
-    rebuilt(&server).await;
+    server.rebuilds(&[Part::Referral]).await;
 }
 
 /// More referrals than one commit takes up; the server ends without notice while they are looked at.
@@ -482,7 +476,7 @@ async fn a_sweep_goes_on_where_it_was_cut_off(database: &Database) {
     if let Some(other) = other {
         other.stop().await;
     }
-    rebuilt(&one).await;
+    one.rebuilds(&[Part::Referral]).await;
     let all = client.acting("agencies/nca").changes("agencies/-", Start::Earliest(true), None).await;
     let changed = all.iter().filter(|change| matches!(change.change, Some(Change::Readdressed(_)))).count();
     assert_eq!(changed, count);

@@ -195,15 +195,20 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
                     let request = referral::ListInterestsRequest { parent, ..Default::default() };
                     of.list_interests(request).await.map(drop)
                 }
-                Some("CheckTargets") => {
-                    // What is shown of nobody is no reading: another agency's interest is hit.
+                // What is shown of nobody is no reading: another agency's interest is hit.
+                method => {
                     let other = sample::interest("bka", "chirrup", url, &format!("{year}-01-01"), "read of bka");
                     client.acting("agencies/bka").deconfliction().register_interests(other).await.unwrap();
-                    let targets = target.into_iter().collect();
-                    let request = referral::CheckTargetsRequest { parent, targets, at_least: Vec::new() };
-                    of.check_targets(request).await.map(drop)
+                    if method == Some("CheckTargets") {
+                        let targets = target.into_iter().collect();
+                        let request = referral::CheckTargetsRequest { parent, targets, at_least: Vec::new() };
+                        return of.check_targets(request).await.map(drop);
+                    }
+                    let mut draft = sample::draft("chirrup", "held");
+                    draft.target.as_mut().unwrap().url = url.to_owned();
+                    client.referrals().create_referral(sample::create("nca", draft, "read of held")).await.unwrap();
+                    of.list_holds(referral::ListHoldsRequest { parent, ..Default::default() }).await.map(drop)
                 }
-                _ => of.list_holds(referral::ListHoldsRequest { parent, ..Default::default() }).await.map(drop),
             }
         }
         "GetDraft" | "ListDrafts" => {
