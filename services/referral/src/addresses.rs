@@ -1,10 +1,11 @@
 //! Puts referrals in the form of their platform's rules of addresses, which were set after them.
 
-use portreeve_core::{Principal, Result, Timestamp, limits};
-use portreeve_storage::{Envelope, Guard, Parts};
+use portreeve_core::{Result, Timestamp, limits};
+use portreeve_storage::Parts;
 
 use crate::domain::{AddressSweep, Command, Event, Ledger};
-use crate::store::{Reads, SERVICE};
+use crate::store::Reads;
+use crate::sweeper::submit;
 
 /// Looks at whatever was referred before the rules of its platform. Gives the number of referrals whose address has another
 /// canonical form since.
@@ -24,8 +25,7 @@ pub(crate) async fn sweep(parts: &Parts<Ledger, dyn Reads>, now: Timestamp) -> R
             let (platform, version) = (rules.platform.clone(), rules.version);
             let sweep = AddressSweep { platform, version, through: after, at: now };
             let command = Command::Readdress { sweep, ids: found.into_iter().map(|(_, id)| id).collect() };
-            let principal = Principal::service(SERVICE)?;
-            let outcome = parts.writer.submit(Envelope { principal, guard: Guard::None, command }).await?;
+            let outcome = submit(parts, command).await?;
             let readdressed = |event: &Event| matches!(event, Event::Readdressed { .. });
             changed += outcome.events.iter().filter(|recorded| readdressed(&recorded.event)).count();
         }

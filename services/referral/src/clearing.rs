@@ -2,10 +2,11 @@
 
 use portreeve_core::name::DraftName;
 use portreeve_core::{Principal, Result, Timestamp, limits};
-use portreeve_storage::{Envelope, Guard, Outcome, Parts};
+use portreeve_storage::Parts;
 
 use crate::domain::{Clearing, Command, Draft, Event, Ledger};
 use crate::store::{Reads, SERVICE};
+use crate::sweeper::submit;
 
 /// Sends a held referral if it waits for nothing any more. Gives whether it was sent.
 ///
@@ -46,9 +47,4 @@ pub(crate) async fn sweep(parts: &Parts<Ledger, dyn Reads>, now: Timestamp) -> R
             return Ok(sent);
         }
     }
-}
-
-async fn submit(parts: &Parts<Ledger, dyn Reads>, command: Command) -> Result<Outcome<Event>> {
-    let principal = Principal::service(SERVICE)?;
-    parts.writer.submit(Envelope { principal, guard: Guard::None, command }).await
 }

@@ -1,11 +1,12 @@
 //! Erases what is past its time: by the clock and the agencies' policies alone, with nobody asking.
 
-use portreeve_core::{Principal, Result, Timestamp, limits};
-use portreeve_storage::{Envelope, Guard, Objects, Parts};
+use portreeve_core::{Result, Timestamp, limits};
+use portreeve_storage::{Objects, Parts};
 
 use crate::domain::{Command, Event, Ledger, RetentionPolicy};
 use crate::evidence::purge;
-use crate::store::{Reads, SERVICE};
+use crate::store::Reads;
+use crate::sweeper::submit;
 
 /// Erases whatever is past its time at a moment. Gives the number of referrals of which something was erased.
 ///
@@ -28,8 +29,7 @@ pub(crate) async fn sweep(
                 let ids = found.iter().map(|(_, id)| *id).collect::<Vec<_>>();
                 let keys = parts.reads.objects_of(&ids).await?;
                 let command = Command::Expire { agency: policy.agency.clone(), ids };
-                let principal = Principal::service(SERVICE)?;
-                let outcome = parts.writer.submit(Envelope { principal, guard: Guard::None, command }).await?;
+                let outcome = submit(parts, command).await?;
                 erased += outcome.events.iter().filter(|recorded| matches!(recorded.event, Event::Erased(_))).count();
                 if outcome.events.iter().any(|recorded| matches!(recorded.event, Event::EvidenceErased(_))) {
                     purge(objects, &parts.reads, keys).await;

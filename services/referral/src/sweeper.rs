@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portreeve_core::{Clock, Result};
-use portreeve_storage::{Objects, Parts};
+use portreeve_core::{Clock, Principal, Result};
+use portreeve_storage::{Envelope, Guard, Objects, Outcome, Parts};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::Ledger;
-use crate::store::Reads;
+use crate::domain::{Command, Event, Ledger};
+use crate::store::{Reads, SERVICE};
 use crate::{addresses, clearing, evidence, retention};
 
 /// Sweeps after which the objects are looked through, too: a large store takes its time, and what it holds in vain can wait.
@@ -49,6 +49,12 @@ pub(crate) async fn run(
             () = sweep => {}
         }
     }
+}
+
+/// Does of the service's own accord what a sweep finds to do.
+pub(crate) async fn submit(parts: &Parts<Ledger, dyn Reads>, command: Command) -> Result<Outcome<Event>> {
+    let principal = Principal::service(SERVICE)?;
+    parts.writer.submit(Envelope { principal, guard: Guard::None, command }).await
 }
 
 /// Tells what a sweep did. What failed the next one tries again.

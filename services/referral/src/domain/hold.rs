@@ -8,6 +8,7 @@ use portreeve_core::name::{DraftName, HoldName, InterestName};
 use portreeve_core::{Error, Reason, Result, Timestamp, Uuid, limits};
 
 use super::draft::{Authorisation, Draft, DraftStanding, no_draft};
+use super::interest::foremost;
 use super::ledger::{Event, State};
 use super::referral::{NewReferral, Said};
 
@@ -152,9 +153,7 @@ impl State {
             .filter(|known| !agreed(&known.name.agency))
             .filter(|known| happened.is_none_or(|at| at >= known.created_at))
             .collect::<Vec<_>>();
-        hits.sort_unstable_by_key(|known| (std::cmp::Reverse(known.priority), known.created));
-        hits.dedup_by_key(|known| known.name.id);
-        hits.truncate(limits::REFERRAL_HOLDS_MAX);
+        foremost(&mut hits);
         hits
     }
 
@@ -221,12 +220,7 @@ impl State {
     /// business of the agency that lets it go.
     pub(super) fn release_all(&self, ids: &[Uuid], now: Timestamp) -> Vec<Event> {
         let known = ids.iter().filter_map(|id| self.holds.get(id));
-        known
-            .map(|hold| {
-                let standing = HoldStanding::Released { at: now };
-                Event::HoldChanged(Box::new(Hold { standing, ..hold.clone() }))
-            })
-            .collect()
+        settled(known, |_| HoldStanding::Released { at: now })
     }
 
     fn held(&self, name: &DraftName) -> impl Iterator<Item = &Hold> {
@@ -235,18 +229,18 @@ impl State {
         held.into_iter()
     }
 
+    /// The holds of a draft that nothing has become of.
+    fn unsettled(&self, name: &DraftName) -> impl Iterator<Item = &Hold> {
+        self.held(name).filter(|hold| hold.standing == HoldStanding::Held)
+    }
+
     /// Sends what waits for nothing any more.
     pub(super) fn clear(&self, of: &Clearing, now: Timestamp) -> Result<Vec<Event>> {
         let Some(draft) = self.drafts.get(&of.name.id).filter(|draft| draft.is_held()) else { return Ok(Vec::new()) };
         if self.held(&of.name).any(|hold| hold.is_open(now)) {
             return Ok(Vec::new());
         }
-        let over = self.held(&of.name).filter(|hold| hold.standing == HoldStanding::Held);
-        let over = over.map(|hold| {
-            let standing = HoldStanding::Expired { at: hold.ends_at };
-            Event::HoldChanged(Box::new(Hold { standing, ..hold.clone() }))
-        });
-        let over = over.collect::<Vec<_>>();
+        let over = settled(self.unsettled(&of.name), |hold| HoldStanding::Expired { at: hold.ends_at });
         Ok([self.send(draft, of.found.as_ref(), now)?, over].concat())
     }
 
@@ -263,27 +257,19 @@ impl State {
             let message = format!("{} has written or sent {name}, and does not override what holds it", act.approver);
             return Err(Error::new(Reason::DeciderNotImpartial, message).with("measure", name));
         }
-        let open = self.held(name).filter(|hold| hold.standing == HoldStanding::Held);
-        let open = open.map(|hold| {
-            let standing = if hold.is_open(now) {
+        let over = settled(self.unsettled(name), |hold| {
+            if hold.is_open(now) {
                 HoldStanding::Overridden { at: now, reason: act.reason.clone() }
             } else {
                 HoldStanding::Expired { at: hold.ends_at }
-            };
-            Event::HoldChanged(Box::new(Hold { standing, ..hold.clone() }))
+            }
         });
-        let open = open.collect::<Vec<_>>();
-        Ok([self.send(draft, act.of.found.as_ref(), now)?, open].concat())
+        Ok([self.send(draft, act.of.found.as_ref(), now)?, over].concat())
     }
 
     /// Withdraws the holds of a draft that is given up.
     pub(super) fn withdraw_holds(&self, name: &DraftName, now: Timestamp) -> Vec<Event> {
-        let open = self.held(name).filter(|hold| hold.standing == HoldStanding::Held);
-        open.map(|hold| {
-            let standing = HoldStanding::Withdrawn { at: now };
-            Event::HoldChanged(Box::new(Hold { standing, ..hold.clone() }))
-        })
-        .collect()
+        settled(self.unsettled(name), |_| HoldStanding::Withdrawn { at: now })
     }
 
     /// Sends a held referral. What was checked when it came to wait is not checked again, but whether its agency may still refer.
@@ -309,6 +295,11 @@ impl State {
         let sent = Draft { standing, updated_at: now, ..draft.clone() };
         self.placed(vec![Event::DraftChanged(Box::new(sent)), created])
     }
+}
+
+/// That holds have come to stand so.
+fn settled<'h>(holds: impl Iterator<Item = &'h Hold>, so: impl Fn(&Hold) -> HoldStanding) -> Vec<Event> {
+    holds.map(|hold| Event::HoldChanged(Box::new(Hold { standing: so(hold), ..hold.clone() }))).collect()
 }
 
 /// The identifier of a hold: the same whoever makes it, so that nothing random is needed in a commit.

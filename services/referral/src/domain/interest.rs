@@ -1,5 +1,7 @@
 //! Interests of agencies in what others might refer: an investigation that a closure would disturb (TCO art. 14(1)).
 
+use std::cmp::Reverse;
+
 use portreeve_core::canonical::RuleSet;
 use portreeve_core::interest::{MatchingKey, Tag};
 use portreeve_core::location::Location;
@@ -10,6 +12,28 @@ use portreeve_core::{Error, Reason, Result, Timestamp, limits};
 use super::address::AddressRules;
 use super::ledger::{Event, State};
 use super::referral::Said;
+
+/// Where an interest stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterestState {
+    /// Whoever refers its target hits it.
+    Active,
+    /// Its time is over.
+    Expired,
+    /// Its agency ended it.
+    Ended,
+}
+
+impl InterestState {
+    /// Its name in the contract.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Expired => "EXPIRED",
+            Self::Ended => "ENDED",
+        }
+    }
+}
 
 /// An interest that an agency has registered. What it is in is not kept: only what finds it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,15 +67,17 @@ pub struct Interest {
 impl Interest {
     /// Whether it counts at a moment.
     pub fn counts(&self, now: Timestamp) -> bool {
-        self.ended_at.is_none() && now < self.expires_at
+        self.state(now) == InterestState::Active
     }
 
-    /// The state's name in the contract.
-    pub fn state(&self, now: Timestamp) -> &'static str {
+    /// Where it stands at a moment.
+    pub fn state(&self, now: Timestamp) -> InterestState {
         match self.ended_at {
-            Some(_) => "ENDED",
-            None if now >= self.expires_at => "EXPIRED",
-            None => "ACTIVE",
+            Some(at) if at < self.expires_at => InterestState::Ended,
+            // Looked at since its time was over, or not yet.
+            Some(_) => InterestState::Expired,
+            None if now >= self.expires_at => InterestState::Expired,
+            None => InterestState::Active,
         }
     }
 
@@ -227,8 +253,15 @@ pub(crate) fn tags<'r>(
     tags
 }
 
+/// Of the interests that are hit those that are told: the ones on which most depends, each once.
+pub(crate) fn foremost(hits: &mut Vec<&Interest>) {
+    hits.sort_unstable_by_key(|hit| (Reverse(hit.priority), hit.created, hit.name.id));
+    hits.dedup_by_key(|hit| hit.name.id);
+    hits.truncate(limits::REFERRAL_HOLDS_MAX);
+}
+
 fn impossible(known: &Interest, to: &str, now: Timestamp) -> Error {
-    let from = known.state(now);
+    let from = known.state(now).name();
     let message = format!("{} is {from}, and does not become {to}; register it anew", known.name);
     Error::new(Reason::InvalidTransition, message).with("name", &known.name).with("from", from).with("to", to)
 }

@@ -84,6 +84,17 @@ pub(super) fn read_signature(
     Some(Signed { jws, canonical: canonical(agency, draft, digests) })
 }
 
+/// A signature for the wire.
+pub(super) fn write_signature(signature: &Signature) -> wire::ReferralSignature {
+    wire::ReferralSignature { jws: signature.jws.clone(), occurred_at: signature.occurred_at.map(write_time) }
+}
+
+/// A signature as it was recorded.
+pub(super) fn read_recorded_signature(message: &wire::ReferralSignature) -> Signature {
+    let occurred_at = message.occurred_at.as_ref().and_then(|at| read_time(at).ok());
+    Signature { jws: message.jws.clone(), occurred_at }
+}
+
 /// Reads a draft. Wrong fields are noted under `path`; the contract's own rules have been checked already.
 pub(super) fn read_draft(
     violations: &mut Violations,
@@ -446,10 +457,7 @@ pub fn write_referral(referral: &Referral) -> wire::Referral {
         occurred_at: Some(write_time(referral.occurred_at)),
         recorded_at: Some(write_time(referral.recorded_at)),
         state: state_code(&referral.standing),
-        signature: referral.signature.as_ref().map(|signature| wire::ReferralSignature {
-            jws: signature.jws.clone(),
-            occurred_at: signature.occurred_at.map(write_time),
-        }),
+        signature: referral.signature.as_ref().map(write_signature),
         handling: Some(write_handling(&referral.handling)),
         erasures: write_erasures(&referral.erasures),
         protected_context: referral.protected_context.as_ref().map(write_check),
@@ -494,10 +502,7 @@ fn read_referral(message: &wire::Referral) -> Option<Referral> {
         statement: message.statement_of_reasons.clone(),
         statement_language: message.statement_language.clone(),
         content_language: message.content_language.clone(),
-        signature: message
-            .signature
-            .as_ref()
-            .map(|signature| Signature { jws: signature.jws.clone(), occurred_at: time(&signature.occurred_at) }),
+        signature: message.signature.as_ref().map(read_recorded_signature),
         handling: match &message.handling {
             Some(handling) => read_handling(&mut Violations::new(), "", handling.clone())?,
             // Written before there were any.

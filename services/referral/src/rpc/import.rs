@@ -20,7 +20,6 @@ use super::Rpc;
 use super::convert::{read_draft, refuse_classified, take_jws, with_jws};
 use super::evidence::convert::Digests;
 use super::evidence::digests;
-use super::referrals::sent;
 use crate::domain::ledger::DraftField;
 use crate::domain::{Command, Event, Ledger};
 use crate::store::Reads;
@@ -162,13 +161,16 @@ impl Import {
             }
             let result = match outcome {
                 Ok(outcome) => {
-                    let sent = outcome.events.first().and_then(|recorded| sent(&recorded.event)).unwrap_or_default();
-                    let held = sent.state == wire::ReferralState::Held as i32;
+                    let (name, held) = match outcome.events.first().map(|recorded| &recorded.event) {
+                        Some(Event::Created(referral)) => (referral.name.to_string(), false),
+                        Some(Event::DraftChanged(draft)) => (draft.name.referral().to_string(), true),
+                        _ => (String::new(), false),
+                    };
                     let replayed = outcome.replayed;
                     if newest.as_ref().is_none_or(|newest| newest.position < outcome.position) {
                         newest = Some(outcome);
                     }
-                    import_result::Result::Imported(wire::ImportedReferral { name: sent.name, replayed, held })
+                    import_result::Result::Imported(wire::ImportedReferral { name, replayed, held })
                 }
                 Err(error) => import_result::Result::Error(item_status(&error)),
             };

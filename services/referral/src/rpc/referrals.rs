@@ -401,7 +401,7 @@ impl Selected {
 }
 
 /// What a command sent, or was to send and holds.
-pub(super) fn sent(event: &Event) -> Option<wire::Referral> {
+fn sent(event: &Event) -> Option<wire::Referral> {
     match event {
         Event::Created(referral) => Some(write_referral(referral)),
         Event::DraftChanged(draft) => write_held(draft),

@@ -405,3 +405,37 @@ fn what_was_referred_meanwhile_is_not_sent_twice() {
     };
     assert_eq!(*duplicate_of, Some(draft(1).referral()));
 }
+
+#[test]
+fn so_many_interests_hold_and_so_many_are_registered() {
+    let mut book = Book::new();
+    let of = |priority| move |book: &mut Book| book.register("bka", 1, priority, 100).unwrap();
+    for _ in 0..limits::REFERRAL_HOLDS_MAX {
+        of(InterestPriority::Routine)(&mut book);
+    }
+    let most = of(InterestPriority::Critical)(&mut book);
+    book.refer(1, 1, false, None).unwrap();
+    assert_eq!(book.holds(1).len(), limits::REFERRAL_HOLDS_MAX);
+    assert!(book.state.held(&draft(1)).any(|hold| hold.interest == most), "the one on which most depends");
+    let live = &mut book.state.live_interests;
+    live.insert("bka".into(), limits::AGENCY_INTERESTS_MAX - 1);
+    of(InterestPriority::Routine)(&mut book);
+    let over = book.register("bka", 1, InterestPriority::Routine, 100);
+    assert_eq!(over, Err(Reason::LimitExceeded));
+}
+
+#[test]
+fn an_interest_says_why_it_is_over() {
+    let mut book = Book::new();
+    let (ended, over) = (
+        book.register("bka", 1, InterestPriority::High, 10).unwrap(),
+        book.register("bka", 2, InterestPriority::High, 10).unwrap(),
+    );
+    book.run(&Command::EndInterest { name: ended.clone() }).unwrap();
+    book.now = book.now.plus_micros(10 * HOUR);
+    let state = |book: &Book, name: &InterestName| book.state.interests[&name.id].state(book.now).name();
+    assert_eq!((state(&book, &ended), state(&book, &over)), ("ENDED", "EXPIRED"));
+    // Being looked at changes nothing of that.
+    book.run(&Command::ExpireInterests { names: vec![ended.clone(), over.clone()] }).unwrap();
+    assert_eq!((state(&book, &ended), state(&book, &over)), ("ENDED", "EXPIRED"));
+}

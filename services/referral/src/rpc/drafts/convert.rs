@@ -13,14 +13,16 @@ use portreeve_storage::Personal;
 use prost::Message as _;
 use wire::referral_change::Change;
 
-use super::super::convert::{read_handling, take_grade, write_handling, write_legal_basis};
+use super::super::convert::{
+    read_handling, read_recorded_signature, take_grade, write_handling, write_legal_basis, write_signature,
+};
 use super::super::links::{read_recorded as read_links, write_links};
 use super::super::order::{self, write_order};
 use super::super::priority::{self, write_priority};
 use super::super::protected_context::{read_recorded, write_check};
 use super::super::target::{self, write_target};
 use crate::domain::draft::Authorisation;
-use crate::domain::{Draft, DraftStanding, Handling, LegalBasis, Said, Signature};
+use crate::domain::{Draft, DraftStanding, Handling, LegalBasis, Said};
 
 /// The state's number in the contract and in the database.
 pub fn state_code(standing: &DraftStanding) -> i32 {
@@ -46,10 +48,7 @@ pub(super) fn write_content(said: &Said) -> wire::ReferralDraft {
         occurred_at: None,
         handling: Some(write_handling(&said.handling)),
         // Of what is held: a draft that waits to be authorised has none.
-        signature: said.signature.as_ref().map(|signature| wire::ReferralSignature {
-            jws: signature.jws.clone(),
-            occurred_at: signature.occurred_at.map(write_time),
-        }),
+        signature: said.signature.as_ref().map(write_signature),
         protected_context: said.protected_context.as_ref().map(write_check),
         order: said.order.as_ref().map(write_order),
         priority: said.priority.as_ref().map(write_priority),
@@ -84,10 +83,7 @@ fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said>
             Some(handling) => read_handling(&mut Violations::new(), "", handling.clone())?,
             None => Handling::default(),
         },
-        signature: match &message.signature {
-            Some(signature) => Some(read_signature(signature)?),
-            None => None,
-        },
+        signature: message.signature.as_ref().map(read_recorded_signature),
         protected_context: match &message.protected_context {
             Some(check) => Some(read_recorded(check)?),
             None => None,
@@ -112,14 +108,6 @@ fn read_content(name: &DraftName, message: &wire::ReferralDraft) -> Option<Said>
             name => Some(name.parse().ok()?),
         },
     })
-}
-
-fn read_signature(message: &wire::ReferralSignature) -> Option<Signature> {
-    let occurred_at = match &message.occurred_at {
-        Some(at) => Some(read_time(at).ok()?),
-        None => None,
-    };
-    Some(Signature { jws: message.jws.clone(), occurred_at })
 }
 
 /// A draft for the wire. Its etag is the position of its last change.

@@ -156,24 +156,12 @@ impl Rpc {
         let act = Authorise { name: name.clone(), etag, approver, found, signed: signed.map(Box::new), key };
         let outcome = self.submit(&caller, guard, Some(Command::AuthoriseDraft(Box::new(act)))).await?;
         let draft = self.left(&caller, &name, &outcome).await?;
-        let created = outcome.events.iter().find_map(|recorded| match &recorded.event {
-            Event::Created(referral) => Some(write_referral(referral)),
-            _ => None,
-        });
-        let duplicate_of = match &draft.standing {
-            DraftStanding::Discarded { duplicate_of, .. } => duplicate_of.clone(),
-            DraftStanding::Draft { .. } | DraftStanding::Held { .. } | DraftStanding::Authorised { .. } => None,
-        };
-        let referral = match (created, &duplicate_of) {
-            (Some(referral), _) => Some(wire::Referral { authorisation: write_authorisation(&draft), ..referral }),
-            // It was referred meanwhile, or had been authorised already: the referral as it is.
-            (None, Some(known)) => self.own_referral(&caller, known).await?,
-            (None, None) => self.own_referral(&caller, &name.referral()).await?,
-        };
+        let referral = self.became(&caller, &draft, &outcome).await?;
+        let duplicate = matches!(draft.standing, DraftStanding::Discarded { duplicate_of: Some(_), .. });
         Ok(wire::AuthoriseDraftResponse {
             draft: Some(write_draft(&draft)),
             referral,
-            duplicate: duplicate_of.is_some(),
+            duplicate,
             revision: Self::revision(&outcome),
             replayed: outcome.replayed,
         })
@@ -231,8 +219,29 @@ impl Rpc {
         Ok(wire::ListDraftsResponse { next_page_token, drafts, revisions })
     }
 
+    /// The referral that a draft became by a command; as it is, if it was referred meanwhile or had been sent already. None while
+    /// it is not sent.
+    pub(super) async fn became(
+        &self,
+        caller: &Principal,
+        draft: &Draft,
+        outcome: &Outcome<Event>,
+    ) -> Result<Option<wire::Referral>> {
+        let created = outcome.events.iter().find_map(|recorded| match &recorded.event {
+            Event::Created(referral) => Some(write_referral(referral)),
+            _ => None,
+        });
+        match (created, &draft.standing) {
+            (Some(referral), _) => Ok(Some(wire::Referral { authorisation: write_authorisation(draft), ..referral })),
+            (None, DraftStanding::Discarded { duplicate_of: Some(known), .. }) => {
+                self.own_referral(caller, known).await
+            }
+            (None, _) => self.own_referral(caller, &draft.name.referral()).await,
+        }
+    }
+
     /// The draft as a command left it, from the event alone; as it is, if there was nothing to do.
-    async fn left(&self, caller: &Principal, name: &DraftName, outcome: &Outcome<Event>) -> Result<Draft> {
+    pub(super) async fn left(&self, caller: &Principal, name: &DraftName, outcome: &Outcome<Event>) -> Result<Draft> {
         if let Some(draft) = changed(outcome) {
             return Ok(draft);
         }

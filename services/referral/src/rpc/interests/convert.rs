@@ -10,7 +10,7 @@ use portreeve_core::{Timestamp, Violations};
 use portreeve_runtime::wire::{must_say, optional_time, read_time, write_time};
 use prost::Message as _;
 
-use crate::domain::interest::{NewInterest, check_expiry};
+use crate::domain::interest::{InterestState, NewInterest, check_expiry};
 use crate::domain::{Hold, HoldStanding, Interest, Target};
 
 /// Where something is on a platform. Wrong fields are noted under `path`.
@@ -82,12 +82,10 @@ pub(super) fn blind(message: &mut wire::RegisterInterestsRequest, key: &Matching
 
 /// An interest as its agency sees it at a moment.
 pub fn write_interest(interest: &Interest, now: Timestamp) -> wire::Interest {
-    let state = match interest.ended_at {
-        // Swept up once its time was over.
-        Some(at) if at >= interest.expires_at => wire::InterestState::Expired,
-        Some(_) => wire::InterestState::Ended,
-        None if now >= interest.expires_at => wire::InterestState::Expired,
-        None => wire::InterestState::Active,
+    let state = match interest.state(now) {
+        InterestState::Active => wire::InterestState::Active,
+        InterestState::Expired => wire::InterestState::Expired,
+        InterestState::Ended => wire::InterestState::Ended,
     };
     wire::Interest {
         name: interest.name.to_string(),

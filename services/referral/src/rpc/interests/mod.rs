@@ -10,7 +10,7 @@ use portreeve_core::location::Location;
 use portreeve_core::name::{DraftName, HoldName, InterestName, OrganisationKind, parse_owner};
 use portreeve_core::principal::{Role, Scope};
 use portreeve_core::token::Page;
-use portreeve_core::{Principal, Result, limits};
+use portreeve_core::{Principal, Result};
 use portreeve_runtime::status::IntoStatus as _;
 use portreeve_runtime::watch::filter_hash;
 use portreeve_runtime::wire::{guard, must_say, page_size, position_key, principal, read_position, violations};
@@ -18,14 +18,12 @@ use portreeve_storage::Outcome;
 use tonic::{Request, Response, Status};
 use wire::deconfliction_service_server::DeconflictionService;
 
-use super::convert::write_referral;
 use super::drafts::convert::write_draft;
 use super::{Rpc, fit, is_own};
 use crate::clearing;
-use crate::domain::draft::no_draft;
 use crate::domain::hold::no_hold;
-use crate::domain::interest::{no_interest, no_key, tags};
-use crate::domain::{AddressRules, Clearing, Command, Draft, DraftStanding, Event, Hold, Interest, Override};
+use crate::domain::interest::{foremost, no_interest, no_key, tags};
+use crate::domain::{AddressRules, Clearing, Command, Draft, Event, Hold, Interest, Override};
 use convert::{blind, conceal, may_see, read_expiry, read_match, read_new, write_hold, write_interest};
 
 #[tonic::async_trait]
@@ -254,8 +252,7 @@ impl Rpc {
         for ((platform, _), tags) in targets.iter().zip(tags) {
             let mut found = tags.iter().filter_map(|tag| known.get(tag)).flatten().collect::<Vec<_>>();
             found.retain(|interest| interest.platform == *platform);
-            found.sort_unstable_by_key(|interest| (std::cmp::Reverse(interest.priority), interest.created));
-            found.truncate(limits::REFERRAL_HOLDS_MAX);
+            foremost(&mut found);
             hit.extend(found.iter().map(|interest| interest.name.clone()));
             let result = if found.is_empty() { wire::MatchResult::NoHit } else { wire::MatchResult::Hit };
             let contacts = found.iter().map(|interest| interest.contact.clone()).collect();
@@ -334,25 +331,8 @@ impl Rpc {
         let of = Clearing { name: name.clone(), found };
         let act = Override { of, approver: caller.member().to_owned(), reason: message.reason };
         let outcome = self.submit(&caller, guard, Some(Command::OverrideHolds(Box::new(act)))).await?;
-        let changed = outcome.events.iter().find_map(|recorded| match &recorded.event {
-            Event::DraftChanged(draft) => Some(Draft { updated: recorded.position, ..(**draft).clone() }),
-            _ => None,
-        });
-        let draft = match changed {
-            Some(draft) => draft,
-            None => self.parts.reads.draft(&caller, &name).await?.ok_or_else(|| no_draft(&name))?,
-        };
-        let created = outcome.events.iter().find_map(|recorded| match &recorded.event {
-            Event::Created(referral) => Some(write_referral(referral)),
-            _ => None,
-        });
-        let referral = match (created, &draft.standing) {
-            (Some(referral), _) => Some(referral),
-            (None, DraftStanding::Discarded { duplicate_of: Some(known), .. }) => {
-                self.own_referral(&caller, known).await?
-            }
-            (None, _) => self.own_referral(&caller, &name.referral()).await?,
-        };
+        let draft = self.left(&caller, &name, &outcome).await?;
+        let referral = self.became(&caller, &draft, &outcome).await?;
         Ok(wire::OverrideHoldsResponse {
             draft: Some(write_draft(&draft)),
             referral,

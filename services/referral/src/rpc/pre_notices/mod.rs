@@ -94,9 +94,10 @@ impl Rpc {
         let limit = page_size(message.page_size);
         let (agency, platform) = (agency.as_deref(), platform.as_deref());
         let found = self.parts.reads.pre_notices(asking.caller(), agency, platform, after, None, limit).await?;
-        asking.rows(found.iter().map(|of| (of.name.agency.as_str(), of.name.id))).await?;
         let rows = found.iter().map(|notice| (position_key(notice.created), write_pre_notice(notice)));
         let (pre_notices, next_page_token) = fit(query, found.len() == limit, rows);
+        let shown = found.iter().take(pre_notices.len());
+        asking.rows(shown.map(|notice| (notice.name.agency.as_str(), notice.name.id))).await?;
         Ok(wire::ListPreNoticesResponse { next_page_token, pre_notices, revisions })
     }
 }

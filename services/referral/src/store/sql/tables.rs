@@ -154,6 +154,19 @@ pub(super) fn organisation(row: OrganisationRow, hosts: Vec<String>) -> sqlx::Re
     })
 }
 
+/// Where a batch points.
+#[derive(Default)]
+struct Pointed {
+    /// Rules that the batch itself sets.
+    setting: Vec<(String, Arc<RuleSet>)>,
+    /// What may have been referred already.
+    repeatable: Vec<Arc<Said>>,
+    /// What may hit an interest, with what finds those.
+    matched: Vec<(Arc<Said>, MatchingKey)>,
+    /// What is to belong to an operation.
+    joint: Vec<Arc<Said>>,
+}
+
 /// What a batch touches.
 #[derive(Default)]
 pub struct Keys {
@@ -187,12 +200,7 @@ pub struct Keys {
     carrying: BTreeSet<Uuid>,
     /// Platforms whose rules of addresses decide something.
     rules: BTreeSet<String>,
-    /// Rules that the batch itself sets.
-    setting: Vec<(String, Arc<RuleSet>)>,
-    /// What may have been referred already.
-    repeatable: Vec<Arc<Said>>,
-    /// What may hit an interest, with what finds those.
-    matched: Vec<(Arc<Said>, MatchingKey)>,
+    pointed: Pointed,
     interests: BTreeSet<Uuid>,
     /// Agencies whose interests are counted.
     interested: BTreeSet<String>,
@@ -204,8 +212,6 @@ pub struct Keys {
     operations: BTreeSet<Uuid>,
     /// Agencies whose operations are counted.
     leading: BTreeSet<String>,
-    /// What is to belong to an operation.
-    joint: Vec<Arc<Said>>,
     /// Agencies and platforms between which a first removal order is something else.
     gates: BTreeSet<String>,
 }
@@ -215,7 +221,7 @@ impl Keys {
     fn refer(&mut self, said: &Arc<Said>) {
         if let Some(operation) = &said.operation {
             self.operations.insert(operation.id);
-            self.joint.push(Arc::clone(said));
+            self.pointed.joint.push(Arc::clone(said));
         }
         for (kind, id) in [("agencies", &said.name.agency), ("platforms", &said.platform)] {
             self.organisations.insert(format!("{kind}/{id}"));
@@ -239,7 +245,7 @@ impl Keys {
         self.held.insert(of.name.id);
         if let Some(found) = &of.found {
             self.refer(found);
-            self.repeatable.push(Arc::clone(found));
+            self.pointed.repeatable.push(Arc::clone(found));
         }
     }
 
@@ -292,10 +298,10 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Command::Create { drafts, field, key, .. } => {
                 for draft in drafts {
                     keys.refer(&draft.said);
-                    keys.matched.extend(key.map(|key| (Arc::clone(&draft.said), key)));
+                    keys.pointed.matched.extend(key.map(|key| (Arc::clone(&draft.said), key)));
                 }
                 if *field != DraftField::Draft {
-                    keys.repeatable.extend(drafts.iter().map(|draft| Arc::clone(&draft.said)));
+                    keys.pointed.repeatable.extend(drafts.iter().map(|draft| Arc::clone(&draft.said)));
                 }
             }
             Command::Withdraw { name, .. }
@@ -388,8 +394,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.drafting.insert(act.name.agency.clone());
                 if let Some(found) = &act.found {
                     keys.refer(found);
-                    keys.repeatable.push(Arc::clone(found));
-                    keys.matched.extend(act.key.map(|key| (Arc::clone(found), key)));
+                    keys.pointed.repeatable.push(Arc::clone(found));
+                    keys.pointed.matched.extend(act.key.map(|key| (Arc::clone(found), key)));
                 }
             }
             Command::DiscardDraft { name, .. } => {
@@ -402,7 +408,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 keys.demanding.insert(agency.clone());
             }
             Command::SetAddressRules { platform, rules, .. } => {
-                keys.setting.push((platform.clone(), Arc::clone(rules)));
+                keys.pointed.setting.push((platform.clone(), Arc::clone(rules)));
                 let name = format!("platforms/{platform}");
                 keys.organisations.insert(name);
                 keys.changing.insert(platform.clone());
@@ -548,7 +554,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let demands = reads.find(&authorisation::POLICIES, &keys.demanding.into_iter().collect::<Vec<_>>());
         let exhibited = evidence::find(&mut reads, keys.evidence, keys.carrying);
         let addressing = reads.find(&address_rules::NEWEST, &keys.rules.into_iter().collect::<Vec<_>>());
-        let platforms = keys.matched.iter().map(|(said, _)| said.platform.clone()).collect::<BTreeSet<_>>();
+        let platforms = keys.pointed.matched.iter().map(|(said, _)| said.platform.clone()).collect::<BTreeSet<_>>();
         let matching = reads.find(&interests::RULES, &platforms.into_iter().collect::<Vec<_>>());
         let by_interest = reads.find(&interests::OF_INTERESTS, &drafts::column(keys.holding));
         let by_draft = reads.find(&interests::OF_DRAFTS, &drafts::column(keys.held));
@@ -644,9 +650,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             let agreement = kept_agreement(&kept)?;
             state.agreements.insert(agreement.name, agreement);
         }
-        know(conn, &keys.repeatable, &keys.setting, &mut state).await?;
-        interest(conn, &keys.matched, &keys.setting, &mut state).await?;
-        know_firsts(conn, &keys.joint, &keys.setting, &mut state).await?;
+        know(conn, &keys.pointed, &mut state).await?;
         for party in agreements::counted(&mut rows, parties)? {
             *state.agreements_of.entry(party).or_default() += 1;
         }
@@ -756,33 +760,12 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     }
 }
 
-/// Finds what the batch may repeat. Which place something is depends on the rules, which are known by now; or on those that the
-/// batch sets first.
+/// Finds what else has to be known of where the batch points: what it may repeat, the interests that it may hit, and the first
+/// referrals of its operations. Which place something is depends on the rules, which are known by now; or on those that the batch sets
+/// first. All of it is one way to the database.
 async fn know(
     conn: &mut Conn,
-    repeatable: &[Arc<Said>],
-    setting: &[(String, Arc<RuleSet>)],
-    state: &mut State,
-) -> sqlx::Result<()> {
-    if repeatable.is_empty() {
-        return Ok(());
-    }
-    let targets = targets(repeatable, setting, state);
-    let mut reads = Reads::new();
-    let found = reads.find(&OF_TARGETS, &targets);
-    let rows: Vec<KnownRow> = reads.run(conn).await?.take(found)?;
-    for row in rows {
-        let (matter, known) = read_known(row).ok_or_else(|| sqlx::Error::Decode("a referral cannot be read".into()))?;
-        state.known.entry(matter).or_default().push(known);
-    }
-    Ok(())
-}
-
-/// Finds the interests that the batch may hit, as it does what it may repeat.
-async fn interest(
-    conn: &mut Conn,
-    matched: &[(Arc<Said>, MatchingKey)],
-    setting: &[(String, Arc<RuleSet>)],
+    Pointed { repeatable, matched, joint, setting }: &Pointed,
     state: &mut State,
 ) -> sqlx::Result<()> {
     let mut tags = Vec::new();
@@ -793,34 +776,21 @@ async fn interest(
         let then = then.map(|(_, rules)| location.under(rules, 0));
         tags.extend(then.map(|location| key.tag(&said.platform, location.canonical())));
     }
-    let tags = interests::tags(tags);
-    if tags.is_empty() {
-        return Ok(());
-    }
     let mut reads = Reads::new();
-    let found = reads.find(&interests::BY_TAG, &tags);
-    for row in reads.run(conn).await?.take::<interests::Row>(found)? {
-        let interest = interests::interest(row)?;
+    let known = reads.find(&OF_TARGETS, &targets(repeatable, setting, state));
+    let hit = reads.find(&interests::BY_TAG, &interests::tags(tags));
+    let firsts = reads.find(&operations::FIRSTS, &targets(joint, setting, state));
+    let mut rows = reads.run(conn).await?;
+    for row in rows.take::<KnownRow>(known)? {
+        let (matter, known) = read_known(row).ok_or_else(|| sqlx::Error::Decode("a referral cannot be read".into()))?;
+        state.known.entry(matter).or_default().push(known);
+    }
+    for interest in rows.take::<interests::Row>(hit)?.into_iter().map(interests::interest) {
+        let interest = interest?;
         state.interests_in.entry(interest.tag).or_default().push(interest.name.id);
         state.interests.insert(interest.name.id, interest);
     }
-    Ok(())
-}
-
-/// Finds the first referrals of operations with the targets of what is to belong to them, likewise.
-async fn know_firsts(
-    conn: &mut Conn,
-    joint: &[Arc<Said>],
-    setting: &[(String, Arc<RuleSet>)],
-    state: &mut State,
-) -> sqlx::Result<()> {
-    if joint.is_empty() {
-        return Ok(());
-    }
-    let mut reads = Reads::new();
-    let found = reads.find(&operations::FIRSTS, &targets(joint, setting, state));
-    let rows = reads.run(conn).await?.take(found)?;
-    for (place, first) in operations::firsts(rows)? {
+    for (place, first) in operations::firsts(rows.take(firsts)?)? {
         state.firsts.entry(place).or_insert(first);
     }
     Ok(())
