@@ -26,6 +26,7 @@ mod operations;
 mod orders;
 mod pre_notices;
 mod rebuild;
+mod recurrence;
 mod repeats;
 mod replicas;
 mod review_flags;

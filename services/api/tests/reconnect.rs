@@ -10,8 +10,9 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use portreeve_api::clients::{self, Acting, ORGANISATION_KEY};
 use portreeve_api::reporting::v1::reporting_service_server::{ReportingService, ReportingServiceServer};
 use portreeve_api::reporting::v1::{
-    ExportReportRequest, ExportReportResponse, ListMeasuresRequest, ListMeasuresResponse, QueryReportRequest,
-    QueryReportResponse, WatchReportRequest, WatchReportResponse, watch_report_request::Start,
+    ExportReportRequest, ExportReportResponse, ListMeasuresRequest, ListMeasuresResponse, QueryFlowRequest,
+    QueryFlowResponse, QueryRecurrenceRequest, QueryRecurrenceResponse, QueryReportRequest, QueryReportResponse,
+    WatchReportRequest, WatchReportResponse, watch_report_request::Start,
 };
 use portreeve_api::watch::{self, Backoff};
 use tonic::transport::Server;
@@ -57,6 +58,17 @@ impl ReportingService for Scripted {
         &self,
         _: Request<ExportReportRequest>,
     ) -> Result<Response<Self::ExportReportStream>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
+    async fn query_flow(&self, _: Request<QueryFlowRequest>) -> Result<Response<QueryFlowResponse>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
+    async fn query_recurrence(
+        &self,
+        _: Request<QueryRecurrenceRequest>,
+    ) -> Result<Response<QueryRecurrenceResponse>, Status> {
         Err(Status::unimplemented("not needed here"))
     }
 

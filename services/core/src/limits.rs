@@ -209,6 +209,8 @@ pub const SWEEP_OBJECTS_MAX: usize = 100;
 pub const REPORT_DIMENSIONS_MAX: usize = 4;
 /// Rows of one report.
 pub const REPORT_ROWS_MAX: usize = 100_000;
+/// Linked referrals of one agency whose networks are reported.
+pub const RECURRENCE_REFERRALS_MAX: usize = 100_000;
 /// Submissions that one commit takes up.
 pub const COMMIT_SUBMISSIONS_MAX: usize = 512;
 /// Commands that one commit takes up; a submission may carry many.

@@ -115,6 +115,16 @@ impl Date {
         self.civil().and_then(|date| from_civil(date.first_of_month())).unwrap_or(self)
     }
 
+    /// The first day of the day's quarter.
+    #[must_use]
+    pub fn quarter(self) -> Self {
+        let first = |date: jiff::civil::Date| {
+            let months = jiff::Span::new().months((date.month() - 1) % 3);
+            date.first_of_month().checked_sub(months).ok()
+        };
+        self.civil().and_then(first).and_then(from_civil).unwrap_or(self)
+    }
+
     fn civil(self) -> Option<jiff::civil::Date> {
         jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().try_days(i64::from(self.0)).ok()?).ok()
     }

@@ -86,7 +86,16 @@ async fn with_pages(database: &Database) -> Server {
 /// The referral log tells of an agreement.
 async fn agree(server: &Server, agreement: &Agreement) {
     let (heard_on, agreements) = (Some(agreement.updated_at.date()), vec![agreement.clone()]);
-    server.learn(Learnt { source: Source::Referral, heard_on, steps: vec![], agreements, operations: vec![] }).await;
+    server
+        .learn(Learnt {
+            source: Source::Referral,
+            heard_on,
+            steps: vec![],
+            footprints: vec![],
+            agreements,
+            operations: vec![],
+        })
+        .await;
 }
 
 fn of(agencies: &[&str], definition: wire::ReportDefinition) -> wire::ReportDefinition {

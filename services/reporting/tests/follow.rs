@@ -265,8 +265,12 @@ fn at(log: &str, position: usize) -> String {
     Revision { log: log.into(), epoch: [7; 8], position: i64::try_from(position).unwrap() }.encode()
 }
 
+/// The figures tell referrals apart by what they are alone.
+const REFERRAL: &str = "agencies/nca/referrals/01890a5d-ac96-774b-bcce-b302099a8057";
+
 fn created(on: &str) -> referral::ReferralChange {
     let sent = referral::Referral {
+        name: REFERRAL.into(),
         agency: "agencies/nca".into(),
         platform: "platforms/harbourbook".into(),
         target: Some(referral::Target { kind: TargetKind::Page.into(), ..referral::Target::default() }),
@@ -286,6 +290,7 @@ fn created(on: &str) -> referral::ReferralChange {
 
 fn case(submitted: &str) -> decision::Case {
     decision::Case {
+        referral: REFERRAL.into(),
         agency: "agencies/nca".into(),
         platform: "platforms/harbourbook".into(),
         target: Some(referral::Target { kind: TargetKind::Page.into(), ..referral::Target::default() }),

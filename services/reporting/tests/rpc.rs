@@ -87,6 +87,7 @@ on_both_engines!(
     streams_opened_under_writing_miss_nothing,
     files_hold_the_report,
     reads_wait_for_what_the_caller_wrote,
+    what_came_into_which_bucket,
 );
 
 async fn the_published_cohort(database: &Database) {
@@ -486,4 +487,74 @@ async fn reads_wait_for_what_the_caller_wrote(database: &Database) {
     query(revisions).await.unwrap();
     let foreign = query(vec![revision("elsewhere", 1)]).await.unwrap_err();
     assert_eq!(reason(&foreign), "REVISION_INVALID");
+}
+
+/// A cohort says what became of what was referred; a flow, what happened in a period. One referral that was referred, permitted and
+/// then closed comes into three buckets, whether or not it stayed.
+async fn what_came_into_which_bucket(database: &Database) {
+    use wire::Dimension::{EventMonth, LegalBasis};
+    let server = Server::start(database).await;
+    let subject = subject("nca", "harbourbook", "2020-03-31");
+    server.follow(Source::Referral, "2020-03-31", vec![referred(&subject)]).await;
+    let step = |before, after, on| moved(&subject, place(before, ""), place(after, ""), on);
+    let steps = vec![
+        step(Disposition::Submitted, Disposition::Received, "2020-03-31"),
+        step(Disposition::Received, Disposition::PermittedByPolicy, "2020-04-01"),
+        step(Disposition::PermittedByPolicy, Disposition::Closed, "2020-05-20"),
+        // Amended, it did not come there again.
+        step(Disposition::Closed, Disposition::Closed, "2020-05-21"),
+    ];
+    server.follow(Source::Decision, "2020-05-21", steps).await;
+    let ask = async |definition: wire::ReportDefinition, from: &str, until: &str| {
+        let mut reports = client(&server, "agencies/nca");
+        let request = wire::QueryFlowRequest {
+            definition: Some(definition),
+            event_from_date: from.into(),
+            event_until_date: until.into(),
+            at_least: vec![],
+        };
+        reports.query_flow(request).await.map(|reply| reply.into_inner().flow.unwrap())
+    };
+    let row = |row: &wire::FlowRow| {
+        let it = row.entered.clone().unwrap();
+        let key = row.key.iter().map(|value| value.value.as_str()).collect::<Vec<_>>().join(" ");
+        (key, [it.referred, it.closed, it.not_in_breach, it.undecided, it.other])
+    };
+    let flow = ask(present(&[EventMonth, LegalBasis]), "2020-03-01", "2020-05-31").await.unwrap();
+    let rows = flow.rows.iter().map(row).collect::<Vec<_>>();
+    let at = |month: &str, counts| (format!("{month} IA1971_S25"), counts);
+    assert_eq!(rows, [at("2020-03", [1, 0, 0, 1, 0]), at("2020-04", [1, 0, 1, 0, 0]), at("2020-05", [1, 1, 0, 0, 0])]);
+    assert_eq!(row(flow.total.as_ref().unwrap()).1, [3, 1, 1, 1, 0]);
+    assert!(flow.definitions.iter().any(|measure| measure.id == "entered.closed"));
+    // Of one day, and as known before the last.
+    let day = ask(present(&[]), "2020-05-21", "2020-05-21").await.unwrap();
+    assert_eq!(row(day.total.as_ref().unwrap()).1, [0; 5]);
+    let known = wire::ReportDefinition { known_at_date: "2020-05-19".into(), ..present(&[]) };
+    let known = ask(known, "2020-03-01", "2020-05-31").await.unwrap();
+    assert_eq!(row(known.total.as_ref().unwrap()).1, [2, 0, 1, 1, 0]);
+    // The cohort stands in one bucket, and does not flow.
+    let report = server.query("agencies/nca", cohort(&[LegalBasis])).await.unwrap();
+    assert_eq!((key(&report.rows[0]), buckets(report.total.as_ref().unwrap())), (vec!["IA1971_S25"], [1, 1, 0, 0, 0]));
+    let other = wire::ReportFilter { legal_bases: vec!["MSA2015_S2".into()], ..wire::ReportFilter::default() };
+    let report = server.query("agencies/nca", wire::ReportDefinition { filter: Some(other), ..cohort(&[]) }).await;
+    assert_eq!(buckets(&report.unwrap().total.unwrap())[0], 0);
+    let fields = |status: &Status| {
+        let details = status.get_error_details();
+        let mut fields =
+            details.bad_request().unwrap().field_violations.iter().map(|it| it.field.clone()).collect::<Vec<_>>();
+        fields.sort();
+        fields
+    };
+    let refused = server.query("agencies/nca", cohort(&[EventMonth])).await.unwrap_err();
+    assert_eq!(fields(&refused), ["definition.dimensions"]);
+    let refused = ask(cohort(&[]), "2020-05-02", "2020-05-01").await.unwrap_err();
+    assert_eq!(fields(&refused), ["definition.as_of_date", "event_until_date"]);
+    let mut lab = client(&server, "researchers/lab");
+    let request = wire::QueryFlowRequest {
+        definition: Some(present(&[])),
+        event_from_date: "2020-03-01".into(),
+        event_until_date: "2020-03-31".into(),
+        at_least: vec![],
+    };
+    assert_eq!(reason(&lab.query_flow(request).await.unwrap_err()), "PERMISSION_DENIED");
 }

@@ -234,6 +234,8 @@ const TABLE: &[(&str, &[Permitted])] = &[
             ("QueryReport", EVERYBODY),
             ("WatchReport", EVERYBODY),
             ("ExportReport", EVERYBODY),
+            ("QueryFlow", EVERYBODY),
+            ("QueryRecurrence", EVERYBODY),
             ("ListMeasures", EVERYBODY),
         ],
     ),

@@ -9,8 +9,9 @@ use futures_util::{Stream, StreamExt as _, stream};
 use portreeve_api::reporting::v1::reporting_service_client::ReportingServiceClient;
 use portreeve_api::reporting::v1::reporting_service_server::{ReportingService, ReportingServiceServer};
 use portreeve_api::reporting::v1::{
-    ExportReportRequest, ExportReportResponse, ListMeasuresRequest, ListMeasuresResponse, QueryReportRequest,
-    QueryReportResponse, WatchReportRequest, WatchReportResponse,
+    ExportReportRequest, ExportReportResponse, ListMeasuresRequest, ListMeasuresResponse, QueryFlowRequest,
+    QueryFlowResponse, QueryRecurrenceRequest, QueryRecurrenceResponse, QueryReportRequest, QueryReportResponse,
+    WatchReportRequest, WatchReportResponse,
 };
 use portreeve_core::id::CountingIds;
 use portreeve_core::time::ManualClock;
@@ -54,6 +55,17 @@ impl ReportingService for GuineaPig {
     }
 
     /// Waits at the gate.
+    async fn query_flow(&self, _: Request<QueryFlowRequest>) -> Result<Response<QueryFlowResponse>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
+    async fn query_recurrence(
+        &self,
+        _: Request<QueryRecurrenceRequest>,
+    ) -> Result<Response<QueryRecurrenceResponse>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
     async fn list_measures(&self, _: Request<ListMeasuresRequest>) -> Result<Response<ListMeasuresResponse>, Status> {
         self.entered.send(()).unwrap();
         let _through = self.gate.acquire().await.unwrap();

@@ -205,7 +205,7 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
                         return of.check_targets(request).await.map(drop);
                     }
                     let mut draft = sample::draft("chirrup", "held");
-                    draft.target.as_mut().unwrap().url = url.to_owned();
+                    url.clone_into(&mut draft.target.as_mut().unwrap().url);
                     client.referrals().create_referral(sample::create("nca", draft, "read of held")).await.unwrap();
                     of.list_holds(referral::ListHoldsRequest { parent, ..Default::default() }).await.map(drop)
                 }
@@ -267,6 +267,25 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
             let request =
                 reporting::ExportReportRequest { definition: Some(definition("2026-01-01")), at_least, format };
             first(client.reports().export_report(request).await).await
+        }
+        "QueryFlow" => {
+            let request = reporting::QueryFlowRequest {
+                definition: Some(definition("")),
+                event_from_date: "2026-01-01".into(),
+                event_until_date: "2026-01-31".into(),
+                at_least,
+            };
+            client.reports().query_flow(request).await.map(drop)
+        }
+        "QueryRecurrence" => {
+            let as_of_date = "2026-01-01".into();
+            let request = reporting::QueryRecurrenceRequest {
+                parent: "agencies/nca".into(),
+                as_of_date,
+                at_least,
+                ..Default::default()
+            };
+            client.reports().query_recurrence(request).await.map(drop)
         }
         "GetInclusionProof" => {
             // That of the referral before the one that the revision is of.

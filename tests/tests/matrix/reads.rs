@@ -62,6 +62,8 @@ const FIGURES: Table = &[
     (Researcher, None, [DENIED; 4]),
     (Service, None, [DENIED; 4]),
 ];
+/// The networks of a row's agency: its own, whatever is shared, and for who analyses and who runs the exchange.
+const NETWORKS: Table = &[(Agency, None, [Shown, DENIED, DENIED, DENIED]), (Platform, None, [DENIED; 4])];
 /// The agreement of a row: for its parties, as long as there is a trace of it, and for oversight.
 const AGREEMENTS: Table = &[
     (Agency, None, [Shown, Shown, Shown, DENIED]),
@@ -149,6 +151,8 @@ const READS: &[(&str, &[Table])] = &[
     ("QueryReport", &[FIGURES]),
     ("WatchReport", &[FIGURES]),
     ("ExportReport", &[FIGURES]),
+    ("QueryFlow", &[FIGURES]),
+    ("QueryRecurrence", &[NETWORKS, FIGURES]),
     ("GetAgreement", &[AGREEMENTS]),
     ("ListAgreements", &[AGREEMENTS_OF, AGREEMENTS]),
     ("GetGrant", &[GRANTS]),
@@ -299,6 +303,22 @@ async fn ask(world: &World, client: &Client, method: &str, row: &Row) -> Result<
             let request = reporting::ExportReportRequest { definition: Some(definition), at_least, format };
             sent(client.reports().export_report(request).await, |_| false).await
         }
+        "QueryFlow" => {
+            let request = reporting::QueryFlowRequest {
+                definition: Some(reporting::ReportDefinition { as_of_date: String::new(), ..definition }),
+                event_from_date: "2026-01-01".into(),
+                event_until_date: "2026-01-31".into(),
+                at_least,
+            };
+            let flow = client.reports().query_flow(request).await?.into_inner().flow.unwrap();
+            Ok(format!("{:?}", flow.rows))
+        }
+        "QueryRecurrence" => {
+            let as_of_date = "2026-03-01".into();
+            let request =
+                reporting::QueryRecurrenceRequest { parent: agency, as_of_date, at_least, ..Default::default() };
+            client.reports().query_recurrence(request).await.map(text)
+        }
         "GetAgreement" => {
             let request = referral::GetAgreementRequest { name: row.agreement.clone(), at_least: referrals };
             client.agreements().get_agreement(request).await.map(text)
@@ -404,6 +424,7 @@ fn trace(method: &str, row: &Row) -> String {
         "QueryReport"
         | "WatchReport"
         | "ExportReport"
+        | "QueryFlow"
         | "GetOrganisation"
         | "ListOrganisations"
         | "GetSigningProfile"
@@ -415,6 +436,7 @@ fn trace(method: &str, row: &Row) -> String {
         "GetGrant" | "ListGrants" => row.grant.clone(),
         "GetClause" | "ListClauses" | "ListClauseVersions" => format!("{}/clauses/he-7", row.platform),
         "ListMeasures" => "referred".into(),
+        "QueryRecurrence" => "2026-03-01".into(),
         "GetCheckpoint" | "GetConsistencyProof" => "portreeve/referral/".into(),
         _ => row.id.to_string(),
     }

@@ -105,6 +105,18 @@ pub fn grants_seen(caller: &Principal, grantee: Option<&str>) -> Result<Option<S
     }
 }
 
+/// Whether a caller sees an agency's networks: the agency itself, oversight, the operator and the suite's own services. Not a
+/// platform, to which links show nothing of referrals to others.
+pub fn networks_seen(caller: &Principal, agency: &str) -> Result<()> {
+    match caller.kind() {
+        OrganisationKind::Agency if caller.id() == agency => Ok(()),
+        OrganisationKind::Oversight => caller.require(Role::Analyst),
+        OrganisationKind::Operator => caller.require(Role::Operator),
+        OrganisationKind::Service => caller.require(Role::Service),
+        OrganisationKind::Agency | OrganisationKind::Platform | OrganisationKind::Researcher => Err(caller.denied()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use portreeve_core::Date;
@@ -117,8 +129,15 @@ mod tests {
         let list = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
         let filter = Filter { agencies: list(agencies), platforms: list(platforms), ..Filter::default() };
         let day = Date::default();
-        let definition =
-            Definition { cohort_from: day, cohort_until: day, as_of: None, known_at: None, dimensions: vec![], filter };
+        let definition = Definition {
+            cohort_from: day,
+            cohort_until: day,
+            entered_from: None,
+            as_of: None,
+            known_at: None,
+            dimensions: vec![],
+            filter,
+        };
         Permitted::new(&Reader::own(principal), &[], definition).map(|permitted| permitted.0.filter)
     }
 
@@ -139,6 +158,20 @@ mod tests {
         for all in ["oversightBodies/hac", "operators/op", "services/decision"] {
             assert_eq!(permitted(all, &["bka"], &[]).unwrap().agencies, ["bka"], "{all}");
             assert_eq!(permitted(all, &[], &[]).unwrap(), Filter::default(), "{all}");
+        }
+    }
+
+    #[test]
+    fn networks_are_shown_to_their_agency_and_to_oversight() {
+        let seen = |principal: &str| {
+            let principal = Principal::new(principal.parse().unwrap(), "", &[]).unwrap();
+            networks_seen(&principal, "nca").map_err(|error| error.reason())
+        };
+        for may in ["agencies/nca", "oversightBodies/hac", "operators/op", "services/decision"] {
+            assert_eq!(seen(may), Ok(()), "{may}");
+        }
+        for may_not in ["agencies/bka", "platforms/nca", "researchers/nca"] {
+            assert_eq!(seen(may_not), Err(Reason::PermissionDenied), "{may_not}");
         }
     }
 }

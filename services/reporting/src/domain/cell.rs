@@ -30,6 +30,8 @@ pub struct Subject {
     pub operation: String,
     /// Whether its target had been referred in the operation before.
     pub same_target: bool,
+    /// The code of the provision on which it rests; empty when it has none.
+    pub legal_basis: String,
 }
 
 /// A clause at a version.
@@ -83,13 +85,38 @@ pub struct Cell {
     pub recorded_day: Date,
 }
 
+/// How many referrals are in a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that came there, less those that left.
+    pub net: i64,
+    /// Those that came there from another bucket, or were referred: whether or not they left.
+    pub entered: i64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.net += other.net;
+        self.entered += other.entered;
+    }
+}
+
+impl std::ops::Neg for Tally {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self { net: -self.net, entered: -self.entered }
+    }
+}
+
 impl Cell {
     /// The cell's key in storage: 16 bytes of the SHA-256 of its dimensions.
     pub fn id(&self) -> [u8; 16] {
         let Self { subject, standing, event_day, recorded_day } = self;
         let (clock, clock_days) = standing.clock.parts();
         let mut hasher = Sha256::new();
-        for text in [&subject.agency, &subject.platform, &subject.content_language, &standing.clause.clause] {
+        let Subject { agency, platform, content_language, legal_basis, .. } = subject;
+        for text in [agency, platform, content_language, &standing.clause.clause, legal_basis] {
             hasher.update((text.len() as u64).to_be_bytes());
             hasher.update(text);
         }
@@ -153,7 +180,7 @@ mod tests {
             event_day: Date::default(),
             recorded_day: Date::default(),
         };
-        let changes: [fn(&mut Cell); 16] = [
+        let changes: [fn(&mut Cell); 17] = [
             |c| c.subject.operation = "aa".into(),
             |c| (c.subject.operation, c.subject.same_target) = ("aa".into(), true),
             |c| c.subject.cohort_day = Date::from_days(1),
@@ -163,6 +190,7 @@ mod tests {
             |c| c.subject.target_kind = 1,
             |c| c.subject.nature = 1,
             |c| c.subject.content_language = "aa".into(),
+            |c| c.subject.legal_basis = "aa".into(),
             |c| c.standing.disposition = Disposition::Closed,
             |c| c.standing.clause.clause = "aa".into(),
             |c| c.standing.clause.version = 1,

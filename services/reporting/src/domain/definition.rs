@@ -2,7 +2,7 @@
 
 use portreeve_core::Date;
 
-use super::{Cell, Citation, Slice, Standing, Subject};
+use super::{Cell, Citation, Slice, Standing, Subject, Tally};
 
 /// By what the rows of a report are divided: the values of `portreeve.reporting.v1.Dimension`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,11 +31,23 @@ pub enum Dimension {
     CohortMonth,
     /// The operation to which it belongs.
     Operation,
+    /// The provision on which it rests.
+    LegalBasis,
+    /// The quarter in which it was referred.
+    CohortQuarter,
+    /// The day on which it came into its bucket. Of flows only, as are the next three.
+    EventDay,
+    /// The ISO 8601 week of that day.
+    EventWeek,
+    /// The month of that day.
+    EventMonth,
+    /// The quarter of that day.
+    EventQuarter,
 }
 
 impl Dimension {
     /// Every dimension, in the order of the contract.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::Agency,
         Self::Platform,
         Self::Ground,
@@ -48,15 +60,26 @@ impl Dimension {
         Self::CohortWeek,
         Self::CohortMonth,
         Self::Operation,
+        Self::LegalBasis,
+        Self::CohortQuarter,
+        Self::EventDay,
+        Self::EventWeek,
+        Self::EventMonth,
+        Self::EventQuarter,
     ];
 
     /// Whether it is a span of cohort days.
     pub const fn is_cohort(self) -> bool {
-        matches!(self, Self::CohortDay | Self::CohortWeek | Self::CohortMonth)
+        matches!(self, Self::CohortDay | Self::CohortWeek | Self::CohortMonth | Self::CohortQuarter)
     }
 
-    /// The value of the dimension for a referral.
-    pub fn value(self, subject: &Subject, standing: &Standing) -> Value {
+    /// Whether it is a span of the days on which something happened.
+    pub const fn is_event(self) -> bool {
+        matches!(self, Self::EventDay | Self::EventWeek | Self::EventMonth | Self::EventQuarter)
+    }
+
+    /// The value of the dimension for a referral, and for what happened to it on a day.
+    pub fn value(self, subject: &Subject, standing: &Standing, event_day: Date) -> Value {
         match self {
             Self::Agency => Value::Text(subject.agency.clone()),
             Self::Platform => Value::Text(subject.platform.clone()),
@@ -70,6 +93,12 @@ impl Dimension {
             Self::CohortWeek => Value::Day(subject.cohort_day.week()),
             Self::CohortMonth => Value::Day(subject.cohort_day.month()),
             Self::Operation => Value::Text(subject.operation.clone()),
+            Self::LegalBasis => Value::Text(subject.legal_basis.clone()),
+            Self::CohortQuarter => Value::Day(subject.cohort_day.quarter()),
+            Self::EventDay => Value::Day(event_day),
+            Self::EventWeek => Value::Day(event_day.week()),
+            Self::EventMonth => Value::Day(event_day.month()),
+            Self::EventQuarter => Value::Day(event_day.quarter()),
         }
     }
 }
@@ -77,13 +106,13 @@ impl Dimension {
 /// The value of a dimension. Rows are ordered by these.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
-    /// An organisation's identifier, a language, or the name of an operation.
+    /// An organisation's identifier, a language, the name of an operation, or the code of a provision.
     Text(String),
     /// The number of an enum's value in the contract.
     Code(i64),
     /// A clause at a version; empty for none.
     Clause(Citation),
-    /// A day, or the first day of a week or month.
+    /// A day, or the first day of a week, month or quarter.
     Day(Date),
 }
 
@@ -109,6 +138,8 @@ pub struct Filter {
     pub content_languages: Vec<String>,
     /// Names of operations.
     pub operations: Vec<String>,
+    /// Codes of provisions.
+    pub legal_bases: Vec<String>,
 }
 
 impl Filter {
@@ -124,6 +155,7 @@ impl Filter {
             && among(&self.clauses, &standing.clause.clause)
             && among(&self.content_languages, &subject.content_language)
             && among(&self.operations, &subject.operation)
+            && among(&self.legal_bases, &subject.legal_basis)
     }
 }
 
@@ -134,6 +166,8 @@ pub struct Definition {
     pub cohort_from: Date,
     /// The last day of the cohort, included.
     pub cohort_until: Date,
+    /// Of a flow, the first day on which something happened that counts; its last is `as_of`. `None` for a cohort as it stands.
+    pub entered_from: Option<Date>,
     /// The day at whose end the referrals are looked at; `None` for the present.
     pub as_of: Option<Date>,
     /// The day at whose end the knowledge is looked at; `None` for all that is known.
@@ -148,24 +182,31 @@ impl Definition {
     /// Whether the cell counts.
     pub fn selects(&self, cell: &Cell) -> bool {
         (self.cohort_from..=self.cohort_until).contains(&cell.subject.cohort_day)
+            && self.entered_from.is_none_or(|day| cell.event_day >= day)
             && self.as_of.is_none_or(|day| cell.event_day <= day)
             && self.known_at.is_none_or(|day| cell.recorded_day <= day)
             && self.filter.selects(&cell.subject, &cell.standing)
     }
 
-    /// The key of the row in which a referral counts.
-    pub fn key(&self, subject: &Subject, standing: &Standing) -> Key {
-        self.dimensions.iter().map(|dimension| dimension.value(subject, standing)).collect()
+    /// The key of the row in which a referral counts, and what happened to it on a day.
+    pub fn key(&self, subject: &Subject, standing: &Standing, event_day: Date) -> Key {
+        self.dimensions.iter().map(|dimension| dimension.value(subject, standing, event_day)).collect()
     }
 
     /// The slices of some cells: what the store gives, without a store.
-    pub fn slices<'c>(&self, cells: impl IntoIterator<Item = (&'c Cell, i64)>) -> Vec<Slice> {
+    pub fn slices<'c>(&self, cells: impl IntoIterator<Item = (&'c Cell, Tally)>) -> Vec<Slice> {
         cells
             .into_iter()
             .filter(|(cell, _)| self.selects(cell))
-            .map(|(cell, count)| {
-                let targets = if cell.subject.same_target { 0 } else { count };
-                Slice { subject: cell.subject.clone(), standing: cell.standing.clone(), count, targets }
+            .map(|(cell, tally)| {
+                let count = if self.entered_from.is_some() { tally.entered } else { tally.net };
+                Slice {
+                    subject: cell.subject.clone(),
+                    standing: cell.standing.clone(),
+                    event_day: cell.event_day,
+                    count,
+                    targets: if cell.subject.same_target { 0 } else { count },
+                }
             })
             .collect()
     }

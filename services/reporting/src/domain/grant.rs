@@ -237,6 +237,7 @@ impl Terms {
             ("clauses", self.filters(Dimension::Clause, &filter.clauses, &[])),
             ("content_languages", self.filters(Dimension::ContentLanguage, &filter.content_languages, &[])),
             ("operations", self.filters(Dimension::Operation, &filter.operations, &[])),
+            ("legal_bases", self.filters(Dimension::LegalBasis, &filter.legal_bases, &[])),
         ] {
             if let Err(says) = said {
                 add(&format!("filter.{field}"), says.to_owned());
@@ -252,6 +253,7 @@ impl Terms {
         divides(Dimension::CohortDay)
             || divides(Dimension::CohortWeek) && day == day.week()
             || divides(Dimension::CohortMonth) && day == day.month()
+            || divides(Dimension::CohortQuarter) && day == day.quarter()
     }
 
     /// Whether a condition is covered: what the grant is limited to, or less of it if it may divide by that.
@@ -306,6 +308,7 @@ mod tests {
         Definition {
             cohort_from: day("2020-01-15"),
             cohort_until: day("2020-05-20"),
+            entered_from: None,
             as_of: None,
             known_at: None,
             dimensions: vec![Dimension::Platform],
@@ -385,7 +388,7 @@ mod tests {
             narrowed.agencies.sort_by(|a, b| b.cmp(a));
             assert_eq!(narrowed, own, "{index}");
         }
-        let bad: [(Change, &str); 14] = [
+        let bad: [(Change, &str); 15] = [
             (|d| d.cohort_from = day("2020-01-14"), "cohort_from_date"),
             (|d| d.cohort_from = day("2020-01-16"), "cohort_from_date"),
             (|d| d.cohort_until = day("2020-05-21"), "cohort_until_date"),
@@ -400,6 +403,7 @@ mod tests {
             (|d| d.filter.clauses = vec!["platforms/hb/clauses/he-7".into()], "filter.clauses"),
             (|d| d.filter.content_languages = vec!["sq".into()], "filter.content_languages"),
             (|d| d.filter.operations = vec!["agencies/nca/operations/x".into()], "filter.operations"),
+            (|d| d.filter.legal_bases = vec!["IA1971_S25".into()], "filter.legal_bases"),
         ];
         let mut all = whole();
         for (change, field) in bad {
@@ -407,7 +411,7 @@ mod tests {
             change(&mut all);
         }
         let (reason, fields) = refused(&grant, all, "2026-02-01");
-        assert_eq!((reason, fields.len()), (Reason::GrantExceeded, 10), "all at once: {fields:?}");
+        assert_eq!((reason, fields.len()), (Reason::GrantExceeded, 11), "all at once: {fields:?}");
     }
 
     #[test]

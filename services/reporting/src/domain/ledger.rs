@@ -1,14 +1,14 @@
-//! The reporting ledger: what is learnt from the other logs becomes one event for each stretch that is followed; grants,
-//! and each query under one, are events too.
+//! The reporting ledger: what is learnt from the other logs becomes one event for each stretch that is followed, and another
+//! for what recurrence takes of it; grants, and each query under one, are events too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use portreeve_core::agreement::{Agreement, AgreementName};
 use portreeve_core::name::OrganisationName;
-use portreeve_core::{Date, Error, Recorded, Result, Timestamp};
+use portreeve_core::{Date, Error, Recorded, Result, Timestamp, Uuid};
 
 use super::grant::{Grant, GrantName, Terms, no_grant};
-use super::{Cell, Definition, Joint, Permitted, Step};
+use super::{Cell, Definition, Footprint, Joint, Permitted, Step, Tally, Trail};
 
 /// A log that is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +80,8 @@ pub struct Learnt {
     pub heard_on: Option<Date>,
     /// What the figures take from it, in the order of the log.
     pub steps: Vec<Step>,
+    /// What recurrence takes from it, in the order of the log, each of one referral.
+    pub footprints: Vec<(Uuid, Footprint)>,
     /// Agreements that it tells of.
     pub agreements: Vec<Agreement>,
     /// Operations that it tells of.
@@ -94,7 +96,7 @@ pub struct CubeChanged {
     /// Everything that this log recorded before this day has been taken in.
     pub heard_on: Date,
     /// The signed counts, one for each cell, in the order of the cells.
-    pub deltas: Vec<(Cell, i64)>,
+    pub deltas: Vec<(Cell, Tally)>,
 }
 
 /// What happened.
@@ -102,6 +104,11 @@ pub struct CubeChanged {
 pub enum Event {
     /// The cube changed.
     CubeChanged(CubeChanged),
+    /// Trails of referrals began or went on, in that order.
+    TrailsChanged(Vec<(Uuid, Footprint)>),
+    /// Another release takes more from the logs than those before it did. All that was taken from them counts no more: they are
+    /// read from their beginning.
+    BegunAnew,
     /// The referral log told of an agreement, or of a change of one.
     AgreementLearnt(Box<Agreement>),
     /// The referral log told who takes part in an operation, and it is news.
@@ -119,12 +126,15 @@ pub enum Event {
 
 impl Event {
     /// The signed counts that the event brings, one for each cell.
-    pub fn deltas(&self) -> &[(Cell, i64)] {
+    pub fn deltas(&self) -> &[(Cell, Tally)] {
         match self {
             Self::CubeChanged(changed) => &changed.deltas,
-            Self::AgreementLearnt(_) | Self::OperationLearnt(_) | Self::GrantChanged(_) | Self::QueryCounted { .. } => {
-                &[]
-            }
+            Self::TrailsChanged(_)
+            | Self::BegunAnew
+            | Self::AgreementLearnt(_)
+            | Self::OperationLearnt(_)
+            | Self::GrantChanged(_)
+            | Self::QueryCounted { .. } => &[],
         }
     }
 }
@@ -135,7 +145,15 @@ pub struct State {
     /// For each source, the day of its newest change that was taken in.
     pub heard: BTreeMap<Source, Date>,
     /// What is to be added to the cells. Sums, not values: adding does not need what is there.
-    pub added: BTreeMap<Cell, i64>,
+    pub added: BTreeMap<Cell, Tally>,
+    /// The trails.
+    pub trails: BTreeMap<Uuid, Trail>,
+    /// Those of them that began or went on.
+    pub trodden: BTreeSet<Uuid>,
+    /// Whether an earlier release filled the state, which therefore lacks what this one takes from the logs.
+    pub outdated: bool,
+    /// Whether what is in storage of the logs is to be emptied before anything of this is written.
+    pub emptied: bool,
     /// Agreements, as the referral log told them last, with the position of the event that brought each here.
     pub agreements: BTreeMap<AgreementName, (Agreement, i64)>,
     /// Those of them that are new or have changed, with the position of the event that told so.
@@ -170,7 +188,18 @@ impl portreeve_core::Ledger for Ledger {
                 let news = news.map(|agreement| Event::AgreementLearnt(Box::new(agreement)));
                 let joint = learnt.operations.iter().filter(|told| state.operations.get(&told.operation) != Some(told));
                 let news = news.chain(joint.cloned().map(Event::OperationLearnt));
-                return Ok(news.chain(learn(state, learnt).map(Event::CubeChanged)).collect());
+                let begun_anew = state.outdated.then_some(Event::BegunAnew);
+                let emptied;
+                let state = if begun_anew.is_some() {
+                    emptied = State::default();
+                    &emptied
+                } else {
+                    state
+                };
+                let trails = follow(state, learnt)?;
+                let trails = (!trails.is_empty()).then_some(Event::TrailsChanged(trails));
+                let cube = learn(state, learnt).map(Event::CubeChanged);
+                return Ok(begun_anew.into_iter().chain(news).chain(cube).chain(trails).collect());
             }
             Command::Issue { name, terms, issuer } => Some(Event::GrantChanged(Box::new(Grant {
                 name: *name,
@@ -205,8 +234,21 @@ impl portreeve_core::Ledger for Ledger {
                 *heard = (*heard).max(*heard_on);
                 for (cell, count) in deltas {
                     // A cell that comes to nothing stays: rebuilding in other stretches must give the same rows.
-                    *state.added.entry(cell.clone()).or_default() += count;
+                    *state.added.entry(cell.clone()).or_default() += *count;
                 }
+            }
+            Event::TrailsChanged(footprints) => {
+                for (id, footprint) in footprints {
+                    state.tread(*id, footprint);
+                }
+            }
+            Event::BegunAnew => {
+                state.heard.clear();
+                state.added.clear();
+                state.trails.clear();
+                state.trodden.clear();
+                state.outdated = false;
+                state.emptied = true;
             }
             Event::AgreementLearnt(agreement) => {
                 let first = state.agreements.get(&agreement.name).map_or(recorded.position, |(_, first)| *first);
@@ -232,13 +274,61 @@ impl portreeve_core::Ledger for Ledger {
     }
 }
 
+impl State {
+    fn tread(&mut self, id: Uuid, footprint: &Footprint) {
+        self.trodden.insert(id);
+        match footprint {
+            Footprint::Begun(origin) => _ = self.trails.insert(id, Trail::new(origin.clone())),
+            Footprint::Turned(turn) => {
+                if let Some(other) = turn.kind.other() {
+                    for end in [id, other] {
+                        if let Some(trail) = self.trails.get_mut(&end) {
+                            trail.linked = true;
+                            self.trodden.insert(end);
+                        }
+                    }
+                }
+                if let Some(trail) = self.trails.get_mut(&id) {
+                    trail.turns.push(turn.clone());
+                }
+            }
+        }
+    }
+}
+
+/// What a stretch tells of trails that is news.
+fn follow(state: &State, learnt: &Learnt) -> Result<Vec<(Uuid, Footprint)>> {
+    let mut here = State::default();
+    let mut news = Vec::new();
+    for (id, footprint) in &learnt.footprints {
+        if !here.trails.contains_key(id)
+            && let Some(trail) = state.trails.get(id)
+        {
+            here.trails.insert(*id, trail.clone());
+        }
+        let is_news = match (here.trails.get(id), footprint) {
+            (known, Footprint::Begun(_)) => known.is_none(),
+            (Some(trail), Footprint::Turned(turn)) => !trail.knows(turn),
+            // Decisions are followed no further than the referrals on which they rest.
+            (None, Footprint::Turned(_)) => {
+                return Err(Error::internal(format!("referral {id} goes on before it was told of")));
+            }
+        };
+        if is_news {
+            here.tread(*id, footprint);
+            news.push((*id, footprint.clone()));
+        }
+    }
+    Ok(news)
+}
+
 /// What a stretch changes; nothing if there is no news in it.
 fn learn(state: &State, learnt: &Learnt) -> Option<CubeChanged> {
     let mut deltas = BTreeMap::new();
     for step in &learnt.steps {
         step.count(&mut deltas);
     }
-    deltas.retain(|_, count| *count != 0);
+    deltas.retain(|_, tally| *tally != Tally::default());
     let known = state.heard.get(&learnt.source).copied();
     let news = !deltas.is_empty() || learnt.heard_on > known;
     let heard_on = learnt.heard_on.max(known).filter(|_| news)?;

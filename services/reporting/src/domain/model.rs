@@ -119,6 +119,18 @@ fn kaplan_meier(decided: &[i64], censored: &[i64], tenths: u128) -> Option<i64> 
 /// Where a referral stands, after how many days it was decided or withdrawn, how old it is, and whether it counts a target.
 type Member = (Disposition, Option<i32>, Option<i32>, i64, bool);
 
+/// Both in order.
+pub(super) fn modelled_times(happened: &[i64], censored: &[i64]) -> times::Times {
+    times::Times {
+        n: (happened.len() + censored.len()) as u64,
+        happened: happened.len() as u64,
+        happened_median: nearest_rank(happened, 5),
+        happened_p90: nearest_rank(happened, 9),
+        censored_median: kaplan_meier(happened, censored, 5),
+        censored_p90: kaplan_meier(happened, censored, 9),
+    }
+}
+
 fn modelled_row(key: Key, members: &[Member]) -> Row {
     let mut counts = Counts::default();
     let (mut ages, mut decided, mut censored) = (vec![], vec![], vec![]);
@@ -147,14 +159,7 @@ fn modelled_row(key: Key, members: &[Member]) -> Row {
             p90: nearest_rank(&ages, 9),
             max: ages.last().copied(),
         },
-        times: report::Times {
-            n: members.len() as u64,
-            decided: decided.len() as u64,
-            decided_median: nearest_rank(&decided, 5),
-            decided_p90: nearest_rank(&decided, 9),
-            censored_median: kaplan_meier(&decided, &censored, 5),
-            censored_p90: kaplan_meier(&decided, &censored, 9),
-        },
+        times: modelled_times(&decided, &censored),
     }
 }
 
@@ -177,6 +182,7 @@ fn modelled(histories: &[History], definition: &Definition, as_of: i32, known_at
             || !(filter.clauses.is_empty() || filter.clauses.contains(&clause.clause))
             || !(filter.content_languages.is_empty() || filter.content_languages.contains(&subject.content_language))
             || !(filter.operations.is_empty() || filter.operations.contains(&subject.operation))
+            || !(filter.legal_bases.is_empty() || filter.legal_bases.contains(&subject.legal_basis))
         {
             continue;
         }
@@ -193,6 +199,11 @@ fn modelled(histories: &[History], definition: &Definition, as_of: i32, known_at
             Dimension::CohortWeek => Value::Day(cohort.week()),
             Dimension::CohortMonth => Value::Day(cohort.month()),
             Dimension::Operation => Value::Text(subject.operation.clone()),
+            Dimension::LegalBasis => Value::Text(subject.legal_basis.clone()),
+            Dimension::CohortQuarter => Value::Day(cohort.quarter()),
+            Dimension::EventDay | Dimension::EventWeek | Dimension::EventMonth | Dimension::EventQuarter => {
+                panic!("a cohort does not flow")
+            }
         });
         let member = (disposition, first, withdrawn, i64::from(as_of - cohort.days()), !subject.same_target);
         rows.entry(key.collect()).or_default().push(member);
@@ -204,29 +215,88 @@ fn modelled(histories: &[History], definition: &Definition, as_of: i32, known_at
     }
 }
 
+/// Every entry of every referral into a bucket, one at a time.
+fn modelled_flow(histories: &[History], definition: &Definition, until: i32, known_at: i32) -> Flow {
+    let mut rows = BTreeMap::<Key, Counts>::new();
+    let mut total = Counts::default();
+    let from = definition.entered_from.unwrap().days();
+    for history in histories {
+        let cohort = history.subject.cohort_day.days();
+        let mut entries = vec![(Disposition::Submitted, Citation::default(), cohort, history.recorded)];
+        let (mut now, mut clause, mut latest) = (Disposition::Submitted, Citation::default(), cohort);
+        for (act, on, recorded) in &history.acts {
+            latest = latest.max(*on);
+            let next = match act {
+                Act::Acknowledge => Disposition::Received,
+                Act::Decide(disposition, cited) => {
+                    clause = cited.clone();
+                    *disposition
+                }
+                Act::Withdraw => Disposition::Withdrawn,
+            };
+            if next.bucket() != now.bucket() {
+                entries.push((next, clause.clone(), latest, (*recorded).max(history.recorded)));
+            }
+            now = next;
+        }
+        let targets = i64::from(!history.subject.same_target);
+        for (disposition, clause, on, recorded) in entries {
+            let standing = Standing { disposition, clause, clock: Clock::Running };
+            let cell = Cell {
+                subject: history.subject.clone(),
+                standing: standing.clone(),
+                event_day: day(on),
+                recorded_day: day(recorded),
+            };
+            // The filter and the cohort are those of every report.
+            let unbounded = Definition { entered_from: None, as_of: None, known_at: None, ..definition.clone() };
+            if on < from || on > until || recorded > known_at || !unbounded.selects(&cell) {
+                continue;
+            }
+            rows.entry(definition.key(&history.subject, &standing, day(on))).or_default().add(disposition, 1, targets);
+            total.add(disposition, 1, targets);
+        }
+    }
+    Flow { rows: rows.into_iter().collect(), total }
+}
+
+fn flows() -> impl Strategy<Value = (Definition, i32, i32)> {
+    let dimensions = prop::sample::subsequence(Dimension::ALL.to_vec(), 0..=4).prop_shuffle();
+    (definitions(), dimensions, 0..60_i32).prop_map(|((definition, until, known_at), dimensions, length)| {
+        let entered_from = Some(day(until - length));
+        (Definition { entered_from, dimensions, ..definition }, until, known_at)
+    })
+}
+
 fn subjects() -> impl Strategy<Value = Subject> {
     let words = |words: &'static [&'static str]| prop::sample::select(words).prop_map(str::to_owned);
     (
-        0..60_i32,
+        0..110_i32,
         words(&["nca", "bka"]),
         words(&["harbourbook", "chirrup", "lensgram"]),
         1..3_i64,
         1..3_i64,
         1..3_i64,
         words(&["", "ar", "sq"]),
-        prop::sample::select(vec![("", false), ("a", false), ("a", true), ("b", false)]),
+        (
+            words(&["", "IA1971_S25", "MSA2015_S2"]),
+            prop::sample::select(vec![("", false), ("a", false), ("a", true), ("b", false)]),
+        ),
     )
-        .prop_map(|(cohort, agency, platform, ground, target_kind, nature, content_language, joint)| Subject {
-            cohort_day: day(cohort),
-            agency,
-            platform,
-            ground,
-            target_kind,
-            nature,
-            content_language,
-            operation: joint.0.to_owned(),
-            same_target: joint.1,
-        })
+        .prop_map(
+            |(cohort, agency, platform, ground, target_kind, nature, content_language, (legal_basis, joint))| Subject {
+                cohort_day: day(cohort),
+                agency,
+                platform,
+                ground,
+                target_kind,
+                nature,
+                content_language,
+                legal_basis,
+                operation: joint.0.to_owned(),
+                same_target: joint.1,
+            },
+        )
 }
 
 fn clauses() -> impl Strategy<Value = Citation> {
@@ -272,8 +342,13 @@ fn histories() -> impl Strategy<Value = Vec<History>> {
     prop::collection::vec(history, 0..30)
 }
 
+/// The dimensions of a cohort as it stands.
+fn of_cohorts() -> Vec<Dimension> {
+    Dimension::ALL.into_iter().filter(|dimension| !dimension.is_event()).collect()
+}
+
 fn definitions() -> impl Strategy<Value = (Definition, i32, i32)> {
-    let dimensions = prop::sample::subsequence(Dimension::ALL.to_vec(), 0..=4).prop_shuffle();
+    let dimensions = prop::sample::subsequence(of_cohorts(), 0..=4).prop_shuffle();
     let codes = || prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(1..3_i64, 1..2)];
     let words = |words: &'static [&'static str]| {
         prop_oneof![3 => Just(vec![]), 1 => prop::sample::subsequence(words.to_vec(), 1..=words.len())]
@@ -288,9 +363,10 @@ fn definitions() -> impl Strategy<Value = (Definition, i32, i32)> {
         words(&["platforms/harbourbook/clauses/he-1"]),
         words(&["ar", "fa"]),
         words(&["a", "c"]),
+        words(&["IA1971_S25"]),
     )
         .prop_map(
-            |(agencies, platforms, grounds, natures, target_kinds, clauses, content_languages, operations)| Filter {
+            |(
                 agencies,
                 platforms,
                 grounds,
@@ -299,13 +375,25 @@ fn definitions() -> impl Strategy<Value = (Definition, i32, i32)> {
                 clauses,
                 content_languages,
                 operations,
+                legal_bases,
+            )| Filter {
+                agencies,
+                platforms,
+                grounds,
+                natures,
+                target_kinds,
+                clauses,
+                content_languages,
+                operations,
+                legal_bases,
             },
         );
-    (0..40_i32, 0..60_i32, 0..150_i32, 0..150_i32, dimensions, filter).prop_map(
+    (0..40_i32, 0..110_i32, 0..150_i32, 0..150_i32, dimensions, filter).prop_map(
         |(from, length, as_of, known_at, dimensions, filter)| {
             let definition = Definition {
                 cohort_from: day(from),
                 cohort_until: day(from + length),
+                entered_from: None,
                 as_of: Some(day(as_of)),
                 known_at: Some(day(known_at)),
                 dimensions,
@@ -317,12 +405,19 @@ fn definitions() -> impl Strategy<Value = (Definition, i32, i32)> {
 }
 
 /// The cube after stretches of the logs were followed, one event for each that told something.
-fn followed<'s>(stretches: impl IntoIterator<Item = &'s [Step]>) -> BTreeMap<Cell, i64> {
+fn followed<'s>(stretches: impl IntoIterator<Item = &'s [Step]>) -> BTreeMap<Cell, Tally> {
     let mut state = State::default();
     let mut position = 0;
     for steps in stretches {
         let (heard_on, steps) = (Some(day(0)), steps.to_vec());
-        let learnt = Learnt { source: Source::Decision, heard_on, steps, agreements: vec![], operations: vec![] };
+        let learnt = Learnt {
+            source: Source::Decision,
+            heard_on,
+            steps,
+            footprints: vec![],
+            agreements: vec![],
+            operations: vec![],
+        };
         let command = Command::Learn(learnt);
         for event in Ledger::decide(&state, &command, Timestamp::default()).unwrap() {
             position += 1;
@@ -330,12 +425,12 @@ fn followed<'s>(stretches: impl IntoIterator<Item = &'s [Step]>) -> BTreeMap<Cel
             Ledger::evolve(&mut state, &recorded);
         }
     }
-    state.added.retain(|_, count| *count != 0);
+    state.added.retain(|_, tally| *tally != Tally::default());
     state.added
 }
 
-fn reported(definition: &Definition, cube: &BTreeMap<Cell, i64>) -> Report {
-    let slices = definition.slices(cube.iter().map(|(cell, count)| (cell, *count)));
+fn reported(definition: &Definition, cube: &BTreeMap<Cell, Tally>) -> Report {
+    let slices = definition.slices(cube.iter().map(|(cell, tally)| (cell, *tally)));
     report(definition, definition.as_of.unwrap(), &slices)
 }
 
@@ -370,6 +465,23 @@ proptest! {
         report.rows.iter().for_each(|row| sum.merge(&row.counts));
         prop_assert_eq!(sum, report.total.counts);
         prop_assert!(report.rows.is_sorted_by(|a, b| a.key < b.key));
+    }
+
+    #[test]
+    fn what_comes_into_a_bucket_is_what_counting_one_by_one_gives(
+        histories in histories(),
+        (definition, until, known_at) in flows(),
+        stretch in 1..7_usize,
+    ) {
+        let steps = histories.iter().flat_map(History::steps).map(|(_, step)| step).collect::<Vec<_>>();
+        let cube = followed(steps.chunks(stretch));
+        let slices = definition.slices(cube.iter().map(|(cell, tally)| (cell, *tally)));
+        let found = flow(&definition, &slices);
+        let expected = modelled_flow(&histories, &definition, until, known_at);
+        prop_assert_eq!(&found, &expected);
+        let mut sum = Counts::default();
+        found.rows.iter().for_each(|(_, counts)| sum.merge(counts));
+        prop_assert_eq!(sum, found.total);
     }
 
     #[test]
@@ -431,6 +543,7 @@ fn the_published_cohort_adds_up() {
     let definition = Definition {
         cohort_from: date("2020-01-01"),
         cohort_until: date("2020-05-31"),
+        entered_from: None,
         as_of: Some(as_of),
         known_at: Some(as_of),
         dimensions: vec![],
@@ -440,7 +553,7 @@ fn the_published_cohort_adds_up() {
     assert_eq!(BUCKETS.map(|bucket| total.counts.bucket(bucket)), [578, 485, 155, 0]);
     assert_eq!(total.counts.referred(), 1_218);
     assert_eq!(total.ages.buckets, [0, 0, 0, 0, 155]);
-    assert_eq!((total.times.decided_median, total.times.censored_p90), (Some(10), None));
+    assert_eq!((total.times.happened_median, total.times.censored_p90), (Some(10), None));
     // Before anything was told, nothing is known.
     let early = Definition { known_at: Some(date("2020-06-29")), ..definition };
     assert_eq!(reported(&early, &cube), Report::default());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use portreeve_core::Date;
 
-use super::times::{HALF, Histogram, NINE_TENTHS, censored_quantiles, quantile, total};
+use super::times::{HALF, Histogram, NINE_TENTHS, Times, quantile};
 use super::{Bucket, Clock, Definition, Disposition, Key, Standing, Subject};
 
 /// Cells added up over what a report does not tell apart.
@@ -14,7 +14,9 @@ pub struct Slice {
     pub subject: Subject,
     /// Where they stand; the clause is left empty if the report does not divide by it.
     pub standing: Standing,
-    /// How many there are; signed while it is a change.
+    /// Of a flow that divides by it, the day on which they came there; of anything else it says nothing.
+    pub event_day: Date,
+    /// How many there are, or came there; signed while it is a change.
     pub count: i64,
     /// How many of them count a target; likewise.
     pub targets: i64,
@@ -82,23 +84,6 @@ pub struct Ages {
     pub max: Option<i64>,
 }
 
-/// How long the first decision took, in whole days from the referral.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Times {
-    /// All that were waiting for one at some time.
-    pub n: u64,
-    /// Of these, decided.
-    pub decided: u64,
-    /// The median of the decided alone.
-    pub decided_median: Option<i64>,
-    /// The 90th percentile of the decided alone.
-    pub decided_p90: Option<i64>,
-    /// The median with the undecided as censored.
-    pub censored_median: Option<i64>,
-    /// The 90th percentile with the undecided as censored.
-    pub censored_p90: Option<i64>,
-}
-
 /// One row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
@@ -126,11 +111,32 @@ pub fn report(definition: &Definition, as_of: Date, slices: &[Slice]) -> Report 
     let mut rows = BTreeMap::<Key, Sums>::new();
     let mut all = Sums::default();
     for slice in slices.iter().filter(|slice| slice.count != 0 || slice.targets != 0) {
-        rows.entry(definition.key(&slice.subject, &slice.standing)).or_default().add(slice, as_of);
+        rows.entry(definition.key(&slice.subject, &slice.standing, slice.event_day)).or_default().add(slice, as_of);
         all.add(slice, as_of);
     }
     let rows = rows.into_iter().map(|(key, sums)| sums.row(key)).filter(|row| row.counts.referred() != 0);
     Report { rows: rows.collect(), total: all.row(Key::new()) }
+}
+
+/// What came into which bucket: by rows, ordered by their keys, and in all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// The rows; those into which nothing came are left out.
+    pub rows: Vec<(Key, Counts)>,
+    /// All rows together.
+    pub total: Counts,
+}
+
+/// The flow of some slices.
+pub fn flow(definition: &Definition, slices: &[Slice]) -> Flow {
+    let mut rows = BTreeMap::<Key, Counts>::new();
+    let mut total = Counts::default();
+    for slice in slices.iter().filter(|slice| slice.count != 0 || slice.targets != 0) {
+        let key = definition.key(&slice.subject, &slice.standing, slice.event_day);
+        rows.entry(key).or_default().add(slice.standing.disposition, slice.count, slice.targets);
+        total.add(slice.standing.disposition, slice.count, slice.targets);
+    }
+    Flow { rows: rows.into_iter().filter(|(_, counts)| !counts.is_zero()).collect(), total }
 }
 
 /// A row while it is added up.
@@ -173,15 +179,7 @@ impl Sums {
         for (days, count) in withdrawn {
             *censored.entry(days).or_default() += count;
         }
-        let [censored_median, censored_p90] = censored_quantiles(&decided, &censored, [HALF, NINE_TENTHS]);
-        let times = Times {
-            n: total(&decided) + total(&censored),
-            decided: total(&decided),
-            decided_median: quantile(&decided, HALF),
-            decided_p90: quantile(&decided, NINE_TENTHS),
-            censored_median,
-            censored_p90,
-        };
+        let times = Times::of(&decided, &censored);
         Row { key, counts: self.counts, ages, times }
     }
 }

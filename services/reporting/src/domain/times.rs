@@ -1,4 +1,4 @@
-//! Quantiles of ages and of times to decision. Integers only: the same on every machine, and exact.
+//! Quantiles of ages, and of the times until something happened. Integers only: the same on every machine, and exact.
 
 use std::collections::BTreeMap;
 
@@ -65,6 +65,39 @@ pub fn censored_quantiles<const N: usize>(
         }
     }
     found
+}
+
+/// How long it took until something happened, in whole days: over those alone to whom it happened, and with those to whom
+/// it has not happened yet as censored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// All to whom it could happen.
+    pub n: u64,
+    /// Of these, to whom it happened.
+    pub happened: u64,
+    /// The median of these alone.
+    pub happened_median: Option<i64>,
+    /// The 90th percentile of these alone.
+    pub happened_p90: Option<i64>,
+    /// The median with the others as censored.
+    pub censored_median: Option<i64>,
+    /// The 90th percentile with the others as censored.
+    pub censored_p90: Option<i64>,
+}
+
+impl Times {
+    /// The times of those to whom it happened, and of those to whom it had not by then.
+    pub fn of(happened: &Histogram, censored: &Histogram) -> Self {
+        let [censored_median, censored_p90] = censored_quantiles(happened, censored, [HALF, NINE_TENTHS]);
+        Self {
+            n: total(happened) + total(censored),
+            happened: total(happened),
+            happened_median: quantile(happened, HALF),
+            happened_p90: quantile(happened, NINE_TENTHS),
+            censored_median,
+            censored_p90,
+        }
+    }
 }
 
 /// A natural number of any size: base 2^64, least significant digit first, no zeros at the end.

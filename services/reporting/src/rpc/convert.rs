@@ -18,12 +18,13 @@ use sha2::{Digest, Sha256};
 
 use super::Computed;
 use super::grant_convert::{read_grant, write_kept};
-use super::measures::measures;
+use super::measures::measures_of_a_report;
+use super::trail_convert::{self, FootprintBody};
 use crate::domain::report::AGES_FROM;
 use crate::domain::step::Place;
 use crate::domain::{
     Bucket, Cell, Citation, Clock, Command, Counts, CubeChanged, Definition, Dimension, Disposition, Event, Figure,
-    Filter, Grant, GrantName, Joint, Key, Learnt, Row, Source, Standing, Step, Subject, Value, withheld,
+    Filter, Grant, GrantName, Joint, Key, Learnt, Row, Source, Standing, Step, Subject, Tally, Value, withheld,
 };
 
 // --- what the other logs tell ---------------------------------------------------------------------------------------
@@ -38,7 +39,7 @@ fn unreadable(log: Source, position: u64) -> Error {
     Error::internal(format!("change {position} of the {} log cannot be read", log.name()))
 }
 
-fn day(time: Option<&prost_types::Timestamp>) -> Option<Date> {
+pub(super) fn day(time: Option<&prost_types::Timestamp>) -> Option<Date> {
     time.and_then(|time| read_time(time).ok()).map(portreeve_core::Timestamp::date)
 }
 
@@ -62,11 +63,22 @@ fn language(tag: &str) -> String {
 /// What a stretch of the referral log tells.
 pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Command> {
     use referral::referral_change::Change;
-    let (mut steps, mut agreements, mut operations) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut steps, mut footprints) = (Vec::new(), Vec::new());
+    let (mut agreements, mut operations) = (Vec::new(), Vec::new());
     for change in changes {
         let unreadable = || unreadable(Source::Referral, change.position);
         match &change.change {
-            Some(Change::Created(referral)) => steps.push(read_referred(referral).ok_or_else(unreadable)?),
+            Some(Change::Created(referral)) => {
+                let step = read_referred(referral).ok_or_else(unreadable)?;
+                footprints.extend(trail_convert::read_begun(referral, &step).ok_or_else(unreadable)?);
+                steps.push(step);
+            }
+            Some(Change::Linked(referral)) => {
+                footprints.extend(trail_convert::read_links(referral, change).ok_or_else(unreadable)?);
+            }
+            Some(Change::Observed(observation)) => {
+                footprints.extend(trail_convert::read_observed(observation).ok_or_else(unreadable)?);
+            }
             Some(Change::AgreementChanged(agreement)) => {
                 agreements.push(read_agreement(agreement).ok_or_else(unreadable)?);
             }
@@ -83,7 +95,6 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::SigningProfileChanged(_)
                 | Change::MeasureChanged(_)
                 | Change::ReviewFlagChanged(_)
-                | Change::Observed(_)
                 | Change::DraftChanged(_)
                 | Change::EvidenceUploaded(_)
                 | Change::EvidenceErased(_)
@@ -93,7 +104,6 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
                 | Change::AddressesSwept(_)
                 | Change::InterestChanged(_)
                 | Change::HoldChanged(_)
-                | Change::Linked(_)
                 | Change::Prioritised(_)
                 | Change::NonDisclosureChanged(_)
                 | Change::PreNoticeGiven(_)
@@ -117,7 +127,7 @@ pub fn read_referral_changes(changes: &[referral::ReferralChange]) -> Result<Com
         }
     }
     let heard_on = changes.iter().map(|change| day(change.recorded_at.as_ref())).max().flatten();
-    Ok(Command::Learn(Learnt { source: Source::Referral, heard_on, steps, agreements, operations }))
+    Ok(Command::Learn(Learnt { source: Source::Referral, heard_on, steps, footprints, agreements, operations }))
 }
 
 /// Who takes part in an operation. Who was invited and has not joined consents to nothing.
@@ -131,6 +141,11 @@ fn read_joint(message: &referral::Operation) -> Option<Joint> {
     Some(Joint { operation: message.name.clone(), agencies })
 }
 
+/// The code of the provision on which a referral rests; empty where it is told in words alone.
+fn provision(basis: Option<&referral::LegalBasis>) -> String {
+    basis.map(|basis| basis.code.clone()).unwrap_or_default()
+}
+
 fn read_referred(message: &referral::Referral) -> Option<Step> {
     let subject = Subject {
         cohort_day: day(message.occurred_at.as_ref())?,
@@ -142,6 +157,7 @@ fn read_referred(message: &referral::Referral) -> Option<Step> {
         content_language: language(&message.content_language),
         operation: message.operation.clone(),
         same_target: message.links.iter().any(|link| link.kind() == referral::ReferralLinkKind::SameTarget),
+        legal_basis: provision(message.legal_basis.as_ref()),
     };
     Some(Step::Referred { subject, recorded_on: day(message.recorded_at.as_ref())? })
 }
@@ -149,9 +165,9 @@ fn read_referred(message: &referral::Referral) -> Option<Step> {
 /// What a stretch of the decision log tells.
 pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
     use decision::case_change::Change;
-    let mut steps = Vec::new();
+    let (mut steps, mut footprints) = (Vec::new(), Vec::new());
     for change in changes {
-        let step = match &change.change {
+        let (case, step) = match &change.change {
             // The referral log has told of it.
             Some(
                 Change::Opened(_)
@@ -170,23 +186,29 @@ pub fn read_case_changes(changes: &[decision::CaseChange]) -> Result<Command> {
                 | Change::ClauseVersionAdded(_)
                 | Change::AgreementLearnt(_),
             ) => continue,
-            Some(Change::Acknowledged(case)) => read_moved(change, case, case.submitted_at.as_ref()),
+            Some(Change::Acknowledged(case)) => (case, read_moved(change, case, case.submitted_at.as_ref())),
             Some(Change::Decided(case)) => {
-                read_moved(change, case, case.acknowledged_at.as_ref().or(case.submitted_at.as_ref()))
+                (case, read_moved(change, case, case.acknowledged_at.as_ref().or(case.submitted_at.as_ref())))
             }
             Some(Change::Withdrawn(case)) => {
                 let decided = case.latest_decision.as_ref().and_then(|decision| decision.decided_at.as_ref());
-                read_moved(change, case, decided.or(case.acknowledged_at.as_ref()).or(case.submitted_at.as_ref()))
+                let previous = decided.or(case.acknowledged_at.as_ref()).or(case.submitted_at.as_ref());
+                (case, read_moved(change, case, previous))
             }
-            Some(Change::Snapshot(_)) | None => None,
+            Some(Change::Snapshot(_)) | None => return Err(unreadable(Source::Decision, change.position)),
         };
-        steps.push(step.ok_or_else(|| unreadable(Source::Decision, change.position))?);
+        let step = step.ok_or_else(|| unreadable(Source::Decision, change.position))?;
+        let turn =
+            trail_convert::read_turn(case, &step).ok_or_else(|| unreadable(Source::Decision, change.position))?;
+        footprints.extend(turn);
+        steps.push(step);
     }
     let heard_on = changes.iter().map(|change| day(change.recorded_at.as_ref())).max().flatten();
     Ok(Command::Learn(Learnt {
         source: Source::Decision,
         heard_on,
         steps,
+        footprints,
         agreements: Vec::new(),
         operations: Vec::new(),
     }))
@@ -207,6 +229,7 @@ fn read_moved(
         content_language: language(&case.content_language),
         operation: case.operation.clone(),
         same_target: !case.same_target.is_empty(),
+        legal_basis: provision(case.legal_basis.as_ref()),
     };
     let cited = case.latest_decision.as_ref().and_then(|decision| decision.clauses.first());
     let clause_after = cited.map_or_else(Citation::default, |cited| Citation {
@@ -263,6 +286,10 @@ struct EventBody {
     agreement: Option<referral::Agreement>,
     #[prost(message, optional, tag = "30")]
     operation: Option<JointBody>,
+    #[prost(message, repeated, tag = "7")]
+    footprints: Vec<FootprintBody>,
+    #[prost(bool, tag = "8")]
+    begun_anew: bool,
 }
 
 /// Who takes part in an operation, in the log and in the database.
@@ -346,6 +373,10 @@ struct DeltaBody {
     operation: String,
     #[prost(bool, tag = "31")]
     same_target: bool,
+    #[prost(string, tag = "20")]
+    legal_basis: String,
+    #[prost(sint64, tag = "21")]
+    entered: i64,
 }
 
 /// How events are written into the log and read back.
@@ -357,9 +388,14 @@ impl Codec<Event> for Log {
             Event::CubeChanged(changed) => EventBody {
                 source: changed.source.name().to_owned(),
                 heard_on: changed.heard_on.days(),
-                deltas: changed.deltas.iter().map(|(cell, count)| write_delta(cell, *count)).collect(),
+                deltas: changed.deltas.iter().map(|(cell, tally)| write_delta(cell, *tally)).collect(),
                 ..EventBody::default()
             },
+            Event::TrailsChanged(footprints) => EventBody {
+                footprints: footprints.iter().map(trail_convert::write_footprint).collect(),
+                ..EventBody::default()
+            },
+            Event::BegunAnew => EventBody { begun_anew: true, ..EventBody::default() },
             Event::AgreementLearnt(agreement) => {
                 let learnt = write_agreement(agreement, agreement.updated_at);
                 EventBody { agreement: Some(learnt), ..EventBody::default() }
@@ -380,6 +416,13 @@ impl Codec<Event> for Log {
             if let Some(operation) = body.operation {
                 return Some(Event::OperationLearnt(read_joint_body(operation)));
             }
+            if body.begun_anew {
+                return Some(Event::BegunAnew);
+            }
+            if !body.footprints.is_empty() {
+                let footprints = body.footprints.into_iter().map(trail_convert::read_footprint);
+                return footprints.collect::<Option<_>>().map(Event::TrailsChanged);
+            }
             Some(match (body.agreement, body.grant, body.counted) {
                 (Some(agreement), ..) => Event::AgreementLearnt(Box::new(read_agreement(&agreement)?)),
                 (None, Some(grant), _) => Event::GrantChanged(Box::new(read_grant(&grant)?)),
@@ -397,7 +440,7 @@ impl Codec<Event> for Log {
     }
 }
 
-fn write_delta(cell: &Cell, count: i64) -> DeltaBody {
+fn write_delta(cell: &Cell, tally: Tally) -> DeltaBody {
     let Cell { subject, standing, event_day, recorded_day } = cell;
     let (clock, clock_days) = standing.clock.parts();
     DeltaBody {
@@ -415,13 +458,15 @@ fn write_delta(cell: &Cell, count: i64) -> DeltaBody {
         disposition: standing.disposition.code(),
         clock,
         clock_days,
-        count,
+        count: tally.net,
         operation: subject.operation.clone(),
         same_target: subject.same_target,
+        legal_basis: subject.legal_basis.clone(),
+        entered: tally.entered,
     }
 }
 
-fn read_delta(delta: DeltaBody) -> Option<(Cell, i64)> {
+fn read_delta(delta: DeltaBody) -> Option<(Cell, Tally)> {
     let cell = Cell {
         subject: Subject {
             cohort_day: Date::from_days(delta.cohort_day),
@@ -433,6 +478,7 @@ fn read_delta(delta: DeltaBody) -> Option<(Cell, i64)> {
             content_language: delta.content_language,
             operation: delta.operation,
             same_target: delta.same_target,
+            legal_basis: delta.legal_basis,
         },
         standing: Standing {
             disposition: Disposition::from_code(delta.disposition)?,
@@ -442,7 +488,7 @@ fn read_delta(delta: DeltaBody) -> Option<(Cell, i64)> {
         event_day: Date::from_days(delta.event_day),
         recorded_day: Date::from_days(delta.recorded_day),
     };
-    Some((cell, delta.count))
+    Some((cell, Tally { net: delta.count, entered: delta.entered }))
 }
 
 // --- definitions ----------------------------------------------------------------------------------------------------
@@ -454,6 +500,21 @@ pub enum Moment {
     Told,
     /// As of the present, so that it tells no day.
     Present,
+    /// Of a period that is told beside it: a flow.
+    Period,
+}
+
+/// Reads a date that passes the contract's rule or is empty.
+pub(super) fn read_date(violations: &mut Violations, field: impl Into<String>, text: &str) -> Option<Date> {
+    // A day that the calendar lacks has the form of a date and passes the contract's rule.
+    let looks_right = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let read = text.parse::<Date>();
+    if let Err(error) = &read
+        && looks_right
+    {
+        violations.add(field, error);
+    }
+    read.ok()
 }
 
 /// Reads a definition. The contract's own rules have been checked already; what they refuse gives `None` here and needs
@@ -464,17 +525,7 @@ pub fn read_definition(
     moment: Moment,
 ) -> Option<Definition> {
     let definition = definition?;
-    let mut date = |field: &str, text: &str| {
-        // A day that the calendar lacks has the form of a date and passes the contract's rule.
-        let looks_right = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-        let read = text.parse::<Date>();
-        if let Err(error) = &read
-            && looks_right
-        {
-            violations.add(format!("definition.{field}"), error);
-        }
-        read.ok()
-    };
+    let mut date = |field: &str, text: &str| read_date(violations, format!("definition.{field}"), text);
     let cohort_from = date("cohort_from_date", &definition.cohort_from_date);
     let cohort_until = date("cohort_until_date", &definition.cohort_until_date);
     let as_of = date("as_of_date", &definition.as_of_date);
@@ -484,7 +535,10 @@ pub fn read_definition(
     }
     match moment {
         Moment::Told if definition.as_of_date.is_empty() => violations.add("definition.as_of_date", "is required"),
-        Moment::Told => {}
+        Moment::Period if !definition.as_of_date.is_empty() => {
+            violations.add("definition.as_of_date", "must be empty: a flow ends with its last day");
+        }
+        Moment::Told | Moment::Period => {}
         Moment::Present => {
             for (field, text) in [("as_of_date", &definition.as_of_date), ("known_at_date", &definition.known_at_date)]
             {
@@ -494,7 +548,10 @@ pub fn read_definition(
             }
         }
     }
-    let dimensions = definition.dimensions.iter().map(|code| read_dimension(*code)).collect::<Option<_>>();
+    let dimensions = definition.dimensions.iter().map(|code| read_dimension(*code)).collect::<Option<Vec<_>>>();
+    if moment != Moment::Period && dimensions.iter().flatten().copied().any(Dimension::is_event) {
+        violations.add("definition.dimensions", "must not be of events: a cohort stands, and does not flow");
+    }
     let filter = definition.filter.clone().unwrap_or_default();
     let ids = |names: &[String], kind| {
         names.iter().filter_map(|name| parse_owner(name, kind).ok().map(str::to_owned)).collect()
@@ -503,6 +560,7 @@ pub fn read_definition(
     Some(Definition {
         cohort_from: cohort_from?,
         cohort_until: cohort_until?,
+        entered_from: None,
         as_of,
         known_at,
         dimensions: dimensions?,
@@ -515,6 +573,7 @@ pub fn read_definition(
             clauses: filter.clauses,
             content_languages: filter.content_languages.iter().map(|tag| language(tag)).collect(),
             operations: filter.operations,
+            legal_bases: filter.legal_bases,
         },
     })
 }
@@ -537,6 +596,12 @@ pub(super) const fn write_dimension(dimension: Dimension) -> i32 {
         Dimension::CohortWeek => wire::Dimension::CohortWeek,
         Dimension::CohortMonth => wire::Dimension::CohortMonth,
         Dimension::Operation => wire::Dimension::Operation,
+        Dimension::LegalBasis => wire::Dimension::LegalBasis,
+        Dimension::CohortQuarter => wire::Dimension::CohortQuarter,
+        Dimension::EventDay => wire::Dimension::EventDay,
+        Dimension::EventWeek => wire::Dimension::EventWeek,
+        Dimension::EventMonth => wire::Dimension::EventMonth,
+        Dimension::EventQuarter => wire::Dimension::EventQuarter,
     };
     dimension as i32
 }
@@ -568,6 +633,7 @@ pub fn write_definition(definition: &Definition) -> wire::ReportDefinition {
             clauses: filter.clauses.clone(),
             content_languages: filter.content_languages.clone(),
             operations: filter.operations.clone(),
+            legal_bases: filter.legal_bases.clone(),
         }),
     }
 }
@@ -601,8 +667,11 @@ fn write_value(dimension: Dimension, value: &Value) -> String {
         (Dimension::Disposition, Value::Code(code)) => {
             enum_name::<common::Disposition>(*code, "DISPOSITION_", common::Disposition::as_str_name)
         }
-        (Dimension::CohortWeek, Value::Day(monday)) => week(*monday),
-        (Dimension::CohortMonth, Value::Day(first)) => first.to_string().chars().take(7).collect(),
+        (Dimension::CohortWeek | Dimension::EventWeek, Value::Day(monday)) => week(*monday),
+        (Dimension::CohortMonth | Dimension::EventMonth, Value::Day(first)) => {
+            first.to_string().chars().take(7).collect()
+        }
+        (Dimension::CohortQuarter | Dimension::EventQuarter, Value::Day(first)) => quarter(*first),
         (_, Value::Text(text)) => text.clone(),
         (_, Value::Code(code)) => code.to_string(),
         (_, Value::Day(day)) => day.to_string(),
@@ -618,7 +687,16 @@ fn week(monday: Date) -> String {
     format!("{year}-W{:02}", (thursday.days() - first.days()) / 7 + 1)
 }
 
-fn write_key(definition: &Definition, key: &Key) -> Vec<wire::DimensionValue> {
+/// The quarter of its first day, as `YYYY-Qq`.
+fn quarter(first: Date) -> String {
+    let text = first.to_string();
+    let mut parts = text.split('-');
+    let year = parts.next().unwrap_or_default();
+    let month = parts.next().and_then(|month| month.parse::<u32>().ok()).unwrap_or(1);
+    format!("{year}-Q{}", month.div_ceil(3))
+}
+
+pub(super) fn write_key(definition: &Definition, key: &Key) -> Vec<wire::DimensionValue> {
     let values = definition.dimensions.iter().zip(key);
     values
         .map(|(dimension, value)| wire::DimensionValue {
@@ -628,7 +706,7 @@ fn write_key(definition: &Definition, key: &Key) -> Vec<wire::DimensionValue> {
         .collect()
 }
 
-fn write_counts(counts: &Counts) -> wire::Counts {
+pub(super) fn write_counts(counts: &Counts) -> wire::Counts {
     wire::Counts {
         referred: counts.referred(),
         closed: counts.bucket(Bucket::Closed),
@@ -662,9 +740,9 @@ fn write_row(definition: &Definition, row: &Row) -> wire::ReportRow {
         }),
         decision_times: Some(wire::DecisionTimes {
             n: times.n,
-            decided: times.decided,
-            decided_only_median_days: times.decided_median.map(days),
-            decided_only_p90_days: times.decided_p90.map(days),
+            decided: times.happened,
+            decided_only_median_days: times.happened_median.map(days),
+            decided_only_p90_days: times.happened_p90.map(days),
             censored_median_days: times.censored_median.map(days),
             censored_p90_days: times.censored_p90.map(days),
         }),
@@ -680,15 +758,7 @@ pub(crate) fn write_report(computed: &Computed) -> Result<wire::Report> {
 /// A report for the wire, under a grant without what that withholds.
 pub(crate) fn write_report_under(computed: &Computed, grant: Option<&Grant>) -> Result<wire::Report> {
     let Computed { definition, figures, revisions, settled } = computed;
-    if figures.rows.len() > limits::REPORT_ROWS_MAX {
-        return Err(Error::new(
-            Reason::LimitExceeded,
-            format!("the report has more than {} rows; divide it by less, or filter it", limits::REPORT_ROWS_MAX),
-        )
-        .with("limit", "REPORT_ROWS_MAX")
-        .with("maximum", limits::REPORT_ROWS_MAX)
-        .with("actual", figures.rows.len()));
-    }
+    check_rows(figures.rows.len())?;
     let mut report = wire::Report {
         definition: Some(write_definition(definition)),
         rows: figures.rows.iter().map(|row| write_row(definition, row)).collect(),
@@ -715,8 +785,20 @@ pub(crate) fn write_report_under(computed: &Computed, grant: Option<&Grant>) -> 
     report.grant_use = grant_use;
     report.progress = Some(Progress { revisions: revisions.clone() });
     report.settled = *settled;
-    report.definitions = measures();
+    report.definitions = measures_of_a_report();
     Ok(report)
+}
+
+/// Refuses so many rows, if they are too many.
+pub(super) fn check_rows(rows: usize) -> Result<()> {
+    if rows <= limits::REPORT_ROWS_MAX {
+        return Ok(());
+    }
+    let message = format!("the report has more than {} rows; divide it by less, or filter it", limits::REPORT_ROWS_MAX);
+    Err(Error::new(Reason::LimitExceeded, message)
+        .with("limit", "REPORT_ROWS_MAX")
+        .with("maximum", limits::REPORT_ROWS_MAX)
+        .with("actual", rows))
 }
 
 /// The counts of every row and of the total.
@@ -823,6 +905,19 @@ mod tests {
     }
 
     #[test]
+    fn quarters_are_those_of_the_year() {
+        for (day, name) in [
+            ("2020-01-01", "2020-Q1"),
+            ("2020-03-31", "2020-Q1"),
+            ("2020-05-31", "2020-Q2"),
+            ("2020-09-01", "2020-Q3"),
+            ("2020-12-31", "2020-Q4"),
+        ] {
+            assert_eq!(quarter(day.parse::<Date>().unwrap().quarter()), name, "{day}");
+        }
+    }
+
+    #[test]
     fn citations_round_trip() {
         for text in ["", "platforms/hb/clauses/he-7@12"] {
             assert_eq!(write_citation(&read_citation(text).unwrap()), text);
@@ -843,6 +938,7 @@ mod tests {
             content_language: "sq".into(),
             operation: "agencies/nca/operations/0190b2f0-0000-7000-8000-000000000001".into(),
             same_target: true,
+            legal_basis: "IA1971_S25".into(),
         };
         let clause = Citation { clause: "platforms/hb/clauses/he-7".into(), version: 2 };
         let clocks = [Clock::Running, Clock::Decided(4), Clock::Withdrawn(0)];
@@ -854,7 +950,7 @@ mod tests {
                 event_day: Date::from_days(3),
                 recorded_day: Date::from_days(5),
             };
-            (cell, -7)
+            (cell, Tally { net: -7, entered: 3 })
         });
         let changed = CubeChanged { source: Source::Decision, heard_on: Date::from_days(6), deltas: deltas.to_vec() };
         let event = Event::CubeChanged(changed);
@@ -869,6 +965,7 @@ mod tests {
         let definition = Definition {
             cohort_from: day,
             cohort_until: day,
+            entered_from: None,
             as_of: Some(day),
             known_at: Some(day),
             dimensions: vec![Dimension::Agency],

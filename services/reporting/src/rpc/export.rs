@@ -10,8 +10,8 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 
 use super::convert::write_disposition;
+use crate::domain::Disposition;
 use crate::domain::report::AGES_FROM;
-use crate::domain::{Dimension, Disposition};
 
 /// Bytes of one message of an export.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -82,13 +82,10 @@ const TIMES: [&str; 6] = [
 /// withheld is left empty, too, and named in a last column.
 pub(super) fn csv(report: &wire::Report) -> Vec<u8> {
     let definition = report.definition.clone().unwrap_or_default();
-    let dimensions = definition
-        .dimensions
-        .iter()
-        .filter_map(|code| Dimension::ALL.get(usize::try_from(*code).ok()?.checked_sub(1)?));
+    let dimensions = definition.dimensions.iter().filter_map(|code| super::convert::read_dimension(*code));
     let mut header =
         ["line", "cohort_from_date", "cohort_until_date", "as_of_date", "known_at_date"].map(str::to_owned).to_vec();
-    header.extend(dimensions.map(|dimension| super::convert::dimension_name(*dimension).to_lowercase()));
+    header.extend(dimensions.map(|dimension| super::convert::dimension_name(dimension).to_lowercase()));
     header.extend(BUCKETS.map(str::to_owned));
     header.extend(
         Disposition::ALL

@@ -41,13 +41,23 @@ pub(super) enum Change {
 /// The changes of a report's rows that an event makes; rows that stay as they are left out.
 fn deltas(definition: &Definition, event: &Event) -> BTreeMap<Key, Counts> {
     let mut rows = BTreeMap::<Key, Counts>::new();
-    for (cell, count) in event.deltas().iter().filter(|(cell, _)| definition.selects(cell)) {
-        let key = definition.key(&cell.subject, &cell.standing);
-        let targets = if cell.subject.same_target { 0 } else { *count };
-        rows.entry(key).or_default().add(cell.standing.disposition, *count, targets);
+    for (cell, tally) in event.deltas().iter().filter(|(cell, _)| definition.selects(cell)) {
+        let key = definition.key(&cell.subject, &cell.standing, cell.event_day);
+        let targets = if cell.subject.same_target { 0 } else { tally.net };
+        rows.entry(key).or_default().add(cell.standing.disposition, tally.net, targets);
     }
     rows.retain(|_, counts| !counts.is_zero());
     rows
+}
+
+/// An event; the end of the stream where the figures were begun anew.
+fn known(stored: &StoredEvent) -> Result<Event> {
+    let event = Log::decode(&stored.body)?;
+    if event == Event::BegunAnew {
+        let message = "another release reads the logs from their beginning; begin again with a snapshot";
+        return Err(Error::new(Reason::ResumeTokenExpired, message).with("oldest_position", stored.position));
+    }
+    Ok(event)
 }
 
 impl ReportFeed {
@@ -67,8 +77,8 @@ impl ReportFeed {
                 .with("oldest_position", page.state.compacted));
             }
             for stored in page.events.iter().filter(|stored| stored.position <= now) {
-                let event = Log::decode(&stored.body)?;
-                selected.slices.extend(definition.slices(event.deltas().iter().map(|(cell, count)| (cell, -count))));
+                let event = known(stored)?;
+                selected.slices.extend(definition.slices(event.deltas().iter().map(|(cell, tally)| (cell, -*tally))));
                 reached = stored.position;
             }
         }
@@ -102,7 +112,7 @@ impl Feed for ReportFeed {
     }
 
     fn change(&self, _: &Reader, event: &StoredEvent, _state: &LogState) -> Result<Option<Change>> {
-        let rows = deltas(self.permitted.definition(), &Log::decode(&event.body)?);
+        let rows = deltas(self.permitted.definition(), &known(event)?);
         Ok(Some(rows).filter(|rows| !rows.is_empty()).map(Change::Delta))
     }
 

@@ -4,11 +4,14 @@ mod asking;
 pub mod convert;
 mod export;
 mod feed;
+mod flow;
 pub mod follow;
 pub(crate) mod grant_convert;
 mod grants;
 mod measures;
+mod recurrence;
 mod reports;
+pub(crate) mod trail_convert;
 
 use std::sync::Arc;
 
@@ -47,17 +50,23 @@ pub(crate) struct Computed {
 pub(crate) fn compute(permitted: &Permitted, selected: &Selected, today: Date) -> Computed {
     let asked = permitted.definition();
     let as_of = asked.as_of.unwrap_or(today);
-    // A change may have been recorded on tomorrow's day already, by a service whose clock is ahead of ours.
-    let newest = selected.heard.values().copied().fold(today, Date::max);
-    let known_at = asked.known_at.unwrap_or(newest);
-    let heard_past = |source| selected.heard.get(source).is_some_and(|day| *day > known_at);
+    let (known_at, settled) = knowledge(selected, asked.known_at, today);
     Computed {
         figures: report(asked, as_of, &selected.slices),
         revisions: revisions(&selected.own, &selected.followed),
-        // Recorded days never run backwards in a log, so a log that was read past the day has no more to say of it.
-        settled: known_at < today && Source::ALL.iter().all(heard_past),
+        settled,
         definition: Definition { as_of: Some(as_of), known_at: Some(known_at), ..asked.clone() },
     }
+}
+
+/// The day at whose end the knowledge is looked at, and whether nothing that is recorded later can change what was known then.
+fn knowledge<R>(selected: &Selected<R>, asked: Option<Date>, today: Date) -> (Date, bool) {
+    // A change may have been recorded on tomorrow's day already, by a service whose clock is ahead of ours.
+    let newest = selected.heard.values().copied().fold(today, Date::max);
+    let known_at = asked.unwrap_or(newest);
+    let heard_past = |source| selected.heard.get(source).is_some_and(|day| *day > known_at);
+    // Recorded days never run backwards in a log, so a log that was read past the day has no more to say of it.
+    (known_at, known_at < today && Source::ALL.iter().all(heard_past))
 }
 
 /// What the cells reflect: the service's own log, and those it follows.

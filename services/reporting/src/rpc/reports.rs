@@ -52,6 +52,20 @@ impl ReportingService for Rpc {
         self.export(request).await.map(Response::new).or_status()
     }
 
+    async fn query_flow(
+        &self,
+        request: Request<wire::QueryFlowRequest>,
+    ) -> Result<Response<wire::QueryFlowResponse>, Status> {
+        self.flow(request).await.map(Response::new).or_status()
+    }
+
+    async fn query_recurrence(
+        &self,
+        request: Request<wire::QueryRecurrenceRequest>,
+    ) -> Result<Response<wire::QueryRecurrenceResponse>, Status> {
+        self.recurrence(request).await.map(Response::new).or_status()
+    }
+
     async fn list_measures(
         &self,
         request: Request<wire::ListMeasuresRequest>,

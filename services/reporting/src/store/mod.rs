@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use portreeve_core::agreement::Agreement;
 use portreeve_core::token::Revision;
-use portreeve_core::{Clock, Date, IdSource, Principal, Result};
+use portreeve_core::{Clock, Date, IdSource, Principal, Result, Uuid};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Grant, GrantName, Joint, Ledger, Permitted, Slice, Source};
+use crate::domain::{Grant, GrantName, Joint, Ledger, Permitted, Slice, Source, Trail};
 
 pub mod postgres;
 pub mod sqlite;
@@ -20,11 +20,11 @@ pub const SERVICE: &str = "reporting";
 /// The name of its access log.
 pub const ACCESS: &str = "reporting-access";
 
-/// The cells that a definition selects, added up, with where everything stood at that very moment.
+/// What was read for figures, with where everything stood at that very moment.
 #[derive(Clone, Debug)]
-pub struct Selected {
-    /// The sums.
-    pub slices: Vec<Slice>,
+pub struct Selected<R = Slice> {
+    /// What was read: of the cube, cells added up.
+    pub slices: Vec<R>,
     /// The service's own log: the cells reflect it up to here.
     pub own: Revision,
     /// How far the service had followed other logs.
@@ -38,6 +38,9 @@ pub struct Selected {
 pub trait Reads: Send + Sync + 'static {
     /// The cells that a definition selects, added up over what it does not tell apart, in one snapshot.
     async fn select(&self, permitted: &Permitted) -> Result<Selected>;
+
+    /// The trails of an agency's linked referrals, so many of them, in one snapshot. Refuses whoever does not see its networks.
+    async fn trails(&self, principal: &Principal, agency: &str, limit: usize) -> Result<Selected<(Uuid, Trail)>>;
 
     /// The agreements of an agency and of its partners.
     async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>>;

@@ -55,8 +55,15 @@ impl Server {
 
     /// Takes in the next stretch of a log.
     pub(crate) async fn follow(&self, source: Source, heard_on: &str, steps: Vec<Step>) {
-        self.learn(Learnt { source, heard_on: Some(date(heard_on)), steps, agreements: vec![], operations: vec![] })
-            .await;
+        self.learn(Learnt {
+            source,
+            heard_on: Some(date(heard_on)),
+            steps,
+            footprints: vec![],
+            agreements: vec![],
+            operations: vec![],
+        })
+        .await;
     }
 
     /// Takes in a stretch of a log, with all that it tells.
@@ -121,6 +128,7 @@ pub(crate) fn subject(agency: &str, platform: &str, day: &str) -> Subject {
         target_kind: 1,
         nature: 1,
         content_language: "sq".into(),
+        legal_basis: "IA1971_S25".into(),
         ..Subject::default()
     }
 }

@@ -1,6 +1,8 @@
 //! `portreeve report`: figures.
 
+pub(crate) mod flow;
 pub(crate) mod page;
+pub(crate) mod recurrence;
 
 use std::io::Write as _;
 
@@ -84,6 +86,9 @@ pub(crate) struct Cohort {
     /// Only referrals with a decision under this clause, such as platforms/harbourbook/clauses/requests
     #[arg(long, value_name = "CLAUSE")]
     clause: Vec<String>,
+    /// Only referrals that rest on this provision, such as IA1971_S25
+    #[arg(long, value_name = "CODE")]
+    legal_basis: Vec<String>,
     /// Only referrals of content in this language, such as ku
     #[arg(long, value_name = "LANGUAGE")]
     language: Vec<String>,
@@ -127,6 +132,7 @@ impl Cohort {
                 clauses: self.clause,
                 content_languages: self.language,
                 operations: self.operation.iter().map(ToString::to_string).collect(),
+                legal_bases: self.legal_basis,
             }),
         }
     }

@@ -202,11 +202,11 @@ fn longer(times: &DecisionTimes) -> &'static str {
     if times.n == 0 { "–" } else { NOT_REACHED }
 }
 
-fn days(days: Option<u32>, unset: &str) -> String {
+pub(super) fn days(days: Option<u32>, unset: &str) -> String {
     days.map_or_else(|| unset.to_owned(), |days| grouped(days.into()))
 }
 
-fn signed(count: u64) -> i64 {
+pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

@@ -2,7 +2,9 @@
 
 mod grants;
 pub mod reads;
+mod refill;
 pub mod tables;
+mod trails;
 
 use std::sync::Arc;
 
@@ -26,6 +28,8 @@ pub fn statements() -> Vec<(&'static str, String)> {
     let mut all = tables::statements();
     all.extend(reads::statements());
     all.extend(grants::statements());
+    all.extend(trails::statements());
+    all.extend(refill::statements());
     all.extend(agreements::statements());
     all
 }

@@ -1,24 +1,26 @@
 //! The service's reads.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use portreeve_core::agreement::Agreement;
 use portreeve_core::token::{Epoch, Revision};
-use portreeve_core::{Date, Principal, Result};
+use portreeve_core::{Date, Principal, Result, Uuid};
 use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
 use super::tables::{OPERATIONS, Tables, heard, joint, kept_agreement};
-use super::{Conn, Db, SERVICE, Store, agreements, begin_read, followed, grants, sql};
+use super::{Conn, Db, SERVICE, Store, agreements, begin_read, followed, grants, refill, sql, trails};
 use crate::domain::{
     Citation, Clock, Definition, Dimension, Disposition, Filter, Grant, GrantName, Joint, Ledger, Permitted, Slice,
-    Standing, Subject, grants_seen,
+    Source, Standing, Subject, Trail, grants_seen, networks_seen,
 };
 use crate::store::Selected;
 
 const OWN: &str = "SELECT epoch, last FROM event_head WHERE id = 1";
 
 /// The columns by which a report may divide, with what stands in their place where it does not.
-const DIVIDING: [(&str, &str, Dimension); 8] = [
+const DIVIDING: [(&str, &str, Dimension); 9] = [
     ("agency", "''", Dimension::Agency),
     ("platform", "''", Dimension::Platform),
     ("ground", "CAST(0 AS BIGINT)", Dimension::Ground),
@@ -27,6 +29,7 @@ const DIVIDING: [(&str, &str, Dimension); 8] = [
     ("content_language", "''", Dimension::ContentLanguage),
     ("clause", "''", Dimension::Clause),
     ("operation", "''", Dimension::Operation),
+    ("legal_basis", "''", Dimension::LegalBasis),
 ];
 
 /// The select of a report. The engine adds the cells up over everything that the report does not tell apart, so that
@@ -41,34 +44,60 @@ fn select(definition: &Definition) -> QueryBuilder<Db> {
     let version = divides(Dimension::Clause);
     columns.push(("clause_version", if version { "clause_version" } else { "CAST(0 AS BIGINT)" }, version));
     // Ages need the cohort day of those whose clock runs, and of no others.
+    let flows = definition.entered_from.is_some();
     let by_cohort = definition.dimensions.iter().any(|dimension| dimension.is_cohort());
     let of_running = "CASE WHEN clock = 0 THEN cohort_day ELSE 0 END";
-    columns.push(("cohort", if by_cohort { "cohort_day" } else { of_running }, true));
-    for column in ["disposition", "clock", "clock_days"] {
-        columns.push((column, column, true));
+    columns.push(match (by_cohort, flows) {
+        (true, _) => ("cohort", "cohort_day", true),
+        (false, false) => ("cohort", of_running, true),
+        (false, true) => ("cohort", "CAST(0 AS BIGINT)", false),
+    });
+    columns.push(("disposition", "disposition", true));
+    // A flow tells what came, not how long it waits.
+    let (waits, summed) = if flows { (false, "entered") } else { (true, "signed_count") };
+    let targets = format!("CASE WHEN same_target = 0 THEN {summed} ELSE 0 END");
+    for column in ["clock", "clock_days"] {
+        columns.push((column, if waits { column } else { "CAST(0 AS BIGINT)" }, waits));
     }
+    let by_event = definition.dimensions.iter().any(|dimension| dimension.is_event());
+    columns.push(("event", if by_event { "event_day" } else { "CAST(0 AS BIGINT)" }, by_event));
 
     let mut statement = QueryBuilder::<Db>::new("SELECT ");
     for (name, expression, _) in &columns {
         statement.push(expression).push(" AS ").push(name).push(", ");
     }
-    statement.push("CAST(SUM(CASE WHEN same_target = 0 THEN signed_count ELSE 0 END) AS BIGINT) AS targets, ");
-    statement.push("CAST(SUM(signed_count) AS BIGINT) AS referrals FROM cell WHERE cohort_day >= ");
+    statement.push("CAST(SUM(").push(&targets).push(") AS BIGINT) AS targets, ");
+    statement.push("CAST(SUM(").push(summed).push(") AS BIGINT) AS referrals FROM cell WHERE cohort_day >= ");
     statement.push_bind(i64::from(definition.cohort_from.days()));
     statement.push(" AND cohort_day <= ").push_bind(i64::from(definition.cohort_until.days()));
-    for (condition, day) in [(" AND event_day <= ", definition.as_of), (" AND recorded_day <= ", definition.known_at)] {
+    for (condition, day) in [
+        (" AND event_day >= ", definition.entered_from),
+        (" AND event_day <= ", definition.as_of),
+        (" AND recorded_day <= ", definition.known_at),
+    ] {
         if let Some(day) = day {
             statement.push(condition).push_bind(i64::from(day.days()));
         }
     }
-    let Filter { agencies, platforms, grounds, natures, target_kinds, clauses, content_languages, operations } =
-        &definition.filter;
+    let filter = &definition.filter;
+    let Filter {
+        agencies,
+        platforms,
+        grounds,
+        natures,
+        target_kinds,
+        clauses,
+        content_languages,
+        operations,
+        legal_bases,
+    } = filter;
     for (condition, values) in [
         (" AND agency IN (", agencies),
         (" AND platform IN (", platforms),
         (" AND clause IN (", clauses),
         (" AND content_language IN (", content_languages),
         (" AND operation IN (", operations),
+        (" AND legal_basis IN (", legal_bases),
     ] {
         among(&mut statement, condition, values);
     }
@@ -82,8 +111,7 @@ fn select(definition: &Definition) -> QueryBuilder<Db> {
     for (_, expression, _) in columns.iter().filter(|(.., kept)| *kept) {
         list.push(expression);
     }
-    statement
-        .push(" HAVING SUM(signed_count) <> 0 OR SUM(CASE WHEN same_target = 0 THEN signed_count ELSE 0 END) <> 0");
+    statement.push(" HAVING SUM(").push(summed).push(") <> 0 OR SUM(").push(&targets).push(") <> 0");
     statement
 }
 
@@ -108,6 +136,7 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
     let bare = Definition {
         cohort_from: day,
         cohort_until: day,
+        entered_from: None,
         as_of: None,
         known_at: None,
         dimensions: Vec::new(),
@@ -122,15 +151,20 @@ pub(super) fn statements() -> Vec<(&'static str, String)> {
         clauses: vec![String::new()],
         content_languages: vec![String::new()],
         operations: vec![String::new()],
+        legal_bases: vec![String::new()],
     };
     let full = Definition { as_of: Some(day), known_at: Some(day), filter, ..bare.clone() };
+    let flow = Definition { entered_from: Some(day), ..full.clone() };
     let dividing =
         DIVIDING.map(|(.., dimension)| dimension).into_iter().chain([Dimension::CohortDay]).collect::<Vec<_>>();
     let mut all = vec![("own", OWN.to_owned())];
     for set in 0..1_u32 << dividing.len() {
         let chosen = dividing.iter().enumerate().filter(|(index, _)| set >> index & 1 == 1);
         let dimensions = chosen.map(|(_, dimension)| *dimension).collect::<Vec<_>>();
-        for definition in [&bare, &full] {
+        let by_event = dimensions.iter().copied().chain([Dimension::EventDay]).collect::<Vec<_>>();
+        for (definition, dimensions) in
+            [(&bare, &dimensions), (&full, &dimensions), (&flow, &dimensions), (&flow, &by_event)]
+        {
             let definition = Definition { dimensions: dimensions.clone(), ..definition.clone() };
             all.push(("select", select(&definition).sql().as_str().to_owned()));
         }
@@ -150,12 +184,14 @@ struct Row {
     nature: i64,
     content_language: String,
     clause: String,
+    legal_basis: String,
     clause_version: i64,
     cohort: i64,
     disposition: i64,
     clock: i64,
     clock_days: i64,
     operation: String,
+    event: i64,
     referrals: i64,
     targets: i64,
 }
@@ -173,12 +209,14 @@ impl Row {
                 content_language: self.content_language,
                 operation: self.operation,
                 same_target: false,
+                legal_basis: self.legal_basis,
             },
             standing: Standing {
                 disposition: Disposition::from_code(i32::try_from(self.disposition).ok()?)?,
                 clause: Citation { clause: self.clause, version: self.clause_version },
                 clock: Clock::from_parts(self.clock, self.clock_days)?,
             },
+            event_day: Date::from_days(i32::try_from(self.event).ok()?),
             count: self.referrals,
             targets: self.targets,
         })
@@ -190,21 +228,60 @@ impl Reads {
         Self(store)
     }
 
-    async fn try_select(&self, definition: &Definition) -> sqlx::Result<Selected> {
+    async fn try_select(&self, definition: &Definition) -> sqlx::Result<Result<Selected>> {
         let mut snapshot = begin_read(self.0.readers()).await?;
         let conn: &mut Conn = &mut snapshot;
-        let (epoch, position): (Vec<u8>, i64) = sqlx::query_as(OWN).fetch_one(&mut *conn).await?;
-        let epoch = Epoch::try_from(epoch).map_err(|_| sqlx::Error::Decode("an epoch has 8 bytes".into()))?;
-        let mut reads = sql::Reads::new();
-        let cursors = followed::all(&mut reads);
-        let followed = followed::found(&mut reads.run(conn).await?, cursors)?;
-        let heard = heard(conn).await?;
+        let stand = match standing(conn).await? {
+            Ok(stand) => stand,
+            Err(behind) => return Ok(Err(behind)),
+        };
         let rows: Vec<Row> = select(definition).build_query_as().fetch_all(&mut *conn).await?;
         snapshot.commit().await?;
         let slices = rows.into_iter().map(Row::slice).collect::<Option<_>>();
         let slices = slices.ok_or_else(|| sqlx::Error::Decode("a cell cannot be read".into()))?;
-        Ok(Selected { slices, own: Revision { log: SERVICE.to_owned(), epoch, position }, followed, heard })
+        Ok(Ok(stand.with(slices)))
     }
+
+    async fn try_trails(&self, agency: &str, limit: i64) -> sqlx::Result<Result<Selected<(Uuid, Trail)>>> {
+        let mut snapshot = begin_read(self.0.readers()).await?;
+        let conn: &mut Conn = &mut snapshot;
+        let stand = match standing(conn).await? {
+            Ok(stand) => stand,
+            Err(behind) => return Ok(Err(behind)),
+        };
+        let query = sqlx::query_as(trails::LINKED).bind(agency).bind(limit);
+        let rows: Vec<trails::Row> = query.fetch_all(&mut *conn).await?;
+        snapshot.commit().await?;
+        Ok(Ok(stand.with(rows.into_iter().map(trails::trail).collect::<sqlx::Result<_>>()?)))
+    }
+}
+
+/// Where everything stands in a snapshot.
+struct Stand {
+    own: Revision,
+    followed: Vec<Revision>,
+    heard: BTreeMap<Source, Date>,
+}
+
+impl Stand {
+    fn with<R>(self, slices: Vec<R>) -> Selected<R> {
+        let Self { own, followed, heard } = self;
+        Selected { slices, own, followed, heard }
+    }
+}
+
+/// Where everything stands; the refusal while the logs are being read again.
+async fn standing(conn: &mut Conn) -> sqlx::Result<Result<Stand>> {
+    let (epoch, position): (Vec<u8>, i64) = sqlx::query_as(OWN).fetch_one(&mut *conn).await?;
+    let epoch = Epoch::try_from(epoch).map_err(|_| sqlx::Error::Decode("an epoch has 8 bytes".into()))?;
+    let mut reads = sql::Reads::new();
+    let cursors = followed::all(&mut reads);
+    let followed = followed::found(&mut reads.run(conn).await?, cursors)?;
+    if let Some(behind) = refill::behind(conn, &followed).await? {
+        return Ok(Err(behind));
+    }
+    let heard = heard(conn).await?;
+    Ok(Ok(Stand { own: Revision { log: SERVICE.to_owned(), epoch, position }, followed, heard }))
 }
 
 #[async_trait]
@@ -233,7 +310,13 @@ impl crate::store::Reads for Reads {
     }
 
     async fn select(&self, permitted: &Permitted) -> Result<Selected> {
-        self.try_select(permitted.definition()).await.map_err(|e| unavailable(&e))
+        self.try_select(permitted.definition()).await.map_err(|e| unavailable(&e))?
+    }
+
+    async fn trails(&self, principal: &Principal, agency: &str, limit: usize) -> Result<Selected<(Uuid, Trail)>> {
+        networks_seen(principal, agency)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.try_trails(agency, limit).await.map_err(|e| unavailable(&e))?
     }
 
     async fn agreements_concerning(&self, agency: &str) -> Result<Vec<Agreement>> {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portreeve_core::Date;
 use portreeve_core::agreement::{Agreement, AgreementName};
+use portreeve_core::{Date, Uuid};
 use portreeve_runtime::agreements::{decode, encode};
 
 use super::agreements::{self, Kept};
-use super::{Conn, Insert, Lookup, Script, grants, sql};
-use crate::domain::{Cell, Command, Event, GrantName, Joint, Ledger, Source, State};
+use super::{Conn, Insert, Lookup, Script, grants, refill, sql, trails};
+use crate::domain::{Cell, Command, Event, Footprint, GrantName, Joint, Ledger, Source, State};
 use crate::rpc::convert::{Log, decode_joint, encode_joint};
 
 pub(super) const HEARD: &str = "SELECT source, day FROM heard";
@@ -34,8 +34,11 @@ static ADD: Insert = Insert::new(
         "signed_count BIGINT",
         "operation TEXT",
         "same_target BIGINT",
+        "legal_basis TEXT",
+        "entered BIGINT",
     ],
-    "ON CONFLICT (cell_key) DO UPDATE SET signed_count = cell.signed_count + excluded.signed_count",
+    "ON CONFLICT (cell_key) DO UPDATE SET signed_count = cell.signed_count + excluded.signed_count, \
+     entered = cell.entered + excluded.entered",
 );
 pub(super) static OPERATIONS: Lookup = Lookup::new("SELECT body FROM operation WHERE name IN");
 static UPSERT_OPERATION: Insert =
@@ -99,6 +102,19 @@ pub struct Keys {
     grants: BTreeSet<GrantName>,
     agreements: BTreeSet<AgreementName>,
     operations: BTreeSet<String>,
+    trails: BTreeSet<Uuid>,
+}
+
+impl Keys {
+    /// Both ends of a link: either becomes one that is linked.
+    fn trails(&mut self, footprints: &[(Uuid, Footprint)]) {
+        for (id, footprint) in footprints {
+            self.trails.insert(*id);
+            if let Footprint::Turned(turn) = footprint {
+                self.trails.extend(turn.kind.other());
+            }
+        }
+    }
 }
 
 /// The tables.
@@ -108,13 +124,14 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     type Keys = Keys;
     type Codec = Log;
     const STATE_TABLES: &'static [&'static str] =
-        &["cell", "heard", "research_grant", "agreement_party", "agreement", "operation"];
+        &["cell", "heard", "trail", "research_grant", "agreement_party", "agreement", "operation"];
 
     fn command_keys(command: &Command, keys: &mut Self::Keys) {
         match command {
             Command::Learn(learnt) => {
                 keys.agreements.extend(learnt.agreements.iter().map(|agreement| agreement.name));
                 keys.operations.extend(learnt.operations.iter().map(|joint| joint.operation.clone()));
+                keys.trails(&learnt.footprints);
             }
             Command::Issue { name, .. } | Command::Revoke { name, .. } | Command::Count { grant: name, .. } => {
                 keys.grants.insert(*name);
@@ -124,7 +141,8 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
 
     fn event_keys(event: &Event, keys: &mut Self::Keys) {
         match event {
-            Event::CubeChanged(_) => {}
+            Event::CubeChanged(_) | Event::BegunAnew => {}
+            Event::TrailsChanged(footprints) => keys.trails(footprints),
             Event::AgreementLearnt(agreement) => _ = keys.agreements.insert(agreement.name),
             Event::OperationLearnt(joint) => _ = keys.operations.insert(joint.operation.clone()),
             Event::GrantChanged(grant) => _ = keys.grants.insert(grant.name),
@@ -138,10 +156,17 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let names = keys.operations.into_iter().collect::<Vec<_>>();
         let found: Vec<(Vec<u8>,)> = if names.is_empty() { Vec::new() } else { OPERATIONS.run(conn, &names).await? };
         let operations = joint(&found)?.into_iter().map(|joint| (joint.operation.clone(), joint)).collect();
-        Ok(State { heard: heard(conn).await?, agreements, operations, grants, ..State::default() })
+        let trails = trails::load(conn, &keys.trails).await?;
+        let outdated = refill::outdated(conn).await?;
+        Ok(State { heard: heard(conn).await?, agreements, operations, grants, trails, outdated, ..State::default() })
     }
 
     async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
+        if state.emptied {
+            refill::begin(script).await?;
+        }
+        let trodden = state.trodden.iter().filter_map(|id| Some((*id, state.trails.get(id)?))).collect::<Vec<_>>();
+        trails::persist(script, &trodden).await?;
         let changed = state.changed.iter().filter_map(|name| state.grants.get(name)).collect::<Vec<_>>();
         grants::persist(script, &changed).await?;
         let learnt = state.learnt.iter().filter_map(|(name, position)| {
@@ -163,7 +188,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         })
         .await?;
         let added = state.added.into_iter().collect::<Vec<_>>();
-        ADD.run(script, &added, |(cell, count), binds| {
+        ADD.run(script, &added, |(cell, tally), binds| {
             let Cell { subject, standing, event_day, recorded_day } = cell;
             let (clock, clock_days) = standing.clock.parts();
             binds
@@ -182,9 +207,11 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
                 .add(i64::from(standing.disposition.code()))
                 .add(clock)
                 .add(clock_days)
-                .add(*count)
+                .add(tally.net)
                 .add(subject.operation.as_str())
-                .add(i64::from(subject.same_target));
+                .add(i64::from(subject.same_target))
+                .add(subject.legal_basis.as_str())
+                .add(tally.entered);
         })
         .await
     }
