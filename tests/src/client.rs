@@ -6,7 +6,7 @@ use portreeve_api::clients::{
     self, Acting, AddressRuleClient, AgreementClient, AuditClient, AuthorisationClient, ChallengeClient,
     ConsultationClient, DecisionClient, DeconflictionClient, DraftClient, EvidenceClient, GrantClient,
     LegalBasisClient, MeasureClient, ObservationClient, OrganisationClient, PolicyClient, PreNoticeClient,
-    ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient, SigningClient,
+    PublicationClient, ReferralClient, ReportingClient, RetentionClient, ReviewFlagClient, SigningClient,
 };
 use portreeve_api::common::v1::watch_start::Start;
 use portreeve_api::referral::v1::{ReferralChange, ReferralFilter, WatchReferralsRequest};
@@ -205,6 +205,11 @@ impl Client {
     /// `GrantService`.
     pub fn grants(&self) -> GrantClient {
         clients::grants(self.channel.clone(), self.acting.clone())
+    }
+
+    /// `PublicationService`.
+    pub fn publications(&self) -> PublicationClient {
+        clients::publications(self.channel.clone(), self.acting.clone())
     }
 
     /// `ReportingService`.

@@ -106,12 +106,15 @@ fn the_file_keeps_its_promises() {
     assert!(postgres.configs.iter().all(|mount| mount.target.starts_with("/docker-entrypoint-initdb.d/")));
     // Without this the image trusts whoever comes over loopback, and that is everybody here.
     assert_eq!(postgres.environment["POSTGRES_INITDB_ARGS"], "--auth-host=scram-sha-256");
-    // The bytes of evidence outlive the container.
+    // The bytes of evidence outlive the container, and so does the key under which interests are matched.
     let referral = &compose.services["referral"];
     assert_eq!(referral.environment["PORTREEVE_EVIDENCE"], "file:evidence");
-    let mut mounted = referral.volumes.iter().filter_map(|volume| volume.split_once(':'));
-    let volume = mounted.find(|(_, folder)| *folder == "/var/lib/portreeve/evidence").unwrap().0;
-    assert!(compose.volumes.contains_key(volume));
+    assert_eq!(referral.environment["PORTREEVE_MATCHING_KEY"], "keys/matching.key");
+    for kept in ["evidence", "keys"] {
+        let mut mounted = referral.volumes.iter().filter_map(|volume| volume.split_once(':'));
+        let volume = mounted.find(|(_, folder)| *folder == format!("/var/lib/portreeve/{kept}")).unwrap().0;
+        assert!(compose.volumes.contains_key(volume));
+    }
     let script = script(&compose);
     assert_eq!(compose.services.len(), 1 + SERVICES.len());
     for name in SERVICES {
@@ -132,7 +135,10 @@ fn the_file_keeps_its_promises() {
         let dockerfile = root().join(&build.context).join(&build.dockerfile);
         let text = std::fs::read_to_string(dockerfile).unwrap();
         assert!(text.matches("\nFROM ").count() == 2 && text.contains("\nUSER portreeve\n"), "{text}");
-        assert!(text.contains("\nWORKDIR /var/lib/portreeve\n") && text.contains("\nRUN mkdir evidence\n"), "{text}");
+        assert!(
+            text.contains("\nWORKDIR /var/lib/portreeve\n") && text.contains("\nRUN mkdir evidence keys\n"),
+            "{text}"
+        );
     }
 }
 

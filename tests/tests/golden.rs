@@ -665,6 +665,20 @@ async fn eight_an_amended_decision_restates_the_report(database: &Database) {
     assert_eq!(counts(first.total.as_ref().unwrap()), expected);
     assert!(!first.settled, "the day is not over");
 
+    // The day after, the committee publishes what it was told.
+    clock.set("2020-09-04T10:00:00Z".parse().unwrap());
+    let mut publish = committee.roles(&["supervisor"]).publications();
+    let mut request = reporting::PublishReportRequest {
+        title: "Referrals of January to May 2020".into(),
+        definition: Some(cohort()),
+        small_cell_minimum: 1,
+        request_id: sample::request_id("publish"),
+        ..reporting::PublishReportRequest::default()
+    };
+    let given_out = publish.publish_report(request.clone()).await.unwrap().into_inner().publication.unwrap();
+    assert_eq!(given_out.version, 1);
+    assert_eq!(counts(given_out.report.as_ref().unwrap().total.as_ref().unwrap()), expected);
+
     // A month later.
     clock.set("2020-10-05T10:00:00Z".parse().unwrap());
     let mut platform = String::new();
@@ -702,6 +716,22 @@ async fn eight_an_amended_decision_restates_the_report(database: &Database) {
     assert_eq!(counts(restated.total.as_ref().unwrap()), [1_218, 570, 493, 155, 0]);
     assert_eq!(restated.definition.unwrap().known_at_date, "2020-10-05");
     assert_ne!(restated.digest, first.digest);
+
+    // What was published stays as it was given out. Published again it is another version, which says what changed, and why.
+    request.request_id = sample::request_id("publish again");
+    let silent = refusal(&publish.publish_report(request.clone()).await.unwrap_err());
+    assert_eq!(
+        (silent.reason.as_str(), silent.fields.as_slice()),
+        ("REQUEST_INVALID", ["reason".to_owned()].as_slice())
+    );
+    request.reason = "Harbourbook went back on eight decisions".into();
+    let second = publish.publish_report(request).await.unwrap().into_inner().publication.unwrap();
+    assert_eq!(counts(second.report.as_ref().unwrap().total.as_ref().unwrap()), [1_218, 570, 493, 155, 0]);
+    let changed = second.difference.last().unwrap().change.clone().unwrap();
+    assert_eq!([changed.referred, changed.closed, changed.not_in_breach, changed.undecided], [0, -8, 8, 0]);
+    let request = reporting::GetPublicationRequest { name: given_out.name.clone(), at_least: Vec::new() };
+    let kept = publish.get_publication(request).await.unwrap().into_inner().publication.unwrap();
+    assert_eq!(kept, reporting::Publication { latest_version: 2, ..given_out });
 
     // The whole server is rebuilt from its logs; the figures are the same.
     for part in Part::ALL {

@@ -25,6 +25,7 @@ mod observations;
 mod operations;
 mod orders;
 mod pre_notices;
+mod publications;
 mod rebuild;
 mod recurrence;
 mod repeats;

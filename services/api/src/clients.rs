@@ -44,6 +44,7 @@ use crate::referral::v1::retention_service_client::RetentionServiceClient;
 use crate::referral::v1::review_flag_service_client::ReviewFlagServiceClient;
 use crate::referral::v1::signing_service_client::SigningServiceClient;
 use crate::reporting::v1::grant_service_client::GrantServiceClient;
+use crate::reporting::v1::publication_service_client::PublicationServiceClient;
 use crate::reporting::v1::reporting_service_client::ReportingServiceClient;
 
 /// The metadata key of the acting organisation: `agencies/nca`.
@@ -230,6 +231,8 @@ pub type AuditClient = AuditServiceClient<Transport>;
 pub type ConsultationClient = ConsultationServiceClient<Transport>;
 /// A client of the service of research grants.
 pub type GrantClient = GrantServiceClient<Transport>;
+/// A client of the service of published reports.
+pub type PublicationClient = PublicationServiceClient<Transport>;
 /// A client of the reporting service.
 pub type ReportingClient = ReportingServiceClient<Transport>;
 
@@ -309,6 +312,8 @@ constructors! {
     consultation: ConsultationServiceClient as ConsultationClient;
     /// A client of the service of research grants.
     grants: GrantServiceClient as GrantClient;
+    /// A client of the service of published reports.
+    publications: PublicationServiceClient as PublicationClient;
     /// A client of the reporting service.
     reporting: ReportingServiceClient as ReportingClient;
 }

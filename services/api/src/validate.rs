@@ -118,6 +118,14 @@ const PATTERNS: &[(&str, &str)] = &[
     ("^[A-Za-z0-9_-]+[.][.][A-Za-z0-9_-]+$", "a JWS with detached payload: BASE64URL(header)..BASE64URL(signature)"),
     ("^agreements/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "an agreement's name: agreements/{uuid}"),
     ("^grants/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "a grant's name: grants/{uuid}"),
+    (
+        "^publications/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/versions/[1-9][0-9]{0,8})?$",
+        "a published report: publications/{uuid}, or a version of it: publications/{uuid}/versions/{version}",
+    ),
+    (
+        "^(agencies|platforms|oversightBodies)/[a-z][a-z0-9-]{0,30}[a-z0-9]$",
+        "an organisation that publishes: agencies/{agency}, platforms/{platform} or oversightBodies/{body}",
+    ),
     ("^researchers/[a-z][a-z0-9-]{0,30}[a-z0-9]$", "researchers' name: researchers/{id}"),
     ("^researchers/(-|[a-z][a-z0-9-]{0,30}[a-z0-9])$", "researchers' name, researchers/{id}, or researchers/- for all"),
     ("^platforms/[a-z][a-z0-9-]{0,30}[a-z0-9]$", "a platform's name: platforms/{platform}"),

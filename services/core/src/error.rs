@@ -175,6 +175,8 @@ reasons! {
     DraftNotFound = "DRAFT_NOT_FOUND" => NotFound,
     /// No such grant.
     GrantNotFound = "GRANT_NOT_FOUND" => NotFound,
+    /// No such published report, or no such version of it.
+    PublicationNotFound = "PUBLICATION_NOT_FOUND" => NotFound,
     /// The grant is not in force: not yet, no more, or revoked.
     GrantLapsed = "GRANT_LAPSED" => PermissionDenied,
     /// The report asks for more than the grant covers.

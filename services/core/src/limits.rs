@@ -110,6 +110,8 @@ pub const AGREEMENT_FACTS_MAX: usize = 100;
 pub const GRANT_SMALL_CELL_FLOOR: u32 = 5;
 /// The highest such minimum.
 pub const GRANT_SMALL_CELL_MAX: u32 = 1_000;
+/// Bytes of a report that is published: it is kept as one event, for ever.
+pub const PUBLICATION_BYTES_MAX: usize = 1024 * 1024;
 /// Queries that one grant allows.
 pub const GRANT_QUERIES_MAX: u32 = 10_000;
 /// Days for which a grant may be in force: three years and a day.

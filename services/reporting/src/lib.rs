@@ -1,12 +1,14 @@
 //! The reporting service: figures that can be defended, from one bitemporal cube.
 
 pub mod domain;
+pub mod recount;
 pub mod rpc;
 pub mod store;
 
 use std::sync::Arc;
 
 use portreeve_api::reporting::v1::grant_service_server::GrantServiceServer;
+use portreeve_api::reporting::v1::publication_service_server::PublicationServiceServer;
 use portreeve_api::reporting::v1::reporting_service_server::ReportingServiceServer;
 use portreeve_consultation as consultation;
 use portreeve_core::consultation::Policy;
@@ -65,6 +67,13 @@ impl Service {
     /// The server of `GrantService`.
     pub fn grants(&self) -> GrantServiceServer<Rpc> {
         GrantServiceServer::from_arc(Arc::clone(&self.rpc))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The server of `PublicationService`.
+    pub fn publications(&self) -> PublicationServiceServer<Rpc> {
+        PublicationServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
     }

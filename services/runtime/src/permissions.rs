@@ -29,6 +29,8 @@ const SUPERVISOR: &[Role] = &[Role::Supervisor];
 const OVERSIGHT: &[Role] = &[Role::Analyst, Role::Supervisor];
 /// Whoever may file a challenge, each kind of organisation its own.
 const CHALLENGERS: &[Role] = &[Role::Officer, Role::Reviewer, Role::Supervisor];
+/// Whoever may publish figures, each kind of organisation its own.
+const PUBLISHERS: &[Role] = &[Role::Approver, Role::Reviewer, Role::Supervisor];
 const OPERATOR: &[Role] = &[Role::Operator];
 const AUDITORS: &[Role] = &[Role::Auditor, Role::Analyst];
 
@@ -240,6 +242,10 @@ const TABLE: &[(&str, &[Permitted])] = &[
         ],
     ),
     (
+        "portreeve.reporting.v1.PublicationService",
+        &[("PublishReport", PUBLISHERS), ("GetPublication", EVERYBODY), ("ListPublications", EVERYBODY)],
+    ),
+    (
         "portreeve.reporting.v1.GrantService",
         &[("IssueGrant", SUPERVISOR), ("RevokeGrant", SUPERVISOR), ("GetGrant", EVERYBODY), ("ListGrants", EVERYBODY)],
     ),
@@ -282,6 +288,9 @@ pub const PUBLIC_READS: &[&str] = &[
     // What oversight grants is its own and the grantee's to know, and tells of no person.
     "portreeve.reporting.v1.GrantService/GetGrant",
     "portreeve.reporting.v1.GrantService/ListGrants",
+    // What was published is everybody's.
+    "portreeve.reporting.v1.PublicationService/GetPublication",
+    "portreeve.reporting.v1.PublicationService/ListPublications",
     "portreeve.audit.v1.AuditService/GetCheckpoint",
     "portreeve.audit.v1.AuditService/GetConsistencyProof",
 ];
@@ -335,6 +344,7 @@ mod tests {
                 "JoinOperation",
                 "LeaveOperation",
                 "OverrideHolds",
+                "PublishReport",
                 "ResumeAgreement",
                 "RevokeSigningKey",
                 "SetAuthorisationPolicy",
@@ -389,6 +399,7 @@ mod tests {
                 "FileChallenge",
                 "ImplementChallenge",
                 "LeaseCases",
+                "PublishReport",
                 "RecordDecision",
                 "RecordExternalOutcome",
                 "ReferChallenge",
@@ -409,6 +420,7 @@ mod tests {
                 "ImposeMeasure",
                 "IssueGrant",
                 "LiftMeasure",
+                "PublishReport",
                 "RecordExternalOutcome",
                 "ReferChallenge",
                 "RevokeGrant",

@@ -384,6 +384,8 @@ impl Session {
         policies: policy(decision) -> PolicyClient,
         /// The research grants.
         grants: grants(reporting) -> GrantClient,
+        /// The published reports.
+        publications: publications(reporting) -> PublicationClient,
         /// The reporting service.
         reports: reporting(reporting) -> ReportingClient,
     }

@@ -40,6 +40,13 @@ pub(crate) enum Failure {
         /// What the transport said.
         cause: String,
     },
+    /// The connection broke before the answer came. Exit code 1.
+    Broken {
+        /// The address that was called.
+        server: String,
+        /// What the transport said.
+        cause: String,
+    },
 }
 
 /// The result of a command.
@@ -59,16 +66,21 @@ impl Failure {
             return Self::Distrusted { server: server.to_owned(), why };
         }
         // The transport makes statuses of its own when nobody answers; a server of ours always gives a reason.
-        if status.code() == Code::Unavailable && reason(&status.get_error_details()).is_none() {
-            return Self::Unreachable { server: server.to_owned(), cause: causes(&status) };
+        match status.code() {
+            Code::Unavailable if reason(&status.get_error_details()).is_none() => {
+                Self::Unreachable { server: server.to_owned(), cause: causes(&status) }
+            }
+            Code::Unknown if reason(&status.get_error_details()).is_none() => {
+                Self::Broken { server: server.to_owned(), cause: causes(&status) }
+            }
+            _ => Self::Refused(Box::new(status)),
         }
-        Self::Refused(Box::new(status))
     }
 
     /// The exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Refused(_) | Self::Failed(_) | Self::Distrusted { .. } => 1,
+            Self::Refused(_) | Self::Failed(_) | Self::Distrusted { .. } | Self::Broken { .. } => 1,
             Self::Usage(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::Disproved { code, .. } => *code,
@@ -99,6 +111,11 @@ impl std::fmt::Display for Failure {
                 f,
                 "no connection with {server}: {why}\n  what to do: use a certificate of the authority that the other side \
                  trusts (--cert, --key), and trust the server's own (--tls-ca)"
+            ),
+            Self::Broken { server, cause } => write!(
+                f,
+                "the connection with {server} broke before the answer came: {cause}\n  what to do: repeat the command; of a \
+                 write look first whether it was done, or name a --request-id each time, under which it is done once"
             ),
             Self::Unreachable { server, cause } => write!(
                 f,
@@ -226,6 +243,7 @@ fn advice(reason: &str, code: Code) -> &'static str {
         R::DraftNotFound => "check the name with `portreeve draft list`",
         R::MarkingRefused => "send nothing that is classified above OFFICIAL-SENSITIVE here",
         R::GrantNotFound => "correct the grant's name; `portreeve grant list` shows yours",
+        R::PublicationNotFound => "correct the name; `portreeve publication list` shows what was published",
         R::GrantLapsed => "wait for the grant's begin, or ask the oversight body for a new one",
         R::GrantExceeded => "ask for what the grant covers; `portreeve grant show` says what that is",
         R::AgreementExceeded => {
@@ -280,6 +298,16 @@ mod tests {
         let failure = Failure::call("http://127.0.0.1:1", Status::unavailable("tcp connect error"));
         assert_eq!(failure.exit_code(), ExitCode::from(3));
         assert!(failure.to_string().contains("portreeve serve"));
+    }
+
+    #[test]
+    fn a_connection_that_breaks_says_what_may_have_been_done() {
+        let failure = Failure::call("http://127.0.0.1:1", Status::unknown("transport error"));
+        assert_eq!(failure.exit_code(), ExitCode::from(1));
+        assert!(
+            failure.to_string().contains("broke before the answer came")
+                && failure.to_string().contains("--request-id")
+        );
     }
 
     #[test]

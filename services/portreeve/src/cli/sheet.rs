@@ -1,7 +1,7 @@
 //! CSV files with a header: rows by column name, and the rows that were refused, written out with their reasons.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use csv::ByteRecord;
@@ -9,6 +9,8 @@ use tonic_types::RpcStatusExt as _;
 
 use super::failure::{self, Failure, Result};
 
+/// With which an archive begins, as which a spreadsheet is written.
+const ARCHIVE: &[u8] = b"PK\x03\x04";
 /// The columns that a file of refused rows has more than the file that they came from.
 const REASONS: [&str; 3] = ["reason", "message", "field"];
 
@@ -122,10 +124,15 @@ impl Sheet {
     /// Opens a file and reads its header.
     pub(crate) fn open(path: &Path, delimiter: u8, columns: &'static [Column]) -> Result<Self> {
         let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(delimiter)
-            .flexible(true)
-            .from_reader(BufReader::with_capacity(1 << 16, file));
+        let mut file = BufReader::with_capacity(1 << 16, file);
+        // Its bytes as columns would say nothing to anybody.
+        if file.fill_buf().map_err(|error| Failure::file(path, &error))?.starts_with(ARCHIVE) {
+            let name = path.display();
+            return Err(Failure::Usage(format!(
+                "{name}: a spreadsheet, and no comma-separated values: give --format xlsx"
+            )));
+        }
+        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(file);
         let names = reader.byte_headers().map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
         let header =
             Header::read(names, columns).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
@@ -295,6 +302,15 @@ mod tests {
 
     fn header(names: &[&str]) -> Result<Header, String> {
         Header::read(&ByteRecord::from(names.to_vec()), COLUMNS)
+    }
+
+    #[test]
+    fn a_spreadsheet_is_named_and_not_read_as_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("2020.xlsx");
+        std::fs::write(&path, b"PK\x03\x04\x14\x00\x00\x00").unwrap();
+        let refused = Sheet::open(&path, b',', COLUMNS).unwrap_err();
+        assert!(refused.to_string().contains("2020.xlsx: a spreadsheet"), "{refused}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use portreeve_core::principal::Role;
 use portreeve_core::{Error, Principal, Reason, Result, Timestamp};
 
 use super::grant::{Grant, GrantName, not_theirs};
+use super::publication::may_publish;
 use super::{Definition, Dimension};
 
 impl Definition {
@@ -54,6 +55,16 @@ impl Permitted {
             own.push(principal.id().to_owned());
         }
         Ok(Self(definition))
+    }
+
+    /// Narrows a definition that is to be published to what is the publisher's own: what partners share is shared with the agency, and not
+    /// with everybody. Refuses who may not publish.
+    pub fn to_publish(caller: &Principal, definition: Definition) -> Result<Self> {
+        may_publish(caller)?;
+        match caller.kind() {
+            OrganisationKind::Oversight => Ok(Self(definition)),
+            _ => Self::new(&Reader::own(caller.clone()), &[], definition),
+        }
     }
 
     /// Narrows a definition of researchers to what their grant allows at that moment. Refuses what it does not allow, and a

@@ -8,7 +8,8 @@ use portreeve_core::name::OrganisationName;
 use portreeve_core::{Date, Error, Recorded, Result, Timestamp, Uuid};
 
 use super::grant::{Grant, GrantName, Terms, no_grant};
-use super::{Cell, Definition, Footprint, Joint, Permitted, Step, Tally, Trail};
+use super::publication::Digest;
+use super::{Cell, Definition, Edition, Footprint, Joint, Permitted, Publication, Step, Tally, Trail};
 
 /// A log that is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +70,8 @@ pub enum Command {
         /// For what.
         definition: Box<Definition>,
     },
+    /// Publishes a report, or another version of it.
+    Publish(Box<Publication>),
 }
 
 /// What a stretch of a log tells.
@@ -122,6 +125,8 @@ pub enum Event {
         /// How many have been given under it, this one included.
         spent: u32,
     },
+    /// A version of a report was published.
+    ReportPublished(Box<Publication>),
 }
 
 impl Event {
@@ -134,7 +139,8 @@ impl Event {
             | Self::AgreementLearnt(_)
             | Self::OperationLearnt(_)
             | Self::GrantChanged(_)
-            | Self::QueryCounted { .. } => &[],
+            | Self::QueryCounted { .. }
+            | Self::ReportPublished(_) => &[],
         }
     }
 }
@@ -166,6 +172,10 @@ pub struct State {
     pub grants: BTreeMap<GrantName, Grant>,
     /// Those of them that have changed.
     pub changed: BTreeSet<GrantName>,
+    /// The newest version of each published report, by its question.
+    pub editions: BTreeMap<Digest, Edition>,
+    /// Versions that are new, each with the position of the event that published it.
+    pub published: Vec<(i64, Publication)>,
 }
 
 /// The reporting ledger.
@@ -223,6 +233,10 @@ impl portreeve_core::Ledger for Ledger {
                 let spent = spent.ok_or_else(|| Error::internal("a grant that allows more has nothing left"))?;
                 Some(Event::QueryCounted { grant: *name, spent })
             }
+            Command::Publish(proposed) => {
+                let newest = state.editions.get(&proposed.question);
+                (**proposed).clone().after(newest, now)?.map(|version| Event::ReportPublished(Box::new(version)))
+            }
         };
         Ok(event.into_iter().collect())
     }
@@ -269,6 +283,10 @@ impl portreeve_core::Ledger for Ledger {
                     grant.spent = *spent;
                     state.changed.insert(*name);
                 }
+            }
+            Event::ReportPublished(version) => {
+                state.editions.insert(version.question, version.edition());
+                state.published.push((recorded.position, (**version).clone()));
             }
         }
     }

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::Computed;
 use super::grant_convert::{read_grant, write_kept};
 use super::measures::measures_of_a_report;
+use super::publication_convert::{self, PublicationBody};
 use super::trail_convert::{self, FootprintBody};
 use crate::domain::report::AGES_FROM;
 use crate::domain::step::Place;
@@ -290,6 +291,8 @@ struct EventBody {
     footprints: Vec<FootprintBody>,
     #[prost(bool, tag = "8")]
     begun_anew: bool,
+    #[prost(message, optional, tag = "9")]
+    publication: Option<PublicationBody>,
 }
 
 /// Who takes part in an operation, in the log and in the database.
@@ -406,6 +409,9 @@ impl Codec<Event> for Log {
                 let counted = CountedBody { grant: grant.to_string(), spent: *spent };
                 EventBody { counted: Some(counted), ..EventBody::default() }
             }
+            Event::ReportPublished(version) => {
+                EventBody { publication: Some(publication_convert::write_body(version)), ..EventBody::default() }
+            }
         };
         Encoded { agency: String::new(), platform: String::new(), body: body.encode_to_vec(), personal: None }
     }
@@ -418,6 +424,9 @@ impl Codec<Event> for Log {
             }
             if body.begun_anew {
                 return Some(Event::BegunAnew);
+            }
+            if let Some(publication) = body.publication {
+                return publication_convert::read_body(publication).map(|of| Event::ReportPublished(Box::new(of)));
             }
             if !body.footprints.is_empty() {
                 let footprints = body.footprints.into_iter().map(trail_convert::read_footprint);
@@ -752,11 +761,20 @@ fn write_row(definition: &Definition, row: &Row) -> wire::ReportRow {
 
 /// A report for the wire. Refuses one with too many rows.
 pub(crate) fn write_report(computed: &Computed) -> Result<wire::Report> {
-    write_report_under(computed, None)
+    write_report_with(computed, None)
 }
 
 /// A report for the wire, under a grant without what that withholds.
 pub(crate) fn write_report_under(computed: &Computed, grant: Option<&Grant>) -> Result<wire::Report> {
+    let minimum = grant.map(|grant| grant.terms.small_cell_minimum);
+    let grant_use = grant
+        .zip(minimum)
+        .map(|(grant, small_cell_minimum)| wire::GrantUse { grant: grant.name.to_string(), small_cell_minimum });
+    Ok(wire::Report { grant_use, ..write_report_with(computed, minimum)? })
+}
+
+/// A report for the wire, without the counts below a minimum and what tells them.
+pub(crate) fn write_report_with(computed: &Computed, minimum: Option<u32>) -> Result<wire::Report> {
     let Computed { definition, figures, revisions, settled } = computed;
     check_rows(figures.rows.len())?;
     let mut report = wire::Report {
@@ -765,24 +783,20 @@ pub(crate) fn write_report_under(computed: &Computed, grant: Option<&Grant>) -> 
         total: Some(write_row(definition, &figures.total)),
         ..wire::Report::default()
     };
-    if let Some(grant) = grant {
+    if let Some(minimum) = minimum {
         let by_cohort = definition.dimensions.iter().copied().any(Dimension::is_cohort);
-        let hidden = withheld(figures, grant.terms.small_cell_minimum, by_cohort);
+        let hidden = withheld(figures, minimum, by_cohort);
         let rows = report.rows.iter_mut().zip(&hidden.rows);
         rows.chain(report.total.as_mut().map(|total| (total, &hidden.total)))
             .for_each(|(row, figures)| withhold(row, figures));
-        report.grant_use =
-            Some(wire::GrantUse { grant: grant.name.to_string(), small_cell_minimum: grant.terms.small_cell_minimum });
     }
     // The canonical form is the protobuf encoding of the definition, the rows and the total, in the order of their numbers,
     // without what is withheld: who knows the digest must not be able to try what it was.
-    let grant_use = report.grant_use.take();
     // Targets are part of it only where they differ, so that what was published before they were counted keeps its digest.
     let same = counted(&mut report).map(|counts| counts.targets == counts.referred).collect::<Vec<_>>();
     counted(&mut report).zip(&same).filter(|(_, same)| **same).for_each(|(counts, _)| counts.targets = 0);
     report.digest = hex(&Sha256::digest(report.encode_to_vec()));
     counted(&mut report).zip(&same).filter(|(_, same)| **same).for_each(|(counts, _)| counts.targets = counts.referred);
-    report.grant_use = grant_use;
     report.progress = Some(Progress { revisions: revisions.clone() });
     report.settled = *settled;
     report.definitions = measures_of_a_report();

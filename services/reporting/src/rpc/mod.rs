@@ -9,6 +9,8 @@ pub mod follow;
 pub(crate) mod grant_convert;
 mod grants;
 mod measures;
+pub(crate) mod publication_convert;
+pub(crate) mod publications;
 mod recurrence;
 mod reports;
 pub(crate) mod trail_convert;
@@ -28,7 +30,7 @@ use crate::store::{Reads, Selected};
 /// The logs that the service follows.
 const FOLLOWS: [&str; 2] = [Source::Referral.name(), Source::Decision.name()];
 
-/// The servers of `ReportingService` and `GrantService`.
+/// The servers of `ReportingService`, `GrantService` and `PublicationService`.
 pub struct Rpc {
     pub(crate) parts: Parts<Ledger, dyn Reads>,
     pub(crate) access: Arc<Access>,
@@ -44,6 +46,13 @@ pub(crate) struct Computed {
     figures: Report,
     revisions: Vec<String>,
     settled: bool,
+}
+
+impl Computed {
+    /// Figures that were counted from no store, so that they reflect no revision.
+    pub(crate) const fn new(definition: Definition, figures: Report) -> Self {
+        Self { definition, figures, revisions: Vec::new(), settled: false }
+    }
 }
 
 /// The report of what was selected.

@@ -10,7 +10,8 @@ use portreeve_core::{Clock, Date, IdSource, Principal, Result, Uuid};
 use portreeve_storage::{Database, Parts};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Grant, GrantName, Joint, Ledger, Permitted, Slice, Source, Trail};
+use crate::domain::publication::Digest;
+use crate::domain::{Grant, GrantName, Joint, Ledger, Permitted, Publication, PublicationName, Slice, Source, Trail};
 
 pub mod postgres;
 pub mod sqlite;
@@ -59,6 +60,16 @@ pub trait Reads: Send + Sync + 'static {
         after: i64,
         limit: usize,
     ) -> Result<Vec<Grant>>;
+
+    /// A version of a published report, with the number of the newest. Everybody's who takes part.
+    async fn publication(&self, name: PublicationName) -> Result<Option<(Publication, u32)>>;
+
+    /// The newest version of the published report that answers a question.
+    async fn answer(&self, question: Digest) -> Result<Option<Publication>>;
+
+    /// Versions of one publisher (of all, for the empty text) after a position, in the order in which they were published, without rows: each
+    /// with its position and the number of the newest of it.
+    async fn publications(&self, publisher: &str, after: i64, limit: usize) -> Result<Vec<(i64, Publication, u32)>>;
 
     /// Empties the state tables and fills them again from the log. Gives the number of events read.
     async fn rebuild(&self) -> Result<i64>;

@@ -2,6 +2,7 @@
 
 pub(crate) mod flow;
 pub(crate) mod page;
+pub(crate) mod publication;
 pub(crate) mod recurrence;
 
 use std::io::Write as _;

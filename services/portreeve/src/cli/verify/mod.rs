@@ -3,6 +3,7 @@
 mod evidence;
 mod log;
 mod referral;
+mod report;
 mod verdict;
 
 use clap::{Args, Subcommand};
@@ -23,6 +24,7 @@ pub(crate) struct Verify {
 enum What {
     Log(Box<log::Log>),
     Referral(referral::Referral),
+    Report(Box<report::Report>),
 }
 
 impl Verify {
@@ -30,6 +32,7 @@ impl Verify {
         match self.what {
             What::Log(command) => command.run().await,
             What::Referral(command) => command.run(),
+            What::Report(command) => command.run().await,
         }
     }
 }

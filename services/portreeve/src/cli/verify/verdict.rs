@@ -13,6 +13,8 @@ const REORDERED: u8 = 13;
 const OTHER_TREE: u8 = 14;
 const NOT_BELIEVED: u8 = 15;
 const REWRITTEN: u8 = 16;
+const OTHER_FIGURES: u8 = 17;
+const CUT_SHORT: u8 = 18;
 
 fn code(finding: Finding) -> u8 {
     match finding {
@@ -26,6 +28,16 @@ fn code(finding: Finding) -> u8 {
 
 fn disproved(code: u8, text: impl Into<String>) -> Failure {
     Failure::Disproved { code, text: text.into() }
+}
+
+/// The logs give other figures than those that were published.
+pub(super) fn other_figures(how: &str) -> Failure {
+    disproved(OTHER_FIGURES, format!("the logs give other figures: {how}"))
+}
+
+/// The logs do not hold what was counted.
+pub(super) fn cut_short(text: impl Into<String>) -> Failure {
+    disproved(CUT_SHORT, text)
 }
 
 /// The checkpoint in a signed note, if it is signed with the key.

@@ -1,6 +1,7 @@
 //! The service's statements, written once and compiled for each engine.
 
 mod grants;
+mod publications;
 pub mod reads;
 mod refill;
 pub mod tables;
@@ -28,6 +29,7 @@ pub fn statements() -> Vec<(&'static str, String)> {
     let mut all = tables::statements();
     all.extend(reads::statements());
     all.extend(grants::statements());
+    all.extend(publications::statements());
     all.extend(trails::statements());
     all.extend(refill::statements());
     all.extend(agreements::statements());

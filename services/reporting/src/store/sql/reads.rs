@@ -10,10 +10,11 @@ use portreeve_storage::unavailable;
 use sqlx::QueryBuilder;
 
 use super::tables::{OPERATIONS, Tables, heard, joint, kept_agreement};
-use super::{Conn, Db, SERVICE, Store, agreements, begin_read, followed, grants, refill, sql, trails};
+use super::{Conn, Db, SERVICE, Store, agreements, begin_read, followed, grants, publications, refill, sql, trails};
+use crate::domain::publication::Digest;
 use crate::domain::{
-    Citation, Clock, Definition, Dimension, Disposition, Filter, Grant, GrantName, Joint, Ledger, Permitted, Slice,
-    Source, Standing, Subject, Trail, grants_seen, networks_seen,
+    Citation, Clock, Definition, Dimension, Disposition, Filter, Grant, GrantName, Joint, Ledger, Permitted,
+    Publication, PublicationName, Slice, Source, Standing, Subject, Trail, grants_seen, networks_seen,
 };
 use crate::store::Selected;
 
@@ -307,6 +308,29 @@ impl crate::store::Reads for Reads {
             sqlx::query_as(grants::PAGE).bind(after).bind(grantee).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows: Vec<grants::Row> = page.fetch_all(self.0.readers()).await.map_err(|e| unavailable(&e))?;
         rows.into_iter().map(grants::grant).collect::<sqlx::Result<_>>().map_err(|e| unavailable(&e))
+    }
+
+    async fn publication(&self, name: PublicationName) -> Result<Option<(Publication, u32)>> {
+        let (id, version) = (name.id.as_bytes().to_vec(), i64::from(name.version.unwrap_or_default()));
+        let one = sqlx::query_as(publications::ONE).bind(id).bind(version);
+        let found: Option<publications::Row> =
+            one.fetch_optional(self.0.readers()).await.map_err(|e| unavailable(&e))?;
+        found.map(publications::publication).transpose().map_err(|e| unavailable(&e))
+    }
+
+    async fn answer(&self, question: Digest) -> Result<Option<Publication>> {
+        let newest = sqlx::query_as(publications::ANSWER).bind(question.to_vec());
+        let found: Option<publications::Row> =
+            newest.fetch_optional(self.0.readers()).await.map_err(|e| unavailable(&e))?;
+        let found = found.map(publications::publication).transpose().map_err(|e| unavailable(&e))?;
+        Ok(found.map(|(version, _)| version))
+    }
+
+    async fn publications(&self, publisher: &str, after: i64, limit: usize) -> Result<Vec<(i64, Publication, u32)>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let page = sqlx::query_as(publications::PAGE).bind(after).bind(publisher.to_owned()).bind(limit);
+        let rows: Vec<(i64, Vec<u8>, i64)> = page.fetch_all(self.0.readers()).await.map_err(|e| unavailable(&e))?;
+        rows.into_iter().map(publications::listed).collect::<sqlx::Result<_>>().map_err(|e| unavailable(&e))
     }
 
     async fn select(&self, permitted: &Permitted) -> Result<Selected> {

@@ -7,7 +7,8 @@ use portreeve_core::{Date, Uuid};
 use portreeve_runtime::agreements::{decode, encode};
 
 use super::agreements::{self, Kept};
-use super::{Conn, Insert, Lookup, Script, grants, refill, sql, trails};
+use super::{Conn, Insert, Lookup, Script, grants, publications, refill, sql, trails};
+use crate::domain::publication::Digest;
 use crate::domain::{Cell, Command, Event, Footprint, GrantName, Joint, Ledger, Source, State};
 use crate::rpc::convert::{Log, decode_joint, encode_joint};
 
@@ -103,6 +104,7 @@ pub struct Keys {
     agreements: BTreeSet<AgreementName>,
     operations: BTreeSet<String>,
     trails: BTreeSet<Uuid>,
+    questions: BTreeSet<Digest>,
 }
 
 impl Keys {
@@ -124,7 +126,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
     type Keys = Keys;
     type Codec = Log;
     const STATE_TABLES: &'static [&'static str] =
-        &["cell", "heard", "trail", "research_grant", "agreement_party", "agreement", "operation"];
+        &["cell", "heard", "trail", "research_grant", "agreement_party", "agreement", "operation", "publication"];
 
     fn command_keys(command: &Command, keys: &mut Self::Keys) {
         match command {
@@ -136,6 +138,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Command::Issue { name, .. } | Command::Revoke { name, .. } | Command::Count { grant: name, .. } => {
                 keys.grants.insert(*name);
             }
+            Command::Publish(proposed) => _ = keys.questions.insert(proposed.question),
         }
     }
 
@@ -147,6 +150,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
             Event::OperationLearnt(joint) => _ = keys.operations.insert(joint.operation.clone()),
             Event::GrantChanged(grant) => _ = keys.grants.insert(grant.name),
             Event::QueryCounted { grant, .. } => _ = keys.grants.insert(*grant),
+            Event::ReportPublished(version) => _ = keys.questions.insert(version.question),
         }
     }
 
@@ -158,7 +162,9 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         let operations = joint(&found)?.into_iter().map(|joint| (joint.operation.clone(), joint)).collect();
         let trails = trails::load(conn, &keys.trails).await?;
         let outdated = refill::outdated(conn).await?;
-        Ok(State { heard: heard(conn).await?, agreements, operations, grants, trails, outdated, ..State::default() })
+        let editions = publications::load(conn, &keys.questions.into_iter().collect::<Vec<_>>()).await?;
+        let heard = heard(conn).await?;
+        Ok(State { heard, trails, outdated, agreements, operations, grants, editions, ..State::default() })
     }
 
     async fn persist(script: &mut Script<'_>, state: State) -> sqlx::Result<()> {
@@ -169,6 +175,7 @@ impl super::super::engine::sql::Tables<Ledger> for Tables {
         trails::persist(script, &trodden).await?;
         let changed = state.changed.iter().filter_map(|name| state.grants.get(name)).collect::<Vec<_>>();
         grants::persist(script, &changed).await?;
+        publications::persist(script, &state.published).await?;
         let learnt = state.learnt.iter().filter_map(|(name, position)| {
             let (agreement, first) = state.agreements.get(name)?;
             let kept =
