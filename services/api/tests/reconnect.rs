@@ -12,7 +12,7 @@ use portreeve_api::reporting::v1::reporting_service_server::{ReportingService, R
 use portreeve_api::reporting::v1::{
     ExportReportRequest, ExportReportResponse, ListMeasuresRequest, ListMeasuresResponse, QueryFlowRequest,
     QueryFlowResponse, QueryRecurrenceRequest, QueryRecurrenceResponse, QueryReportRequest, QueryReportResponse,
-    WatchReportRequest, WatchReportResponse, watch_report_request::Start,
+    QuerySurvivalRequest, QuerySurvivalResponse, WatchReportRequest, WatchReportResponse, watch_report_request::Start,
 };
 use portreeve_api::watch::{self, Backoff};
 use tonic::transport::Server;
@@ -69,6 +69,13 @@ impl ReportingService for Scripted {
         &self,
         _: Request<QueryRecurrenceRequest>,
     ) -> Result<Response<QueryRecurrenceResponse>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
+    async fn query_survival(
+        &self,
+        _: Request<QuerySurvivalRequest>,
+    ) -> Result<Response<QuerySurvivalResponse>, Status> {
         Err(Status::unimplemented("not needed here"))
     }
 

@@ -10,6 +10,7 @@ pub mod canonical;
 pub mod consultation;
 pub mod erasure;
 pub mod error;
+pub mod figure;
 pub mod id;
 pub mod identity;
 pub mod interest;

@@ -211,6 +211,14 @@ pub const SWEEP_OBJECTS_MAX: usize = 100;
 pub const REPORT_DIMENSIONS_MAX: usize = 4;
 /// Rows of one report.
 pub const REPORT_ROWS_MAX: usize = 100_000;
+/// Bytes of the question of a page: what stands after the `?`.
+pub const PAGE_QUERY_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a token that is given to a page to sign in with.
+pub const PAGE_TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Clocks that a page shows.
+pub const PAGE_CLOCKS_MAX: usize = 1_000;
+/// Milliseconds between two updates of a page, at least: nobody reads faster.
+pub const PAGE_UPDATE_MILLIS_MIN: u64 = 1_000;
 /// Linked referrals of one agency whose networks are reported.
 pub const RECURRENCE_REFERRALS_MAX: usize = 100_000;
 /// Submissions that one commit takes up.

@@ -238,6 +238,7 @@ const TABLE: &[(&str, &[Permitted])] = &[
             ("ExportReport", EVERYBODY),
             ("QueryFlow", EVERYBODY),
             ("QueryRecurrence", EVERYBODY),
+            ("QuerySurvival", EVERYBODY),
             ("ListMeasures", EVERYBODY),
         ],
     ),

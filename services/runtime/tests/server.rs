@@ -11,7 +11,7 @@ use portreeve_api::reporting::v1::reporting_service_server::{ReportingService, R
 use portreeve_api::reporting::v1::{
     ExportReportRequest, ExportReportResponse, ListMeasuresRequest, ListMeasuresResponse, QueryFlowRequest,
     QueryFlowResponse, QueryRecurrenceRequest, QueryRecurrenceResponse, QueryReportRequest, QueryReportResponse,
-    WatchReportRequest, WatchReportResponse,
+    QuerySurvivalRequest, QuerySurvivalResponse, WatchReportRequest, WatchReportResponse,
 };
 use portreeve_core::id::CountingIds;
 use portreeve_core::time::ManualClock;
@@ -63,6 +63,13 @@ impl ReportingService for GuineaPig {
         &self,
         _: Request<QueryRecurrenceRequest>,
     ) -> Result<Response<QueryRecurrenceResponse>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
+    async fn query_survival(
+        &self,
+        _: Request<QuerySurvivalRequest>,
+    ) -> Result<Response<QuerySurvivalResponse>, Status> {
         Err(Status::unimplemented("not needed here"))
     }
 

@@ -287,6 +287,10 @@ async fn call(world: &World, client: &Client, method: &str) -> Result<(), Status
             };
             client.reports().query_recurrence(request).await.map(drop)
         }
+        "QuerySurvival" => {
+            let request = reporting::QuerySurvivalRequest { definition: Some(definition("2026-01-01")), at_least };
+            client.reports().query_survival(request).await.map(drop)
+        }
         "GetInclusionProof" => {
             // That of the referral before the one that the revision is of.
             let position = portreeve_core::token::Revision::decode(&referrals[0]).unwrap().position - 1;

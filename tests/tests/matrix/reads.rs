@@ -153,6 +153,7 @@ const READS: &[(&str, &[Table])] = &[
     ("ExportReport", &[FIGURES]),
     ("QueryFlow", &[FIGURES]),
     ("QueryRecurrence", &[NETWORKS, FIGURES]),
+    ("QuerySurvival", &[FIGURES]),
     ("GetAgreement", &[AGREEMENTS]),
     ("ListAgreements", &[AGREEMENTS_OF, AGREEMENTS]),
     ("GetGrant", &[GRANTS]),
@@ -319,6 +320,11 @@ async fn ask(world: &World, client: &Client, method: &str, row: &Row) -> Result<
                 reporting::QueryRecurrenceRequest { parent: agency, as_of_date, at_least, ..Default::default() };
             client.reports().query_recurrence(request).await.map(text)
         }
+        "QuerySurvival" => {
+            let request = reporting::QuerySurvivalRequest { definition: Some(definition), at_least };
+            let reply = client.reports().query_survival(request).await?.into_inner();
+            Ok(format!("{:?} {:?}", reply.report.unwrap().rows, reply.curve))
+        }
         "GetAgreement" => {
             let request = referral::GetAgreementRequest { name: row.agreement.clone(), at_least: referrals };
             client.agreements().get_agreement(request).await.map(text)
@@ -425,6 +431,7 @@ fn trace(method: &str, row: &Row) -> String {
         | "WatchReport"
         | "ExportReport"
         | "QueryFlow"
+        | "QuerySurvival"
         | "GetOrganisation"
         | "ListOrganisations"
         | "GetSigningProfile"

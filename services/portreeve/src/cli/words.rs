@@ -18,6 +18,7 @@ use portreeve_api::referral::v1::{
     ReviewFlagState, ReviewOutcome,
 };
 use portreeve_api::reporting::v1::{Dimension, Figure, GrantState};
+pub(crate) use portreeve_core::figure::{grouped, sentence, share};
 use portreeve_core::time::{Date, Timestamp};
 
 /// An enum of the contract whose values people type: `OFFER_TRANSPORT_SEA`, or `offer-transport-sea`.
@@ -193,28 +194,6 @@ pub(crate) fn from_proto(instant: Option<&prost_types::Timestamp>) -> Option<Tim
     instant.and_then(|instant| Timestamp::from_parts(instant.seconds, instant.nanos))
 }
 
-/// A whole number with its thousands set apart: `1,218`.
-pub(crate) fn grouped(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if number < 0 { format!("-{text}") } else { text }
-}
-
-/// A share in per cent with one decimal; a dash when there is nothing to be a share of.
-pub(crate) fn share(part: i64, whole: i64) -> String {
-    if whole == 0 {
-        return "–".to_owned();
-    }
-    let tenths = (i128::from(part) * 1000 + i128::from(whole) / 2) / i128::from(whole);
-    format!("{}.{} %", tenths / 10, tenths % 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,18 +215,5 @@ mod tests {
         assert_eq!(typed(Tlp::AmberStrict), "amber-strict");
         assert_eq!(shown::<Outcome>(9), "NO_ACTION_PERMITTED_BY_POLICY");
         assert_eq!(shown::<Outcome>(4711), "4711");
-    }
-
-    #[test]
-    fn numbers_are_grouped_and_shares_rounded() {
-        assert_eq!(
-            [0, 7, 999, 1_218, 1_000_000, -12_345].map(grouped),
-            ["0", "7", "999", "1,218", "1,000,000", "-12,345"]
-        );
-        assert_eq!(
-            (share(578, 1_218), share(485, 1_218), share(155, 1_218)),
-            ("47.5 %".into(), "39.8 %".into(), "12.7 %".into())
-        );
-        assert_eq!(share(0, 0), "–");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use portreeve_core::Date;
 
-use super::times::{HALF, Histogram, NINE_TENTHS, Times, quantile};
+use super::times::{CurveStep, HALF, Histogram, NINE_TENTHS, Times, curve, quantile};
 use super::{Bucket, Clock, Definition, Disposition, Key, Standing, Subject};
 
 /// Cells added up over what a report does not tell apart.
@@ -118,6 +118,16 @@ pub fn report(definition: &Definition, as_of: Date, slices: &[Slice]) -> Report 
     Report { rows: rows.collect(), total: all.row(Key::new()) }
 }
 
+/// How long the referrals of some slices wait for their first decision, with ages as of a day: the curve of a report's total.
+pub fn survival(as_of: Date, slices: &[Slice]) -> Vec<CurveStep> {
+    let mut all = Sums::default();
+    for slice in slices {
+        all.add(slice, as_of);
+    }
+    let (decided, censored) = all.waited();
+    curve(&decided, &censored)
+}
+
 /// What came into which bucket: by rows, ordered by their keys, and in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
@@ -163,7 +173,8 @@ impl Sums {
     }
 
     fn row(self, key: Key) -> Row {
-        let [undecided, decided, withdrawn] = [self.undecided, self.decided, self.withdrawn].map(positive);
+        let counts = self.counts;
+        let undecided = positive(self.undecided.clone());
         let mut buckets = [0; AGES_FROM.len()];
         for (age, count) in &undecided {
             let last = AGES_FROM.iter().rposition(|from| from <= age).unwrap_or_default();
@@ -175,12 +186,17 @@ impl Sums {
             p90: quantile(&undecided, NINE_TENTHS),
             max: undecided.last_key_value().map(|(age, _)| *age),
         };
-        let mut censored = undecided;
+        let (decided, censored) = self.waited();
+        Row { key, counts, ages, times: Times::of(&decided, &censored) }
+    }
+
+    /// How long the decided waited, and the others: up to the as-of date, or to their withdrawal.
+    fn waited(self) -> (Histogram, Histogram) {
+        let [mut censored, decided, withdrawn] = [self.undecided, self.decided, self.withdrawn].map(positive);
         for (days, count) in withdrawn {
             *censored.entry(days).or_default() += count;
         }
-        let times = Times::of(&decided, &censored);
-        Row { key, counts: self.counts, ages, times }
+        (decided, censored)
     }
 }
 

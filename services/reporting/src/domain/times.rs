@@ -1,6 +1,6 @@
 //! Quantiles of ages, and of the times until something happened. Integers only: the same on every machine, and exact.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A share such as one half: numerator and denominator.
 pub type Share = (u64, u64);
@@ -37,26 +37,15 @@ pub fn censored_quantiles<const N: usize>(
     shares: [Share; N],
 ) -> [Option<i64>; N] {
     let mut found = [None; N];
-    let mut waiting = total(decided) + total(censored);
-    // While nobody is censored the factors telescope; `begun` is how many waited after somebody last was.
-    let mut begun = waiting;
-    // The estimate is (left / of) * (waiting / begun).
-    let (mut left, mut of) = (Natural::one(), Natural::one());
+    let mut estimate = Estimate::of(total(decided) + total(censored));
     let mut leaving = censored.iter().peekable();
     for (day, count) in decided {
-        let mut gone = 0;
-        while let Some((_, count)) = leaving.next_if(|(earlier, _)| *earlier < day) {
-            gone += count;
+        while let Some((_, gone)) = leaving.next_if(|(earlier, _)| *earlier < day) {
+            estimate.censor(*gone);
         }
-        if gone > 0 {
-            left.multiply(waiting);
-            of.multiply(begun);
-            waiting -= gone;
-            begun = waiting;
-        }
-        waiting -= count;
+        estimate.decide(*count);
         for (quantile, (numerator, denominator)) in found.iter_mut().zip(shares) {
-            if quantile.is_none() && left.times([waiting, denominator]) <= of.times([begun, denominator - numerator]) {
+            if quantile.is_none() && estimate.is_at_most((denominator - numerator, denominator)) {
                 *quantile = Some(*day);
             }
         }
@@ -65,6 +54,85 @@ pub fn censored_quantiles<const N: usize>(
         }
     }
     found
+}
+
+/// What happened after so many days of waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurveStep {
+    /// Days of waiting.
+    pub days: i64,
+    /// How many had waited so long: the number at risk.
+    pub at_risk: u64,
+    /// Of these, decided then.
+    pub decided: u64,
+    /// Of these, not observed for longer.
+    pub censored: u64,
+    /// The estimated share still undecided after that, in millionths, rounded up: so that it is at most a half exactly where the median is.
+    pub undecided_millionths: u32,
+}
+
+/// The product-limit estimate at each number of days on which anybody was decided or censored, in order.
+pub fn curve(decided: &Histogram, censored: &Histogram) -> Vec<CurveStep> {
+    let mut estimate = Estimate::of(total(decided) + total(censored));
+    let mut undecided_millionths = MILLION;
+    let days = decided.keys().chain(censored.keys()).copied().collect::<BTreeSet<_>>();
+    let step = |days| {
+        let of = |histogram: &Histogram| histogram.get(&days).copied().unwrap_or_default();
+        let (decided, censored) = (of(decided), of(censored));
+        let at_risk = estimate.waiting;
+        if decided > 0 {
+            estimate.decide(decided);
+            undecided_millionths = estimate.millionths(undecided_millionths);
+        }
+        estimate.censor(censored);
+        CurveStep { days, at_risk, decided, censored, undecided_millionths }
+    };
+    days.into_iter().map(step).collect()
+}
+
+const MILLION: u32 = 1_000_000;
+
+/// The product-limit estimate of the share still undecided, followed day by day: (left / of) * (waiting / begun). While nobody is
+/// censored the factors telescope; `begun` is how many waited after somebody last was.
+struct Estimate {
+    left: Natural,
+    of: Natural,
+    waiting: u64,
+    begun: u64,
+}
+
+impl Estimate {
+    fn of(waiting: u64) -> Self {
+        Self { left: Natural::one(), of: Natural::one(), waiting, begun: waiting }
+    }
+
+    fn decide(&mut self, count: u64) {
+        self.waiting -= count;
+    }
+
+    fn censor(&mut self, count: u64) {
+        // Who is censored when nobody waits any longer changes nothing.
+        if count > 0 && self.begun > 0 {
+            self.left.multiply(self.waiting);
+            self.of.multiply(self.begun);
+            self.waiting -= count;
+            self.begun = self.waiting;
+        }
+    }
+
+    fn is_at_most(&self, (numerator, denominator): Share) -> bool {
+        self.left.times([self.waiting, denominator]) <= self.of.times([self.begun, numerator])
+    }
+
+    /// In millionths, rounded up, where it is known to be no more than some.
+    fn millionths(&self, most: u32) -> u32 {
+        let (mut low, mut high) = (0, most);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.is_at_most((middle.into(), MILLION.into())) { high = middle } else { low = middle + 1 }
+        }
+        high
+    }
 }
 
 /// How long it took until something happened, in whole days: over those alone to whom it happened, and with those to whom
@@ -179,6 +247,26 @@ mod tests {
             days(&[(6, 1), (9, 1), (10, 1), (11, 1), (17, 1), (19, 1), (20, 1), (25, 1), (32, 2), (34, 1), (35, 1)]);
         assert_eq!(censored_quantiles(&relapsed, &censored, [HALF, NINE_TENTHS]), [Some(23), None]);
         assert_eq!(quantile(&relapsed, HALF), Some(10));
+    }
+
+    #[test]
+    fn the_curve_has_everybody_at_risk_until_they_leave() {
+        // Freireich's leukaemia trial again, with the published estimates: .857 .807 .753 .690 .627 .538 .448.
+        let relapsed = days(&[(6, 3), (7, 1), (10, 1), (13, 1), (16, 1), (22, 1), (23, 1)]);
+        let censored =
+            days(&[(6, 1), (9, 1), (10, 1), (11, 1), (17, 1), (19, 1), (20, 1), (25, 1), (32, 2), (34, 1), (35, 1)]);
+        let steps = curve(&relapsed, &censored);
+        let told = steps.iter().filter(|step| step.decided > 0);
+        let told = told.map(|step| (step.days, step.at_risk, step.undecided_millionths.div_ceil(1_000)));
+        let published =
+            [(6, 21, 858), (7, 17, 807), (10, 15, 753), (13, 12, 691), (16, 11, 628), (22, 7, 538), (23, 6, 449)];
+        assert_eq!(told.collect::<Vec<_>>(), published);
+        assert_eq!(steps.last().map(|step| (step.days, step.at_risk, step.censored)), Some((35, 1, 1)));
+        assert_eq!(curve(&days(&[]), &days(&[])), []);
+        let all = curve(&days(&[(0, 2)]), &days(&[(0, 1)]));
+        assert_eq!(all.iter().map(|step| step.undecided_millionths).collect::<Vec<_>>(), [333_334]);
+        let none = curve(&days(&[(1, 2)]), &days(&[]));
+        assert_eq!(none.iter().map(|step| step.undecided_millionths).collect::<Vec<_>>(), [0]);
     }
 
     #[test]

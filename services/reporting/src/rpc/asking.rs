@@ -32,6 +32,13 @@ pub(super) struct Asker {
     grant: Option<Grant>,
 }
 
+impl Asker {
+    /// What may be counted.
+    pub(super) const fn permitted(&self) -> &Permitted {
+        &self.permitted
+    }
+}
+
 /// The grant that a call names.
 pub(super) fn named<T>(request: &Request<T>) -> Result<Option<GrantName>> {
     let Some(value) = request.metadata().get(GRANT) else { return Ok(None) };

@@ -8,7 +8,7 @@ const TARGETS: &str = "targets";
 const ENTRIES: &str = "entries";
 
 /// Identifier, unit, denominator and definition.
-const MEASURES: [(&str, &str, &str, &str); 39] = [
+const MEASURES: [(&str, &str, &str, &str); 41] = [
     (
         "counts.closed",
         REFERRALS,
@@ -137,6 +137,19 @@ const MEASURES: [(&str, &str, &str, &str); 39] = [
         "",
         "The day, by UTC, at whose end the knowledge is looked at: only what had been recorded by then counts. The same \
          definition at two such days shows what was restated between them.",
+    ),
+    (
+        "survival.at_risk",
+        REFERRALS,
+        "decision_times.n",
+        "Referrals that had waited so many whole days for a first decision and were neither decided nor censored earlier.",
+    ),
+    (
+        "survival.undecided",
+        "millionths",
+        "decision_times.n",
+        "The estimated share of referrals still undecided after so many days, with the undecided and the withdrawn counted as censored \
+         (product-limit estimate of Kaplan and Meier), rounded up. At most one half from decision_times.censored_median_days on.",
     ),
     (
         "recurrence.accounts",

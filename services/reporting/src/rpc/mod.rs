@@ -13,6 +13,7 @@ pub(crate) mod publication_convert;
 pub(crate) mod publications;
 mod recurrence;
 mod reports;
+mod survival;
 pub(crate) mod trail_convert;
 
 use std::sync::Arc;

@@ -66,6 +66,13 @@ impl ReportingService for Rpc {
         self.recurrence(request).await.map(Response::new).or_status()
     }
 
+    async fn query_survival(
+        &self,
+        request: Request<wire::QuerySurvivalRequest>,
+    ) -> Result<Response<wire::QuerySurvivalResponse>, Status> {
+        self.survival(request).await.map(Response::new).or_status()
+    }
+
     async fn list_measures(
         &self,
         request: Request<wire::ListMeasuresRequest>,

@@ -4,6 +4,7 @@ pub(crate) mod flow;
 pub(crate) mod page;
 pub(crate) mod publication;
 pub(crate) mod recurrence;
+pub(crate) mod survival;
 
 use std::io::Write as _;
 

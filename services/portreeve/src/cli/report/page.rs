@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use portreeve_api::reporting::v1::{Counts, DecisionTimes, Dimension, Figure, Report, ReportRow, UndecidedAges};
 
 use crate::cli::table::{Lines, heading};
-use crate::cli::words::{Word, grouped, share, shown};
+use crate::cli::words::{Word, grouped, sentence, share, shown};
 
 /// The whole report: what it counts, the rows with their total, the undecided and the times.
 pub(super) fn page(report: &Report) -> String {
@@ -213,13 +213,6 @@ pub(super) fn signed(count: u64) -> i64 {
 /// The heading for a dimension: `TARGET_KIND` as `Target kind`.
 pub(super) fn title(dimension: i32) -> String {
     sentence(&shown::<Dimension>(dimension))
-}
-
-/// A word of the contract as prose: `NOT_VIOLATING` as `Not violating`.
-pub(crate) fn sentence(word: &str) -> String {
-    let lower = word.to_lowercase().replace('_', " ");
-    let mut letters = lower.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A value of a dimension, as short as it stays clear.
