@@ -35,7 +35,9 @@ use crate::layers::permit::Permit;
 use crate::layers::request_id::{REQUEST_ID, RequestId};
 use crate::lifecycle::Lifecycle;
 use crate::{caller, channel};
+use calls::{Calls, Credentials};
 
+pub mod calls;
 mod connections;
 
 /// Why a server did not start.
@@ -206,6 +208,7 @@ impl Builder {
             web: BoxCloneSyncService::new(web),
             pages: pages(self.http),
             peer: Peer::Unnamed,
+            credentials: Credentials::of(self.identity.as_ref()),
         };
 
         let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Bind(listen, error))?;
@@ -245,6 +248,7 @@ struct Front {
     pages: axum::Router,
     /// Who is at the other end of the connection.
     peer: Peer,
+    credentials: Credentials,
 }
 
 impl<B> Service<Request<B>> for Front
@@ -267,7 +271,8 @@ where
         let headers = request.headers();
         // A page elsewhere must not act through a visitor's browser, on a server that believes whoever calls or with the
         // visitor's certificate; not even if it has its own name lead to this machine.
-        if headers.get(header::ORIGIN).is_some_and(|origin| !is_loopback_origin(origin)) {
+        let own = |origin: &HeaderValue| self.credentials.certificates && is_own_origin(origin, &request);
+        if headers.get(header::ORIGIN).is_some_and(|origin| !is_loopback_origin(origin) && !own(origin)) {
             let refused = (StatusCode::FORBIDDEN, "this server takes no calls from pages of other sites\n");
             return Box::pin(async move { Ok(refused.into_response().map(Body::new)) });
         }
@@ -281,6 +286,7 @@ where
         } else if is_grpc {
             Box::pin(self.grpc.clone().oneshot(request))
         } else {
+            request.extensions_mut().insert(Calls::new(self.grpc.clone(), self.peer.clone(), self.credentials));
             let answer = self.pages.clone().oneshot(request);
             Box::pin(async move { answer.await.map(|response| response.map(Body::new)) })
         }
@@ -292,7 +298,7 @@ fn pages(more: axum::Router) -> axum::Router {
         \n\
         This port speaks gRPC and gRPC-Web. Health and reflection are on: a client that reads reflection can list the\n\
         services. Callers say who they are by a client certificate or a bearer token; where the server is open, by the\n\
-        metadata portreeve-organisation.\n";
+        metadata portreeve-organisation. The reporting service shows its figures to browsers at /report.\n";
     let nothing = (StatusCode::NOT_FOUND, "nothing here; gRPC calls come with content-type application/grpc\n");
     axum::Router::new()
         .route("/", axum::routing::get(|| async { GREETING }))
@@ -308,6 +314,13 @@ fn is_loopback_origin(origin: &HeaderValue) -> bool {
         matches!(scheme, "http" | "https").then(|| authority.host().to_owned())
     };
     host().is_some_and(|host| channel::is_loopback(&host))
+}
+
+/// Whether a browser's page was loaded from this server, whose certificate the browser checked against that very name.
+fn is_own_origin<B>(origin: &HeaderValue, request: &Request<B>) -> bool {
+    let host = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let host = host.or_else(|| request.headers().get(header::HOST).map(HeaderValue::as_bytes));
+    origin.as_bytes().strip_prefix(b"https://").is_some_and(|name| Some(name) == host)
 }
 
 fn cors() -> CorsLayer {

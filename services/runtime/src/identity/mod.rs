@@ -91,6 +91,11 @@ impl Identity {
         self.tls.as_ref()
     }
 
+    /// Whether callers may say who they are by a bearer token.
+    pub const fn takes_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
     /// Takes up changed files for as long as the process takes new work.
     pub(crate) fn keep_fresh(&self, life: &Lifecycle) {
         if let Some(tls) = &self.tls {
