@@ -334,7 +334,7 @@ async fn start(database: &Database, options: Options) -> (SocketAddr, Lifecycle,
     if offers(Part::Reporting) {
         let settings = portreeve_reporting::Settings { watch, justification };
         let service = portreeve_reporting::Service::open(database, settings, Arc::clone(clock), ids).await.unwrap();
-        server.add(service.reports()).add(service.grants()).add(service.publications());
+        server.add(service.reports()).add(service.grants()).add(service.publications()).http(service.page());
         let upkeep = Arc::new(OfReporting(Arc::clone(service.reads())));
         stores.push((
             Part::Reporting,

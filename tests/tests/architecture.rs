@@ -102,11 +102,12 @@ const RULES: [Rule; 7] = [
         allowed: |path| path.starts_with("storage/") || is_service(path) && path.contains("/src/store/"),
     },
     Rule {
-        says: "only runtime, api, the services' rpc (and the types of the servers in their lib.rs) and the binary speak gRPC",
+        says: "only runtime, api, the services' rpc (and the types of the servers in their lib.rs), their pages and the binary speak gRPC",
         names: &["tonic", "tonic_types"],
         allowed: |path| {
             ["runtime/", "api/", "portreeve/"].iter().any(|root| path.starts_with(root))
-                || is_service(path) && (path.contains("/src/rpc/") || path.ends_with("/src/lib.rs"))
+                || is_service(path)
+                    && (path.contains("/src/rpc/") || path.contains("/src/page/") || path.ends_with("/src/lib.rs"))
         },
     },
     Rule {

@@ -24,6 +24,7 @@ mod measures;
 mod observations;
 mod operations;
 mod orders;
+mod page;
 mod pre_notices;
 mod publications;
 mod rebuild;

@@ -137,7 +137,7 @@ pub async fn start(part: Part, config: &Config, life: &Lifecycle) -> Result<Runn
         let decision = to("decision_url", &config.decision_url, &server)?;
         let follow =
             service.follow(referral, decision, life.soft()).map_err(|error| SuiteError::Follow("reporting", error))?;
-        server.add(service.reports()).add(service.grants()).add(service.publications());
+        server.add(service.reports()).add(service.grants()).add(service.publications()).http(service.page());
         keep(Subject::Figures, service.log(), service.access(), &mut audit, &mut consultations);
         spawn(life, "the reporting follower", follow);
         stop_when_quiet(life, "the reporting writer", async move { service.stop().await });

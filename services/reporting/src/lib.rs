@@ -1,6 +1,7 @@
 //! The reporting service: figures that can be defended, from one bitemporal cube.
 
 pub mod domain;
+pub mod page;
 pub mod recount;
 pub mod rpc;
 pub mod store;
@@ -76,6 +77,11 @@ impl Service {
         PublicationServiceServer::from_arc(Arc::clone(&self.rpc))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::REPLY_BYTES_MAX)
+    }
+
+    /// The page, for plain HTTP on the server's port.
+    pub fn page(&self) -> axum::Router {
+        page::routes(Arc::clone(&self.rpc.clock))
     }
 
     /// Follows the referral and the decision log, over their public streams, until stopped.

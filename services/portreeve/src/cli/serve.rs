@@ -70,6 +70,9 @@ async fn run(part: Part, config: &Config) -> Result<ExitCode> {
         (None, None) => ("http", "open: it believes callers who they are, and is reachable from this machine only"),
     };
     say!("{name} listens at {scheme}://{} ({how})", running.local_addr())?;
+    if matches!(part, Part::Suite | Part::Reporting) {
+        say!("the figures, for a browser: {scheme}://{}{}", running.local_addr(), portreeve_reporting::page::PATH)?;
+    }
     match life.run(signals, config.drain()).await {
         Ended::Failed(what) => Err(Failure::Failed(what)),
         ended => Ok(ended.exit_code()),

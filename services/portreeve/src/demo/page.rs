@@ -8,6 +8,8 @@ use portreeve_api::reporting::v1::{Report, ReportRow};
 use crate::cli::report::page::{ages, equation, rows, short, times};
 use crate::cli::table::{Lines, heading};
 use crate::cli::words::{Word as _, grouped, share};
+use crate::demo::catalogue::OVERSIGHT;
+use crate::demo::plan::PERIOD;
 
 /// The committee's page: the sum, by platform, by reason, the undecided and the times. `by_reason` is divided by
 /// disposition and clause.
@@ -95,8 +97,17 @@ pub(super) fn how_to_call(address: &str) -> String {
            grpcurl -plaintext -H 'portreeve-organisation: platforms/harbourbook' \\\n    \
              -d '{{\"parent\": \"platforms/harbourbook\", \"page_size\": 2}}' \\\n    \
              {address} portreeve.decision.v1.DecisionService/ListCases\n\n\
+         In a browser: {page}\n\n\
          The server is open: it believes callers who they are, and listens on loopback only. Ctrl-C stops it.",
         heading = heading(&format!("Listening at {address}. How to call it")),
+        page = format_args!(
+            "http://{address}{}?from={}&until={}&as-of={}&as={}",
+            portreeve_reporting::page::PATH,
+            PERIOD.0,
+            PERIOD.1,
+            PERIOD.2,
+            OVERSIGHT.0
+        ),
     )
 }
 
