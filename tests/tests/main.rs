@@ -33,6 +33,7 @@ mod repeats;
 mod replicas;
 mod review_flags;
 mod signing;
+mod statements;
 mod streams;
 mod streams_across;
 mod targets;

@@ -46,6 +46,10 @@ pub const BATCH_REFERRALS_MAX: usize = 1_000;
 pub const IMPORT_ITEMS_MAX: usize = 500;
 /// Cases acknowledged, or decisions recorded, in one call.
 pub const BATCH_DECISIONS_MAX: usize = 500;
+/// Statements of reasons in one batch: what the DSA Transparency Database takes in one call.
+pub const BATCH_STATEMENTS_MAX: usize = 100;
+/// Cases of which an export of statements is told what the exchange does not know.
+pub const STATEMENT_FACTS_MAX: usize = 10_000;
 /// Hosts that route to one platform.
 pub const PLATFORM_HOSTS_MAX: usize = 64;
 /// Characters of a target's URL.

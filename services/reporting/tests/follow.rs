@@ -163,6 +163,7 @@ impl referral::referral_service_server::ReferralService for Fake {
 impl decision::decision_service_server::DecisionService for Fake {
     type WatchCasesStream = Replies<decision::WatchCasesResponse>;
     type WatchDecisionsStream = Replies<decision::WatchDecisionsResponse>;
+    type ExportStatementsStream = Replies<decision::ExportStatementsResponse>;
 
     async fn watch_cases(
         &self,
@@ -191,6 +192,13 @@ impl decision::decision_service_server::DecisionService for Fake {
         &self,
         _: Request<decision::WatchDecisionsRequest>,
     ) -> Result<Response<Self::WatchDecisionsStream>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn export_statements(
+        &self,
+        _: Request<decision::ExportStatementsRequest>,
+    ) -> Result<Response<Self::ExportStatementsStream>, Status> {
         Err(Status::unimplemented("not needed"))
     }
 

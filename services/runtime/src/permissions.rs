@@ -180,6 +180,7 @@ const TABLE: &[(&str, &[Permitted])] = &[
             ("ListDecisions", EVERYBODY),
             ("WatchDecisions", EVERYBODY),
             ("ListDecisionChanges", EVERYBODY),
+            ("ExportStatements", EVERYBODY),
         ],
     ),
     (

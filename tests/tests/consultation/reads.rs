@@ -25,14 +25,15 @@ on_both_engines!(
     a_stream_records_what_it_sends,
 );
 
-/// The methods that read, without those that are public, and without a platform's inbox, which no agency reads: `inbox.rs` looks at its record.
+/// The methods that read, without those that are public, and without a platform's inbox and its statements, which no agency reads: `inbox.rs` and
+/// `statements.rs` look at their records.
 fn recorded_methods() -> Vec<String> {
     let reads = methods().into_iter().filter(|method| !method.writes).map(|method| method.path);
     let reads = reads.map(|path| path.trim_start_matches('/').to_owned()).collect::<BTreeSet<_>>();
     for public in PUBLIC_READS {
         assert!(reads.contains(*public), "{public} is no read of the contract");
     }
-    let elsewhere = |read: &String| read.ends_with("/WatchInbox");
+    let elsewhere = |read: &String| ["/WatchInbox", "/ExportStatements"].iter().any(|method| read.ends_with(method));
     reads.into_iter().filter(|read| !PUBLIC_READS.contains(&read.as_str()) && !elsewhere(read)).collect()
 }
 

@@ -47,6 +47,15 @@ const ROWS: Table = &[
     (Researcher, None, [DENIED; 4]),
     (Service, None, [Shown; 4]),
 ];
+/// What a platform files of its own decisions.
+const STATEMENTS: Table = &[
+    (Agency, None, [DENIED; 4]),
+    (Platform, None, [Shown, DENIED, DENIED, DENIED]),
+    (Oversight, None, [DENIED; 4]),
+    (Operator, None, [DENIED; 4]),
+    (Researcher, None, [DENIED; 4]),
+    (Service, None, [DENIED; 4]),
+];
 /// Rows of an agency: of each, a platform gets those that were sent to it.
 const OF_AGENCY: Table = &[(Platform, None, [Shown, Nothing, Nothing, Nothing])];
 /// Figures of agencies that are named; those of all are for who analyses and who runs the exchange.
@@ -148,6 +157,7 @@ const READS: &[(&str, &[Table])] = &[
     ("ListDecisions", &[ROWS]),
     ("WatchDecisions", &[ROWS]),
     ("ListDecisionChanges", &[ROWS]),
+    ("ExportStatements", &[STATEMENTS]),
     ("QueryReport", &[FIGURES]),
     ("WatchReport", &[FIGURES]),
     ("ExportReport", &[FIGURES]),
@@ -283,6 +293,10 @@ async fn ask(world: &World, client: &Client, method: &str, row: &Row) -> Result<
             let request =
                 decision::ListDecisionChangesRequest { parent: platform, filter, start, at_least, page_size: 1_000 };
             client.decisions().list_decision_changes(request).await.map(text)
+        }
+        "ExportStatements" => {
+            let request = decision::ExportStatementsRequest { parent: platform, at_least, ..Default::default() };
+            sent(client.decisions().export_statements(request).await, |_| false).await
         }
         "QueryReport" => {
             let request = reporting::QueryReportRequest { definition: Some(definition), at_least };

@@ -42,6 +42,7 @@ pub mod outcome;
 pub mod policy;
 pub mod replay;
 pub mod response_time;
+pub mod statement;
 pub mod stay;
 
 pub use affected::{Exemption, FlatNotification, Notification, Redress};

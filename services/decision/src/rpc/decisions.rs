@@ -32,6 +32,7 @@ use crate::store::{DecisionFilter, SERVICE, Stretch, may_read};
 impl DecisionService for Rpc {
     type WatchCasesStream = Replies<wire::WatchCasesResponse>;
     type WatchDecisionsStream = Replies<wire::WatchDecisionsResponse>;
+    type ExportStatementsStream = Replies<wire::ExportStatementsResponse>;
 
     async fn list_cases(
         &self,
@@ -101,6 +102,13 @@ impl DecisionService for Rpc {
         request: Request<wire::ListDecisionChangesRequest>,
     ) -> Result<Response<wire::ListDecisionChangesResponse>, Status> {
         self.list_of_decision_changes(request).await.map(Response::new).or_status()
+    }
+
+    async fn export_statements(
+        &self,
+        request: Request<wire::ExportStatementsRequest>,
+    ) -> Result<Response<Self::ExportStatementsStream>, Status> {
+        self.export_of_statements(request).await.map(Response::new).or_status()
     }
 }
 

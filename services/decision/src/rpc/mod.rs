@@ -9,6 +9,7 @@ mod feed;
 pub mod follow;
 mod inbox;
 mod policies;
+mod statements;
 pub mod stays;
 
 use std::pin::Pin;

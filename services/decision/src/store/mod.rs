@@ -240,6 +240,17 @@ pub struct DecisionRecord {
     pub decision: Decision,
 }
 
+/// A decision with what its reasons rest on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reasoned {
+    /// The decision.
+    pub record: DecisionRecord,
+    /// The case, as it stands now.
+    pub case: Arc<Case>,
+    /// The version of the clause that it cites first, if it cites one.
+    pub clause: Option<ClauseVersion>,
+}
+
 /// The service's reads, and what an operator does to its store.
 #[async_trait]
 pub trait Reads: Send + Sync + 'static {
@@ -269,6 +280,9 @@ pub trait Reads: Send + Sync + 'static {
         filter: &DecisionFilter,
         stretch: Stretch,
     ) -> Result<Vec<DecisionRecord>>;
+
+    /// The same decisions with what their reasons rest on, of the reader's own cases alone.
+    async fn reasoned(&self, reader: &Reader, filter: &DecisionFilter, stretch: Stretch) -> Result<Vec<Reasoned>>;
 
     /// The latest decision on each case, as [`Reads::decisions`].
     async fn latest_decisions(

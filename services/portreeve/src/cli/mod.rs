@@ -49,6 +49,7 @@ mod retention;
 mod serve;
 mod sheet;
 mod sign;
+mod statements;
 mod stay;
 pub(crate) mod table;
 mod upkeep;
@@ -90,6 +91,7 @@ enum Command {
     Import(import::Import),
     Inbox(inbox::Inbox),
     Decide(Box<decide::Decide>),
+    Statements(Box<statements::Statements>),
     Report(report::Report),
     Flow(report::flow::Flow),
     Survival(report::survival::Survival),
@@ -160,6 +162,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Import(command) => command.run().await?,
         Command::Inbox(command) => command.run().await?,
         Command::Decide(command) => command.run().await?,
+        Command::Statements(command) => command.run().await?,
         Command::Report(command) => command.run().await?,
         Command::Flow(command) => command.run().await?,
         Command::Survival(command) => command.run().await?,

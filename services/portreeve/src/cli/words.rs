@@ -8,7 +8,8 @@ use portreeve_api::consultation::v1::ConsultationKind;
 use portreeve_api::decision::v1::{
     AccessObstacle, CaseStatus, CauseKind, ChallengeKind, ChallengeOutcome, ChallengeStage, ClockKind, ClockState,
     DecisionKind, DecisionSource, Discrepancy, ExternalForum, GoneBy, NotificationExemption, NotificationStatus,
-    Outcome, ProtectedContext, QuestionCode, Redress, Restriction, StayEnd, StayGround,
+    Outcome, ProtectedContext, QuestionCode, Redress, Restriction, StatementAccountType, StatementContentType,
+    StatementExclusion, StayEnd, StayGround,
 };
 use portreeve_api::referral::v1::{
     AfterEnd, AgreementState, CaptureMethod, Defence, DefenceFinding, DraftState, EvidenceGrade, FieldGroup,
@@ -100,6 +101,9 @@ words! {
     OrderRegime = "ORDER_REGIME_",
     PriorityLevel = "PRIORITY_LEVEL_",
     QuestionCode = "QUESTION_CODE_",
+    StatementAccountType = "STATEMENT_ACCOUNT_TYPE_",
+    StatementContentType = "STATEMENT_CONTENT_TYPE_",
+    StatementExclusion = "STATEMENT_EXCLUSION_",
     StayEnd = "STAY_END_",
     StayGround = "STAY_GROUND_",
     DecisionKind = "DECISION_KIND_",

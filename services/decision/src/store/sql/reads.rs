@@ -15,7 +15,9 @@ use portreeve_core::{Principal, Result, Timestamp};
 use portreeve_storage::unavailable;
 use sqlx::{QueryBuilder, SqlStr};
 
-use super::tables::{CASES_BY_ID, Tables, case_records, decision_records, kept_agreement};
+use super::tables::{
+    CASES_BY_ID, CLAUSE_VERSIONS as VERSIONS_OF_CLAUSES, Tables, case_records, decision_records, kept_agreement,
+};
 use super::{Db, Store, agreements};
 use crate::domain::{
     CaseRecord, Challenge, Citation, Clause, ClauseVersion, Ledger, OutcomeKind, ResponseTimes, Status, Stay,
@@ -25,7 +27,7 @@ use crate::store::sql_row::{
     DECISION_COLUMNS, DecisionRow, ResponseTimesRow,
 };
 use crate::store::{
-    CaseFilter, ChallengeFilter, ClockFilter, DecisionFilter, DecisionRecord, Shown, ShownChallenge, Stretch,
+    CaseFilter, ChallengeFilter, ClockFilter, DecisionFilter, DecisionRecord, Reasoned, Shown, ShownChallenge, Stretch,
 };
 
 /// Cases of an owner. [`CaseFilter::selects`] is the same rule for streams; a test holds them together.
@@ -547,6 +549,31 @@ impl Reads {
         }
     }
 
+    async fn try_reasoned(
+        &self,
+        reader: &Reader,
+        filter: &DecisionFilter,
+        stretch: Stretch,
+    ) -> sqlx::Result<Vec<Reasoned>> {
+        let found = self.try_decisions(reader.scope().clone(), filter, stretch, false).await?;
+        let decisive = |record: &DecisionRecord| record.decision.content.clauses().next().cloned();
+        let ids = found.iter().map(|record| record.case.id.as_bytes().to_vec()).collect::<BTreeSet<_>>();
+        let names = found.iter().filter_map(decisive).map(|of| of.clause.to_string()).collect::<BTreeSet<_>>();
+        let mut conn = self.0.readers().acquire().await?;
+        let cases = CASES_BY_ID.run(&mut conn, &ids.into_iter().collect::<Vec<_>>()).await?;
+        let cases = case_records(&mut conn, cases).await?.into_iter();
+        let cases = cases.map(|record| (record.case.referred.name.id, record.case)).collect::<HashMap<_, _>>();
+        let versions: Vec<ClauseVersionRow> =
+            VERSIONS_OF_CLAUSES.run(&mut conn, &names.into_iter().collect::<Vec<_>>()).await?;
+        let versions = versions.into_iter().map(ClauseVersionRow::read).collect::<sqlx::Result<Vec<_>>>()?;
+        let versions = versions.into_iter().map(|of| (of.citation.clone(), of)).collect::<HashMap<_, _>>();
+        let reasoned = found.into_iter().filter_map(|record| {
+            let clause = decisive(&record).and_then(|citation| versions.get(&citation).cloned());
+            Some(Reasoned { case: cases.get(&record.case.id).cloned()?, clause, record })
+        });
+        Ok(reasoned.collect())
+    }
+
     /// Where several agreements show a case, each as it stood at another moment, only one of these is as it is shown.
     async fn latest_as_shown(&self, reader: &Reader, batch: Vec<DecisionRecord>) -> sqlx::Result<Vec<DecisionRecord>> {
         let ids = batch.iter().map(|record| record.case.id.as_bytes().to_vec()).collect::<Vec<_>>();
@@ -705,6 +732,10 @@ impl crate::store::Reads for Reads {
         stretch: Stretch,
     ) -> Result<Vec<DecisionRecord>> {
         self.any_decisions(reader, filter, stretch, false).await.map_err(|e| unavailable(&e))
+    }
+
+    async fn reasoned(&self, reader: &Reader, filter: &DecisionFilter, stretch: Stretch) -> Result<Vec<Reasoned>> {
+        self.try_reasoned(reader, filter, stretch).await.map_err(|e| unavailable(&e))
     }
 
     async fn latest_decisions(

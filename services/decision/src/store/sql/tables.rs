@@ -33,7 +33,7 @@ pub(super) static CHALLENGES: Lookup =
     Lookup::new("SELECT ch.seq, ch.case_id, ch.body FROM challenge ch WHERE ch.case_id IN");
 static RESPONSE_TIMES: Lookup = Lookup::new("SELECT t.updated_seq, t.body FROM response_times t WHERE t.platform IN");
 static CLAUSES: Lookup = Lookup::new(CLAUSE_COLUMNS!("c.name IN"));
-static CLAUSE_VERSIONS: Lookup = Lookup::new(CLAUSE_VERSION_COLUMNS!("v.clause IN"));
+pub(super) static CLAUSE_VERSIONS: Lookup = Lookup::new(CLAUSE_VERSION_COLUMNS!("v.clause IN"));
 
 static UPSERT_CASE: Insert = Insert::new(
     "cases",
