@@ -10,7 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
+use parquet::basic::LogicalType;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::Field;
 use portreeve_api::clients::{self, Acting, ReportingClient};
 use portreeve_api::common::v1::Disposition as WireDisposition;
 use portreeve_api::reporting::v1 as wire;
@@ -426,9 +430,10 @@ async fn files_hold_the_report(database: &Database) {
             assert!(!piece.is_empty() && piece.len() <= 64 * 1024);
             file.extend_from_slice(&piece);
         }
-        String::from_utf8(file).unwrap()
+        file
     };
-    let csv = export(wire::ExportFormat::Csv).await;
+    let text = async |format| String::from_utf8(export(format).await).unwrap();
+    let csv = text(wire::ExportFormat::Csv).await;
     let lines = csv.split_terminator("\r\n").map(|line| line.split(',').collect::<Vec<_>>()).collect::<Vec<_>>();
     assert_eq!(lines.len(), 1 + report.rows.len() + 1);
     assert!(lines.iter().all(|line| line.len() == lines[0].len()));
@@ -455,13 +460,43 @@ async fn files_hold_the_report(database: &Database) {
     let median = lines[0].iter().position(|name| *name == "censored_p90_days").unwrap();
     assert_eq!(total[median], "");
 
-    let json: serde_json::Value = serde_json::from_str(&export(wire::ExportFormat::Json).await).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text(wire::ExportFormat::Json).await).unwrap();
     assert_eq!(json["digest"], report.digest);
     assert_eq!(json["total"]["counts"]["referred"], "1218");
     assert_eq!(json["total"]["counts"]["other"], "0");
     assert_eq!(json["rows"][0]["key"][0]["dimension"], "DIMENSION_PLATFORM");
     assert_eq!(json["total"]["decisionTimes"].get("censoredP90Days"), None);
     assert_eq!(json["rows"].as_array().unwrap().len(), report.rows.len());
+
+    let file = Bytes::from(export(wire::ExportFormat::Parquet).await);
+    let file = SerializedFileReader::new(file).unwrap();
+    let metadata = file.metadata().file_metadata();
+    let told = metadata.key_value_metadata().unwrap().iter();
+    let told = told.map(|of| (of.key.as_str(), of.value.clone().unwrap())).collect::<BTreeMap<_, _>>();
+    let kept = serde_json::from_str::<serde_json::Value>(&told["portreeve.definition"]).unwrap();
+    assert_eq!((told["portreeve.digest"].as_str(), &kept), (report.digest.as_str(), &json["definition"]));
+    let types = metadata
+        .schema()
+        .get_fields()
+        .iter()
+        .map(|field| (field.name(), field.get_basic_info().logical_type_ref().cloned()));
+    let types = types.collect::<BTreeMap<_, _>>();
+    assert_eq!(types["as_of_date"], Some(LogicalType::Date));
+    assert_eq!((&types["platform"], &types["closed"]), (&Some(LogicalType::String), &None));
+    // Line by line and column by column what the comma-separated values say.
+    let rows = file.get_row_iter(None).unwrap().map(|row| {
+        let row = row.unwrap();
+        let cells = row.get_column_iter().map(|(_, field)| match field {
+            Field::Null => String::new(),
+            Field::Str(text) => text.clone(),
+            Field::Date(days) => portreeve_core::Date::from_days(*days).to_string(),
+            Field::Long(number) => number.to_string(),
+            other => panic!("{other:?}"),
+        });
+        cells.collect::<Vec<_>>()
+    });
+    assert_eq!(rows.collect::<Vec<_>>(), lines[1..]);
+    assert_eq!(metadata.schema().get_fields().iter().map(|field| field.name()).collect::<Vec<_>>(), lines[0]);
 }
 
 async fn reads_wait_for_what_the_caller_wrote(database: &Database) {

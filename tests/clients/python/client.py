@@ -11,6 +11,7 @@ import uuid
 
 import grpc
 import jwt
+import pyarrow
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from google.protobuf import descriptor_pool, message_factory
 from google.rpc import error_details_pb2
@@ -18,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
+from pyarrow import parquet
 
 from portreeve.common.v1 import vocabulary_pb2 as words
 from portreeve.common.v1 import watch_pb2
@@ -197,6 +199,30 @@ def figures(revisions):
     counts = report.total.counts
     assert (counts.referred, counts.closed, counts.undecided) == (3, 1, 2), report
     assert counts.closed + counts.not_in_breach + counts.undecided + counts.other == counts.referred
+    files(definition, revisions, report)
+
+
+def files(definition, revisions, report):
+    """The file of the report, read by Apache's own reader, has the figures of its JSON."""
+
+    def export(form):
+        request = reporting_service_pb2.ExportReportRequest(definition=definition, format=form, at_least=revisions)
+        return b"".join(piece.data for piece in reports.ExportReport(request, **acting(ANALYST)))
+
+    as_json = json.loads(export(reporting_service_pb2.EXPORT_FORMAT_JSON))
+    table = parquet.read_table(pyarrow.BufferReader(export(reporting_service_pb2.EXPORT_FORMAT_PARQUET)))
+    metadata = table.schema.metadata
+    assert metadata[b"portreeve.digest"].decode() == as_json["digest"] == report.digest, metadata
+    assert json.loads(metadata[b"portreeve.definition"]) == as_json["definition"], metadata
+    assert table.schema.field("as_of_date").type == pyarrow.date32(), table.schema
+    assert table.schema.field("referred").type == pyarrow.int64(), table.schema
+    lines = table.to_pylist()
+    assert [line["line"] for line in lines] == ["row"] * len(as_json["rows"]) + ["total"], lines
+    for line, row in zip(lines, [*as_json["rows"], as_json["total"]]):
+        assert line["platform"] == (row["key"][0]["value"] if row["key"] else None), line
+        said = {"referred": "referred", "closed": "closed", "undecided": "undecided", "not_in_breach": "notInBreach", "other": "other"}
+        for column, field in said.items():
+            assert line[column] == int(row["counts"][field]), (column, line, row)
 
 
 def canonical(said, agency, occurred_at):

@@ -155,13 +155,17 @@ impl Rpc {
         let mut violations = violations(&message);
         let definition = read_definition(&mut violations, message.definition.as_ref(), Moment::Told);
         let asker = self.may_ask(asking, who, grant, violations.finish(definition)?, &message.at_least).await?;
-        let report = self.report_for(&asker).await?;
-        let file = match message.format() {
-            wire::ExportFormat::Json => export::json(&report)?,
-            wire::ExportFormat::Csv | wire::ExportFormat::Unspecified => export::csv(&report),
+        let report = Arc::new(self.report_for(&asker).await?);
+        let file: Box<dyn Iterator<Item = Result<Vec<u8>>> + Send> = match message.format() {
+            wire::ExportFormat::Json => Box::new(std::iter::once(Ok(export::json(&report)?))),
+            wire::ExportFormat::Csv | wire::ExportFormat::Unspecified => {
+                Box::new(std::iter::once(Ok(export::csv(&report))))
+            }
+            wire::ExportFormat::Parquet => Box::new(export::parquet(Arc::clone(&report))?),
         };
         self.give(&asker, &report).await?;
-        Ok(Box::pin(stream::iter(export::pieces(file).map(|data| Ok(wire::ExportReportResponse { data })))))
+        let pieces = export::pieces(file).map(|data| data.map(|data| wire::ExportReportResponse { data }));
+        Ok(Box::pin(stream::iter(pieces.map(|piece| piece.or_status()))))
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod publication;
 pub(crate) mod recurrence;
 pub(crate) mod survival;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use clap::{Args, ValueEnum};
 use portreeve_api::common::v1::{Ground, ReferralNature, TargetKind};
@@ -29,6 +29,8 @@ enum Format {
     Csv,
     /// The report in the canonical JSON form of protobuf
     Json,
+    /// Apache Parquet, for a file: its metadata has the definition and the digest
+    Parquet,
 }
 
 /// Print how many referrals were closed, left up, not decided, and why
@@ -152,6 +154,12 @@ impl Report {
         let format = match self.format {
             Format::Csv => ExportFormat::Csv,
             Format::Json => ExportFormat::Json,
+            Format::Parquet if std::io::stdout().is_terminal() => {
+                return Err(Failure::Usage(
+                    "--format parquet is not for a terminal: write it to a file with >".to_owned(),
+                ));
+            }
+            Format::Parquet => ExportFormat::Parquet,
             Format::Table => {
                 let request = QueryReportRequest { definition, at_least };
                 let reply = call!(session, reports, query_report, request)?;
@@ -168,7 +176,7 @@ impl Report {
             out.write_all(&piece.data)?;
             last = piece.data.last().copied().or(last);
         }
-        if last.is_some_and(|byte| byte != b'\n') {
+        if format != ExportFormat::Parquet && last.is_some_and(|byte| byte != b'\n') {
             out.write_all(b"\n")?;
         }
         Ok(out.flush()?)
