@@ -384,13 +384,20 @@ async fn whoever_sees_every_row_counts_them_again(database: &Database) {
     let request = reporting::PublishReportRequest { reason: "Corrected".into(), ..world.request("second") };
     let second = publish(&world.committee(), &request).await.unwrap();
 
-    // From the same events, whatever was learnt since.
+    // From the same events, whatever was learnt since. To its services the exchange shows what was compacted, too.
+    let (code, said) = verify(&own.name, "agencies/nca");
+    assert!(code == 0 && said.contains("as published"), "{code} {said}");
+    let (code, said) = verify(&theirs.name, "platforms/harbourbook");
+    assert!(code == 0 && said.contains("as published"), "{code} {said}");
+    for part in [Part::Referral, Part::Decision] {
+        let head = world.server.head(part).await;
+        world.server.compact(part, head / 2).await;
+    }
     for (name, reader) in [
         (&first.name, "services/auditor"),
         (&second.name, "services/auditor"),
         (&own.name, "services/auditor"),
-        (&own.name, "agencies/nca"),
-        (&theirs.name, "platforms/harbourbook"),
+        (&theirs.name, "services/auditor"),
     ] {
         let (code, said) = verify(name, reader);
         assert_eq!(code, 0, "{reader}: {said}");

@@ -8,7 +8,7 @@ use portreeve_core::name::OrganisationKind;
 use portreeve_core::token::Resume;
 use portreeve_reporting::recount::Recount;
 
-use super::verdict::{cut_short, other_figures};
+use super::verdict::{another_log, other_figures};
 use crate::cli::connection::{Reading, Session, call};
 use crate::cli::failure::{Failure, Result};
 use crate::cli::words::grouped;
@@ -20,12 +20,12 @@ const PAGE: i32 = 1_000;
 ///
 /// Reads the referral and the decision log up to the positions that the report names, counts anew on this machine, and holds the digest
 /// against the published one. For whoever sees every row that was counted: the publisher of its own figures, and a service of the exchange,
-/// such as its auditor's.
+/// such as its auditor's, which reads logs that were compacted, too.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  portreeve verify report publications/01890a5d-ac96-774b-bcce-b302099a8057/versions/1 \\\n    \
     --as services/auditor\n\n\
-    Ends with 0 if it is, 17 if other figures come out, 18 if the logs no longer hold the events from which it was counted."
+    Ends with 0 if it is, 17 if other figures come out, 18 if a log is not the one from which it was counted."
 )]
 pub(super) struct Report {
     /// The version, or without /versions/N the newest
@@ -57,7 +57,13 @@ impl Report {
         let shown = published.report.unwrap_or_default();
         let digest = shown.digest;
         if counted.digest != digest {
-            return Err(other_figures(&format!("published {digest}, counted {}", counted.digest)));
+            // Whoever is no service of the exchange sees a log from where it was compacted.
+            let compacted = if session.organisation().kind() == OrganisationKind::Service {
+                ""
+            } else {
+                "; were the logs compacted since, a service of the exchange can still read all of them"
+            };
+            return Err(other_figures(&format!("published {digest}, counted {}{compacted}", counted.digest)));
         }
         // The digest alone says nothing of what stands beside it.
         if (&counted.rows, &counted.total) != (&shown.rows, &shown.total) {
@@ -100,24 +106,23 @@ impl Until {
         let foreign = || Failure::Failed("the server gave a token that is none".to_owned());
         let at = Resume::decode(token).map_err(|_| foreign())?.revision;
         if portreeve_core::audit::hex(&at.epoch) != self.epoch {
-            return Err(cut_short(format!("the {} log is not the one that was counted: it was begun anew", self.log)));
+            return Err(another_log(format!(
+                "the {} log is not the one that was counted: it was begun anew",
+                self.log
+            )));
         }
         Ok(at.position)
     }
 }
 
-/// Those changes of a page that count; the refusal of a log that does not begin with its first event.
-fn counted<C>(until: &Until, changes: Vec<C>, at: impl Fn(&C) -> (u64, bool)) -> Result<Vec<C>> {
-    if changes.iter().any(|change| at(change).1) {
-        return Err(cut_short(format!("the {} log was compacted, and what it held before is not there", until.log)));
-    }
-    let within = |change: &C| i64::try_from(at(change).0).is_ok_and(|position| position <= until.position);
-    Ok(changes.into_iter().filter(within).collect())
+/// Those changes of a page that count.
+fn counted<C>(until: &Until, changes: Vec<C>, at: impl Fn(&C) -> u64) -> Vec<C> {
+    let within = |change: &C| i64::try_from(at(change)).is_ok_and(|position| position <= until.position);
+    changes.into_iter().filter(within).collect()
 }
 
 async fn referrals(session: &Session, until: &Until, recount: &mut Recount) -> Result<i64> {
     use list_referral_changes_request::Start;
-    use portreeve_api::referral::v1::referral_change::Change;
     let own = session.organisation();
     let parent = match own.kind() {
         OrganisationKind::Agency => own.to_string(),
@@ -133,8 +138,7 @@ async fn referrals(session: &Session, until: &Until, recount: &mut Recount) -> R
         };
         let reply = call!(session, referrals, list_referral_changes, request)?;
         let reached = until.reached(&reply.resume_token)?;
-        let at = |change: &ReferralChange| (change.position, matches!(change.change, Some(Change::Snapshot(_))));
-        let changes = counted(until, reply.changes, at)?;
+        let changes = counted(until, reply.changes, |change: &ReferralChange| change.position);
         read += i64::try_from(changes.len()).unwrap_or_default();
         recount.referrals(&changes).map_err(|error| Failure::Failed(error.message().to_owned()))?;
         if reached >= until.position || reply.caught_up {
@@ -147,7 +151,6 @@ async fn referrals(session: &Session, until: &Until, recount: &mut Recount) -> R
 
 async fn cases(session: &Session, until: &Until, recount: &mut Recount) -> Result<i64> {
     use list_case_changes_request::Start;
-    use portreeve_api::decision::v1::case_change::Change;
     let own = session.organisation();
     let parent = match own.kind() {
         OrganisationKind::Platform => own.to_string(),
@@ -163,8 +166,7 @@ async fn cases(session: &Session, until: &Until, recount: &mut Recount) -> Resul
         };
         let reply = call!(session, decisions, list_case_changes, request)?;
         let reached = until.reached(&reply.resume_token)?;
-        let at = |change: &CaseChange| (change.position, matches!(change.change, Some(Change::Snapshot(_))));
-        let changes = counted(until, reply.changes, at)?;
+        let changes = counted(until, reply.changes, |change: &CaseChange| change.position);
         read += i64::try_from(changes.len()).unwrap_or_default();
         recount.cases(&changes).map_err(|error| Failure::Failed(error.message().to_owned()))?;
         if reached >= until.position || reply.caught_up {

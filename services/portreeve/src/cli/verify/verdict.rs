@@ -14,7 +14,7 @@ const OTHER_TREE: u8 = 14;
 const NOT_BELIEVED: u8 = 15;
 const REWRITTEN: u8 = 16;
 const OTHER_FIGURES: u8 = 17;
-const CUT_SHORT: u8 = 18;
+const ANOTHER_LOG: u8 = 18;
 
 fn code(finding: Finding) -> u8 {
     match finding {
@@ -35,9 +35,9 @@ pub(super) fn other_figures(how: &str) -> Failure {
     disproved(OTHER_FIGURES, format!("the logs give other figures: {how}"))
 }
 
-/// The logs do not hold what was counted.
-pub(super) fn cut_short(text: impl Into<String>) -> Failure {
-    disproved(CUT_SHORT, text)
+/// A log is not the one that was counted.
+pub(super) fn another_log(text: impl Into<String>) -> Failure {
+    disproved(ANOTHER_LOG, text)
 }
 
 /// The checkpoint in a signed note, if it is signed with the key.
