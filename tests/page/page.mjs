@@ -1,8 +1,10 @@
 // Looks at the page with a browser. Arguments: the server's URL, the portreeve binary, the browser, and where pictures go.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { generateKeyPairSync, sign } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
@@ -18,7 +20,7 @@ const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] }
 let failed = 0;
 
 // A page of its own, which must load nothing from elsewhere and about which the browser must not complain.
-async function visit(options, look) {
+async function visit({ server: own = server, ...options }, look) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
   const complaints = [];
@@ -28,7 +30,7 @@ async function visit(options, look) {
   });
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => {
-    if (!request.url().startsWith(`${server}/`)) complaints.push(`it asked ${request.url()}`);
+    if (!request.url().startsWith(`${own}/`)) complaints.push(`it asked ${request.url()}`);
   });
   await look(page);
   await context.close();
@@ -191,6 +193,54 @@ await test("a change appears without a reload", {}, async (page) => {
   assert.ok(await page.locator("#flow-table table").isVisible(), "what was open stays open");
   assert.equal(await page.evaluate(() => document.activeElement.id), "flow-summary", "the focus stays");
 });
+
+// A server that takes tokens, and a token for it.
+async function secured(look) {
+  const folder = mkdtempSync(join(tmpdir(), "portreeve-page-"));
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  writeFileSync(join(folder, "jwks.json"), JSON.stringify({ keys: [{ ...publicKey.export({ format: "jwk" }), kid: "one" }] }));
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = [{ alg: "EdDSA", kid: "one" }, {
+    iss: "https://login.example", aud: "portreeve", exp: 4000000000, organisation: "oversightBodies/committee", member: "c.lerk", roles: ["analyst"],
+  }].map(part).join(".");
+  const token = `${signed}.${sign(null, Buffer.from(signed), privateKey).toString("base64url")}`;
+  const child = spawn(binary, ["serve", "--database", "sqlite:data", "--listen", "127.0.0.1:0"], {
+    cwd: folder,
+    env: { PORTREEVE_TOKEN_JWKS: "jwks.json", PORTREEVE_TOKEN_ISSUER: "https://login.example", PORTREEVE_TOKEN_AUDIENCE: "portreeve" },
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  try {
+    const url = await new Promise((resolve, reject) => {
+      let said = "";
+      child.once("exit", () => reject(new Error(`it does not start: ${said}`)));
+      child.stdout.on("data", (data) => {
+        said += data;
+        const found = /a browser: (\S+)/.exec(said);
+        if (found) resolve(found[1]);
+      });
+    });
+    await look(url, token);
+  } finally {
+    child.kill();
+    await ended;
+    rmSync(folder, { recursive: true });
+  }
+}
+
+await secured((url, token) => test("a browser signs in with a token, and out", { server: new URL(url).origin }, async (page) => {
+  await page.goto(url);
+  await accessible(page, url);
+  await page.locator("#field-token").fill(token);
+  await page.keyboard.press("Enter");
+  await page.locator("#figures").waitFor();
+  await page.locator("#live[data-state=live]").waitFor();
+  assert.equal(await page.evaluate(() => document.cookie), "", "a script sees the token");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.locator("#field-token").waitFor();
+  await page.goto(url);
+  assert.equal(await page.locator("h1").innerText(), "Who is looking?");
+}));
 
 for (const [name, options] of [
   ["desktop", {}],

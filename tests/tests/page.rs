@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod signed_in;
+
 use portreeve_api::common::v1::ReferralNature;
 use portreeve_api::consultation::v1 as consultation;
 use portreeve_api::decision::v1 as decision;
@@ -40,12 +42,18 @@ impl Answer {
     fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self { status, head: head.to_lowercase(), body: body.to_owned() }
+        Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// A header by its name in lower case.
+    fn head_line(&self, name: &str) -> &str {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
     }
 
     /// The figure that the page marks by a name.
     fn figure(&self, name: &str) -> &str {
-        let (_, rest) = self.body.split_once(&format!("data-figure=\"{name}\">")).unwrap_or_else(|| panic!("{name}"));
+        let (_, rest) = self.body.split_once(&format!("data-figure=\"{name}\">")).unwrap();
         rest.split('<').next().unwrap()
     }
 }
@@ -183,15 +191,15 @@ async fn who_may_not_see_is_told_why(database: &Database) {
             "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'",
             "cache-control: no-store",
             "x-content-type-options: nosniff",
-            "x-frame-options: deny",
-            "referrer-policy: no-referrer",
+            "x-frame-options: DENY",
+            "referrer-policy: same-origin",
         ] {
             assert!(answer.head.contains(header), "{header} is missing for {path} in {}", answer.head);
         }
         answer
     };
     let nobody = refused("/report", "", 401, &["UNAUTHENTICATED", "Say as whom to look"]).await;
-    assert!(nobody.head.contains("www-authenticate: bearer"), "{}", nobody.head);
+    assert!(nobody.head.contains("www-authenticate: Bearer"), "{}", nobody.head);
     refused("/report?as=nobody", "", 401, &["UNAUTHENTICATED"]).await;
     let other = COHORT.replace("oversightBodies/hac", "agencies/bka") + "&agency=nca";
     refused(&other, "", 403, &["PERMISSION_DENIED"]).await;
@@ -259,7 +267,7 @@ async fn what_is_shown_is_recorded(database: &Database) {
 /// Reads until an event with figures is whole; gives its identifier and the markup.
 async fn event(connection: &mut TcpStream) -> (String, String) {
     let mut text = String::new();
-    let mut bytes = [0; 16 * 1_024];
+    let mut bytes = vec![0; 16 * 1_024];
     loop {
         let count = connection.read(&mut bytes).await.unwrap();
         assert!(count > 0, "the stream ended: {text}");

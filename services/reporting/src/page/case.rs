@@ -191,7 +191,7 @@ fn clocks(clocks: &[Clock], now: Timestamp) -> Markup {
     html! {
         section aria-labelledby="clocks" {
             h2 #clocks { "Clocks" }
-            div.wide #clocks-box role="region" aria-label="Clocks" tabindex="0" {
+            div.wide #clocks-box role="group" aria-label="Clocks" tabindex="0" {
                 table.figures {
                     caption { "What runs, or ran, and until when" }
                     thead { tr { th scope="col" { "Clock" } th scope="col" { "State" } th scope="col" { "Started" } th scope="col" { "Due" } th.n scope="col" { "Left" } } }

@@ -45,14 +45,14 @@ fn page(question: &Question, due: Due, now: Timestamp) -> Markup {
     clocks.sort_by_key(|clock| (micros(clock.due_at.as_ref()), clock.name.clone()));
     html! {
         h1 { "Clocks about to break" }
-        p.lede { "Every clock that runs, is stopped or is overdue, the next to break first, as of " (minute(now)) " UTC. Load the page again for newer ones." }
+        p.lede { "Every clock that runs, is stopped or is overdue, the next to break first, as of " span.instant { (minute(now)) } " UTC. Load the page again for newer ones." }
         (layout::narrow(question, CLOCKS))
         section aria-labelledby="clocks" {
-            h2 #clocks { (clocks.len()) @if more { " and more" } " clocks" }
+            h2 #clocks { (clocks.len()) @if more { " and more" } @if clocks.len() == 1 { " clock" } @else { " clocks" } }
             @if more { p { "There are more than can be shown: these are not all, and not the next ones of all. Ask for one platform or agency." } }
             @if clocks.is_empty() { p.nothing { "No clock runs that you may see and that these filters let through." } }
             @else {
-                div.wide #clocks-box role="region" aria-label="Clocks" tabindex="0" {
+                div.wide #clocks-box role="group" aria-label="Clocks" tabindex="0" {
                     table.figures {
                         caption { "Times are UTC; a stopped clock has no end until it runs again" }
                         thead { tr { th scope="col" { "Case" } th scope="col" { "Clock" } th scope="col" { "State" } th scope="col" { "Due" } th.n scope="col" { "Left" } } }

@@ -90,7 +90,7 @@ fn cohort(report: &Report, total: &ReportRow, all: Parts, times: &DecisionTimes)
             @if referred == 0 {
                 p.nothing { "Nothing was referred in this period that you may see and that these filters let through." }
             } @else {
-                div.wide #cohort-table-box role="region" aria-label="The cohort in figures" tabindex="0" {
+                div.wide #cohort-table-box role="group" aria-label="The cohort in figures" tabindex="0" {
                     table.figures.headline {
                         caption { "What became of them: the four parts always add up to the referred" }
                         thead { tr { th scope="col" { "Part" } th.n scope="col" { "Referrals" } th.n scope="col" { "Of referred" } th.chart-cell scope="col" { "Share" } } }
@@ -154,10 +154,10 @@ fn flow(rows: &[ReportRow]) -> Markup {
             h2 #flow { "From referred to outcome" }
             p { "Who was asked, what was decided, and in which words. The width of a stream is a number of referrals." }
             (legend())
-            div.wide #flow-box role="region" aria-label="The flow as a picture" tabindex="0" { (sankey(&named, &outcomes)) }
+            div.wide #flow-box role="group" aria-label="The flow as a picture" tabindex="0" { (sankey(&named, &outcomes)) }
             details #flow-table {
                 summary #flow-summary { "The flow as a table" }
-                div.wide #flow-table-box role="region" aria-label="The flow as a table" tabindex="0" {
+                div.wide #flow-table-box role="group" aria-label="The flow as a table" tabindex="0" {
                     table.figures {
                         caption { "Outcomes; by platform see below" }
                         thead { tr { th scope="col" { "Outcome" } th scope="col" { "Part" } th.n scope="col" { "Referrals" } th.n scope="col" { "Of referred" } } }
@@ -204,7 +204,7 @@ fn by_platform(rows: &[ReportRow], all: Parts) -> Markup {
         section aria-labelledby="platforms" {
             h2 #platforms { "By platform" }
             (legend())
-            div.wide #platforms-box role="region" aria-label="Attrition by platform" tabindex="0" {
+            div.wide #platforms-box role="group" aria-label="Attrition by platform" tabindex="0" {
                 table.figures {
                     caption { "Attrition by platform: shares are of what was referred to each" }
                     (head("Platform", true))
@@ -227,7 +227,7 @@ fn by_clause(rows: &[ReportRow], all: Parts) -> Markup {
             h2 #clauses { "By clause" }
             p { "The decisive clause of the decision in force, at its version: under which words something was closed, and which words let it stay." }
             (legend())
-            div.wide #clauses-box role="region" aria-label="Attrition by clause" tabindex="0" {
+            div.wide #clauses-box role="group" aria-label="Attrition by clause" tabindex="0" {
                 table.figures {
                     caption { "Attrition by clause and version: those let stay by most first" }
                     (head("Clause@version", true))
@@ -250,10 +250,10 @@ fn over_time(rows: &[ReportRow], all: Parts) -> Markup {
             h2 #months { "Over time" }
             p { "By the month in which they were referred. Later months had less time to be decided: their undecided are younger, not slower." }
             (legend())
-            div.wide #months-box role="region" aria-label="Cohort months as a picture" tabindex="0" { (columns(&months)) }
+            div.wide #months-box role="group" aria-label="Cohort months as a picture" tabindex="0" { (columns(&months)) }
             details #months-table {
                 summary #months-summary { "The months as a table" }
-                div.wide #months-table-box role="region" aria-label="Cohort months as a table" tabindex="0" {
+                div.wide #months-table-box role="group" aria-label="Cohort months as a table" tabindex="0" {
                     table.figures {
                         caption { "Attrition by cohort month" }
                         (head("Month", false))
@@ -275,10 +275,10 @@ fn undecided(ages: &UndecidedAges, all: Parts, steps: &[SurvivalStep], times: &D
                 "The share of referrals still undecided after so many days, estimated with those not decided yet as censored at their age, and the withdrawn "
                 "up to their withdrawal (Kaplan-Meier). A small upright stroke marks days on which some were censored."
             }
-            div.wide #survival-box role="region" aria-label="The survival curve of the undecided" tabindex="0" { (survival(steps, times.censored_median_days)) }
+            div.wide #survival-box role="group" aria-label="The survival curve of the undecided" tabindex="0" { (survival(steps, times.censored_median_days)) }
             details #survival-table {
                 summary #survival-summary { "The curve as a table" }
-                div.wide #survival-table-box role="region" aria-label="The survival curve as a table" tabindex="0" {
+                div.wide #survival-table-box role="group" aria-label="The survival curve as a table" tabindex="0" {
                     table.figures {
                         caption { "Days on which referrals were decided or censored" }
                         thead { tr { th.n scope="col" { "Days" } th.n scope="col" { "At risk" } th.n scope="col" { "Decided" } th.n scope="col" { "Censored" } th.n scope="col" { "Still undecided" } } }
@@ -295,7 +295,7 @@ fn undecided(ages: &UndecidedAges, all: Parts, steps: &[SurvivalStep], times: &D
                 }
             }
             h3 { "The undecided, by age" }
-            div.wide #ages-box role="region" aria-label="Ages of the undecided" tabindex="0" {
+            div.wide #ages-box role="group" aria-label="Ages of the undecided" tabindex="0" {
                 table.figures.narrow {
                     caption { "Whole days from the referral to the as-of date" }
                     thead { tr { th scope="col" { "Age" } th.n scope="col" { "Undecided" } th.n scope="col" { "Of undecided" } th.chart-cell scope="col" { "Share" } } }
@@ -351,7 +351,7 @@ fn definitions(measures: &[Measure]) -> Markup {
     html! {
         details #definitions {
             summary #definitions-summary { "What every figure means" }
-            div.wide #definitions-box role="region" aria-label="Definitions" tabindex="0" {
+            div.wide #definitions-box role="group" aria-label="Definitions" tabindex="0" {
                 table.words {
                     caption { "Measures, as the API defines them" }
                     thead { tr { th scope="col" { "Measure" } th scope="col" { "Unit" } th scope="col" { "Share of" } th scope="col" { "Definition" } } }
