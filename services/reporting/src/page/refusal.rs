@@ -38,7 +38,9 @@ impl Refusal {
                  out the agencies or platforms that are not yours, or look as an analyst of an oversight body."
             }
             "REQUEST_INVALID" => "Correct what is named, and show the report again.",
-            "PURPOSE_REQUIRED" => "Say for which purpose you read a partner's figures, in the field Purpose, under More.",
+            "PURPOSE_REQUIRED" => {
+                "Say for which purpose you read a partner's figures, in the field Purpose, under More."
+            }
             "JUSTIFICATION_REQUIRED" => "Say why you read them, in the field Reason for reading, under More.",
             "AGREEMENT_LAPSED" | "AGREEMENT_EXCEEDED" => {
                 "Leave out the agencies whose figures no agreement in force shares with yours, or ask for less."
