@@ -38,3 +38,4 @@ mod streams;
 mod streams_across;
 mod targets;
 mod tokens;
+mod transparency;

@@ -52,6 +52,7 @@ mod sign;
 mod statements;
 mod stay;
 pub(crate) mod table;
+mod transparency;
 mod upkeep;
 mod verify;
 pub(crate) mod watch;
@@ -97,6 +98,7 @@ enum Command {
     Survival(report::survival::Survival),
     Recurrence(report::recurrence::Recurrence),
     Publication(report::publication::Publication),
+    Transparency(Box<transparency::Transparency>),
     Watch(watch::Watch),
     Observe(Box<observe::Observe>),
     Observations(observe::Observations),
@@ -168,6 +170,7 @@ async fn run(command: Command) -> failure::Result<ExitCode> {
         Command::Survival(command) => command.run().await?,
         Command::Recurrence(command) => command.run().await?,
         Command::Publication(command) => command.run().await?,
+        Command::Transparency(command) => command.run().await?,
         Command::Watch(command) => command.run().await?,
         Command::Observe(command) => command.run().await?,
         Command::Observations(command) => command.run().await?,

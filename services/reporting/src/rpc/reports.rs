@@ -10,7 +10,7 @@ use portreeve_api::reporting::v1 as wire;
 use portreeve_core::Result;
 use portreeve_core::consultation::Stretch;
 use portreeve_runtime::agreements::Asker as Who;
-use portreeve_runtime::status::IntoStatus as _;
+use portreeve_runtime::status::IntoStatus;
 use portreeve_runtime::watch::{self, Batch, Start, filter_hash};
 use portreeve_runtime::wire::{principal, violations};
 use tonic::{Request, Response, Status};
@@ -165,7 +165,7 @@ impl Rpc {
         };
         self.give(&asker, &report).await?;
         let pieces = export::pieces(file).map(|data| data.map(|data| wire::ExportReportResponse { data }));
-        Ok(Box::pin(stream::iter(pieces.map(|piece| piece.or_status()))))
+        Ok(Box::pin(stream::iter(pieces.map(IntoStatus::or_status))))
     }
 }
 

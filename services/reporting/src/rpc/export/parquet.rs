@@ -28,7 +28,7 @@ pub(in crate::rpc) fn parquet(report: Arc<wire::Report>) -> Result<impl Iterator
     Ok(std::iter::from_fn(move || {
         let open = writer.as_mut()?;
         if line < lines(&report) {
-            let group = cells(&report, line).take(ROW_GROUP_LINES).collect::<Vec<_>>();
+            let group = cells(&report, line).take(2 * ROW_GROUP_LINES).collect::<Vec<_>>();
             line += group.len();
             let written = row_group(open, &columns, &group);
             return Some(written.map(|()| std::mem::take(open.inner_mut())).map_err(|error| failed(&error)));
@@ -115,6 +115,7 @@ fn write<'c>(
 
 #[cfg(test)]
 mod tests {
+    use ::parquet::file::metadata::RowGroupMetaData;
     use ::parquet::file::reader::{FileReader as _, SerializedFileReader};
     use bytes::Bytes;
 
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn a_large_report_is_written_a_row_group_at_a_time() {
         let key = |line: usize| wire::DimensionValue { dimension: 9, value: format!("2026-01-{:02}", line % 28 + 1) };
-        let counts = |line: usize| wire::Counts { referred: line as i64, ..wire::Counts::default() };
+        let counts = |line: usize| wire::Counts { referred: i64::try_from(line).unwrap(), ..wire::Counts::default() };
         let rows = (0..2 * ROW_GROUP_LINES).map(|line| wire::ReportRow {
             key: vec![key(line)],
             counts: Some(counts(line)),
@@ -142,7 +143,7 @@ mod tests {
         let (longest, all) = (parts.iter().map(Vec::len).max().unwrap(), parts.concat());
         assert!(longest < all.len() * 6 / 10, "{longest} of {}", all.len());
         let file = SerializedFileReader::new(Bytes::from(all)).unwrap();
-        let groups = file.metadata().row_groups().iter().map(|group| group.num_rows());
+        let groups = file.metadata().row_groups().iter().map(RowGroupMetaData::num_rows);
         assert_eq!(groups.collect::<Vec<_>>(), [4_096, 4_096, 1]);
         let last = file.get_row_iter(None).unwrap().last().unwrap().unwrap();
         let shown = last.get_column_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
