@@ -184,7 +184,7 @@ pub const fn category(ground: Ground, law: bool) -> Category {
     }
     const VIOLENCE: &str = "STATEMENT_CATEGORY_VIOLENCE";
     const FRAUD: &str = "STATEMENT_CATEGORY_SCAMS_AND_FRAUD";
-    const OTHER: &[&str] = &["KEYWORD_SMUGGLING"];
+    const OTHER: &[&str] = &["KEYWORD_OTHER"];
     match ground {
         Ground::OfferTransportSea | Ground::OfferTransportVehicle | Ground::OfferTransportAirOrDocumentRoute => {
             of(VIOLENCE, OTHER, Some("migrant smuggling - offer of transport"))
@@ -306,8 +306,8 @@ fn source(nature: Nature, referred: &Referred, trusted: bool) -> Option<(&'stati
             Some(("SOURCE_TRUSTED_FLAGGER", "a notice of a trusted flagger (DSA art. 22)"))
         }
         (Nature::StatutoryNotice, _) => Some(("SOURCE_ARTICLE_16", "a notice (DSA art. 16)")),
-        (Nature::Order, Some(OrderRegime::National | OrderRegime::Tco)) => Some((OTHER, "an order under the law of a state")),
-        (Nature::Order, Some(OrderRegime::Dsa | OrderRegime::Tco) | None) => None,
+        (Nature::Order, Some(OrderRegime::National)) => Some((OTHER, "an order under the law of a state")),
+        (Nature::Order, Some(OrderRegime::Tco | OrderRegime::Dsa) | None) => None,
     }
 }
 
@@ -327,7 +327,7 @@ fn tells(text: &str, target: &Target) -> bool {
     let text = text.to_lowercase();
     let bare = |url: &str| url.split_once("://").map_or(url, |(_, rest)| rest).to_lowercase();
     let named = [bare(&target.url), bare(&target.canonical_url), target.native_id.to_lowercase()];
-    ["://", "www."].iter().any(|part| text.contains(part))
+    ["://", "www.", "@"].iter().any(|part| text.contains(part))
         || named.iter().any(|name| name.chars().count() >= TELLING_CHARS_MIN && text.contains(name))
 }
 

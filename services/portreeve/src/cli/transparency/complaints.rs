@@ -118,7 +118,7 @@ impl Complaints {
             ChallengeKind::ContentOwnerComplaint if on_account(case, challenged) => indicators.push(ACCOUNT),
             ChallengeKind::ContentOwnerComplaint if acting(challenged) => indicators.push(VISIBILITY),
             ChallengeKind::ReferrerChallenge
-                if case.nature() != ReferralNature::Order && !acting(challenged) =>
+                if case.nature() == ReferralNature::StatutoryNotice && !acting(challenged) =>
             {
                 indicators.push(NO_ACTION);
                 indicators.extend(scope.is_trusted(case).then_some(NO_ACTION_TRUSTED));

@@ -21,7 +21,7 @@ pub(super) const HEADINGS: [&str; 14] = [
     "Number of specific items of information included in the total number of orders to act against illegal content",
     "Median time to inform the authority of the receipt of the order to act against illegal content",
     "Median time to give effect to the order to act against illegal content",
-    "Number of orders for information",
+    "Number of orders to provide information",
     "Median time to inform the authority of the receipt of the order to provide information",
     "Median time to give effect to the order to provide information",
 ];

@@ -79,7 +79,7 @@ impl Table {
 /// The median of times in microseconds, in a unit of so many; nothing of none.
 pub(super) fn median(times: &[i64], unit: i64) -> Cell {
     let mut times = times.to_vec();
-    times.reverse();
+    times.sort_unstable();
     let Some(upper) = times.get(times.len() / 2) else { return Cell::Nothing };
     let lower = times.get((times.len() - 1) / 2).unwrap_or(upper);
     // In hundredths of the unit, rounded.

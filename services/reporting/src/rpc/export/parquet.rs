@@ -28,7 +28,7 @@ pub(in crate::rpc) fn parquet(report: Arc<wire::Report>) -> Result<impl Iterator
     Ok(std::iter::from_fn(move || {
         let open = writer.as_mut()?;
         if line < lines(&report) {
-            let group = cells(&report, line).take(2 * ROW_GROUP_LINES).collect::<Vec<_>>();
+            let group = cells(&report, line).take(ROW_GROUP_LINES).collect::<Vec<_>>();
             line += group.len();
             let written = row_group(open, &columns, &group);
             return Some(written.map(|()| std::mem::take(open.inner_mut())).map_err(|error| failed(&error)));
