@@ -347,7 +347,7 @@ async fn a_database_of_before_is_read_again(database: &Database) {
 /// Makes of the reporting service's database one of before there was recurrence.
 async fn downgrade(database: &Database) {
     use sqlx::{AssertSqlSafe, Connection as _};
-    let undo = "DROP TABLE trail; DROP TABLE refill; ALTER TABLE cell DROP COLUMN legal_basis; \
+    let undo = "DROP TABLE publication; DROP TABLE trail; DROP TABLE refill; ALTER TABLE cell DROP COLUMN legal_basis; \
         ALTER TABLE cell DROP COLUMN entered; DELETE FROM _sqlx_migrations WHERE version >= 5";
     match database {
         Database::Sqlite { folder } => {

@@ -178,9 +178,9 @@ async fn issue(client: &Client, grantee: &str) -> String {
 }
 
 /// Services of which tests of their own say who sees and who changes what: `measures.rs`, `review_flags.rs`, `erasure`,
-/// `challenges.rs`, `orders.rs`, `inbox.rs`, `observations.rs`, `operations.rs`, `evidence.rs`, `deconfliction.rs` and
-/// `pre_notices.rs`.
-const ELSEWHERE: [&str; 12] = [
+/// `challenges.rs`, `orders.rs`, `inbox.rs`, `observations.rs`, `operations.rs`, `evidence.rs`, `deconfliction.rs`,
+/// `pre_notices.rs` and `publications.rs`.
+const ELSEWHERE: [&str; 13] = [
     "/portreeve.referral.v1.DeconflictionService/",
     "/portreeve.referral.v1.PreNoticeService/",
     "/portreeve.referral.v1.EvidenceService/",
@@ -193,6 +193,7 @@ const ELSEWHERE: [&str; 12] = [
     "/portreeve.referral.v1.MeasureService/",
     "/portreeve.referral.v1.ReviewFlagService/",
     "/portreeve.referral.v1.RetentionService/",
+    "/portreeve.reporting.v1.PublicationService/",
 ];
 
 /// The methods that the tables are about, by their short names: those that write, or those that read.

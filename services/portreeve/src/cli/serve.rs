@@ -71,7 +71,8 @@ async fn run(part: Part, config: &Config) -> Result<ExitCode> {
     };
     say!("{name} listens at {scheme}://{} ({how})", running.local_addr())?;
     if matches!(part, Part::Suite | Part::Reporting) {
-        say!("the figures, for a browser: {scheme}://{}{}", running.local_addr(), portreeve_reporting::page::PATH)?;
+        // Whoever waited for the first line may read no more; that ends no server.
+        _ = say!("the figures, for a browser: {scheme}://{}{}", running.local_addr(), portreeve_reporting::page::PATH);
     }
     match life.run(signals, config.drain()).await {
         Ended::Failed(what) => Err(Failure::Failed(what)),
