@@ -44,8 +44,9 @@ impl Report {
         let mut recount = Recount::default();
         let mut read = 0;
         for log in ["referral", "decision"] {
-            let until = Until::of(&published, log)?;
+            let until = Until::of(&published, log);
             read += match log {
+                _ if until.position == 0 => 0,
                 "referral" => referrals(&session, &until, &mut recount).await?,
                 _ => cases(&session, &until, &mut recount).await?,
             };
@@ -94,11 +95,11 @@ struct Until {
 }
 
 impl Until {
-    fn of(published: &Publication, log: &'static str) -> Result<Self> {
+    fn of(published: &Publication, log: &'static str) -> Self {
         let named = published.positions.iter().find(|of| of.log == log);
         // Of a log that had told nothing yet there is nothing to read.
         let (epoch, position) = named.map_or((String::new(), 0), |of| (of.epoch.clone(), of.position));
-        Ok(Self { log, epoch, position })
+        Self { log, epoch, position }
     }
 
     /// How far a page came, by its resume token; the refusal of a log that is not the one that was counted.
@@ -129,7 +130,7 @@ async fn referrals(session: &Session, until: &Until, recount: &mut Recount) -> R
         _ => "agencies/-".to_owned(),
     };
     let (mut start, mut read) = (Start::Earliest(true), 0);
-    while until.position > 0 {
+    loop {
         let request = ListReferralChangesRequest {
             parent: parent.clone(),
             start: Some(start),
@@ -142,11 +143,10 @@ async fn referrals(session: &Session, until: &Until, recount: &mut Recount) -> R
         read += i64::try_from(changes.len()).unwrap_or_default();
         recount.referrals(&changes).map_err(|error| Failure::Failed(error.message().to_owned()))?;
         if reached >= until.position || reply.caught_up {
-            break;
+            return Ok(read);
         }
         start = Start::ResumeToken(reply.resume_token);
     }
-    Ok(read)
 }
 
 async fn cases(session: &Session, until: &Until, recount: &mut Recount) -> Result<i64> {
@@ -157,7 +157,7 @@ async fn cases(session: &Session, until: &Until, recount: &mut Recount) -> Resul
         _ => "platforms/-".to_owned(),
     };
     let (mut start, mut read) = (Start::Earliest(true), 0);
-    while until.position > 0 {
+    loop {
         let request = ListCaseChangesRequest {
             parent: parent.clone(),
             start: Some(start),
@@ -170,9 +170,8 @@ async fn cases(session: &Session, until: &Until, recount: &mut Recount) -> Resul
         read += i64::try_from(changes.len()).unwrap_or_default();
         recount.cases(&changes).map_err(|error| Failure::Failed(error.message().to_owned()))?;
         if reached >= until.position || reply.caught_up {
-            break;
+            return Ok(read);
         }
         start = Start::ResumeToken(reply.resume_token);
     }
-    Ok(read)
 }
